@@ -1,0 +1,3 @@
+//! The MiniBit peer.
+
+pub mod page;

@@ -1,0 +1,265 @@
+//! What the page and its worker say to each other.
+//!
+//! Each message crosses as a JavaScript array `[json, attachment]`: the JSON of a [`Command`] or an [`Update`], and
+//! the one `File` that some of them carry. The page never sees a protocol message, the worker never a widget.
+
+use protocol::{ErrorCode, FileId, FileName, MediaType, PeerId, PeerName, RoomName};
+use serde::{Deserialize, Serialize};
+
+/// What the page asks of the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Command {
+    /// Connects to the tracker and joins a room; leaves the one before, with all its transfers.
+    Join {
+        /// The tracker's WebSocket address.
+        url: String,
+        /// The room.
+        room: RoomName,
+    },
+    /// Hashes the attached `File` and shares it.
+    Share {
+        /// A number of the page's choice, to recognise the answers by.
+        share: u32,
+    },
+    /// Fetches a file.
+    Download {
+        /// The file.
+        file: FileId,
+    },
+    /// Stops fetching or sharing a file and forgets it.
+    Stop {
+        /// The file.
+        file: FileId,
+    },
+    /// Asks for the finished file, to save it.
+    Save {
+        /// The file.
+        file: FileId,
+    },
+    /// The page was shown, came online or was thawed: the connection may be dead.
+    Wake,
+}
+
+/// What the worker tells the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Update {
+    /// The worker listens; the first message.
+    Ready,
+    /// The connection to the tracker changed.
+    Connection {
+        /// What it is like.
+        connection: Connection,
+    },
+    /// A file to be shared is being hashed.
+    Hashing {
+        /// The page's number for it.
+        share: u32,
+        /// Its name.
+        name: FileName,
+        /// Bytes hashed.
+        done: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// A file is shared: its transfer follows.
+    Shared {
+        /// The page's number for it.
+        share: u32,
+        /// Its id.
+        file: FileId,
+    },
+    /// A file could not be shared.
+    NotShared {
+        /// The page's number for it.
+        share: u32,
+        /// Its name.
+        name: FileName,
+        /// Why.
+        problem: Problem,
+    },
+    /// The files of the room, all of them.
+    Room {
+        /// In the order of their names.
+        files: Vec<RoomFile>,
+    },
+    /// How a transfer stands; sent when it starts, up to four times a second while it changes, and when it ends.
+    Transfer {
+        /// The transfer.
+        transfer: Box<Transfer>,
+    },
+    /// A transfer was stopped and forgotten.
+    Stopped {
+        /// The file.
+        file: FileId,
+    },
+    /// The finished file, attached.
+    Saved {
+        /// The file.
+        file: FileId,
+        /// The name to save it under.
+        name: FileName,
+    },
+    /// Something that concerns no transfer went wrong.
+    Problem {
+        /// What.
+        problem: Problem,
+    },
+}
+
+/// The connection to the tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Connection {
+    /// Being made.
+    Connecting,
+    /// In the room, under this id.
+    Online {
+        /// This tab's peer id.
+        id: PeerId,
+        /// The room.
+        room: RoomName,
+    },
+    /// Lost or never made; tried again after a pause.
+    Waiting {
+        /// Milliseconds until the next try.
+        retry_ms: u32,
+    },
+}
+
+/// A file that others of the room have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomFile {
+    /// Its id.
+    pub file: FileId,
+    /// Its name, as the first to announce it called it.
+    pub name: FileName,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Peers that have all of it.
+    pub sources: u32,
+    /// All peers of its swarm, those that only fetch included.
+    pub peers: u32,
+}
+
+/// How one file's transfer stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The file.
+    pub file: FileId,
+    /// What it is called and how large it is, once that is known.
+    pub about: Option<About>,
+    /// What is happening.
+    pub stage: Stage,
+    /// Where the bytes are kept.
+    pub storage: Storage,
+    /// Bytes verified and stored.
+    pub verified: u64,
+    /// Bytes received per second, over the last seconds.
+    pub down_rate: u64,
+    /// Bytes sent per second, over the last seconds.
+    pub up_rate: u64,
+    /// Seconds until done at this rate, where there is one.
+    pub seconds_left: Option<u64>,
+    /// Connected peers that have all of it.
+    pub sources: u32,
+    /// One character per block: `.` missing, `o` requested, `s` being stored, `#` verified and stored.
+    pub mosaic: String,
+    /// The peers of its swarm that this tab talks to.
+    pub peers: Vec<Peer>,
+}
+
+/// What a transfer is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The name.
+    pub name: FileName,
+    /// The size in bytes.
+    pub size: u64,
+    /// The media type.
+    pub media_type: MediaType,
+}
+
+/// What a transfer is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// Nobody in the room has the file (yet).
+    Searching,
+    /// Fetching blocks.
+    Downloading,
+    /// All here, fetched from others, and served on.
+    Complete,
+    /// All here from the start, and served.
+    Sharing,
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// Where a transfer's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// In the file that the person chose.
+    Source,
+    /// In the browser's private file system, on disk.
+    Disk,
+    /// In memory, because the browser withholds its file system here: it is gone with the tab.
+    Memory,
+}
+
+/// A peer that this tab talks to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id.
+    pub id: PeerId,
+    /// What it calls itself.
+    pub name: Option<PeerName>,
+    /// How many blocks it has.
+    pub blocks: u32,
+    /// Whether it serves us.
+    pub serves_us: bool,
+    /// Whether we want something it has.
+    pub wanted_by_us: bool,
+    /// Whether we serve it.
+    pub served_by_us: bool,
+    /// Whether it wants something we have.
+    pub wants_from_us: bool,
+    /// Whether it serves us but has sent nothing for long.
+    pub snubbed: bool,
+    /// Bytes per second from it.
+    pub down_rate: u64,
+    /// Bytes per second to it.
+    pub up_rate: u64,
+}
+
+/// What went wrong, for the page to say in the person's language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum Problem {
+    /// The file is larger than MiniBit shares.
+    FileTooLarge {
+        /// The largest size in bytes.
+        max: u64,
+    },
+    /// The file changed or became unreadable since it was chosen.
+    FileUnreadable,
+    /// The browser has no room left for the file.
+    StorageFull,
+    /// The browser failed to read or write its storage.
+    StorageFailed {
+        /// The browser's words.
+        detail: String,
+    },
+    /// The tracker refused.
+    Refused {
+        /// Its code.
+        code: ErrorCode,
+    },
+    /// The address of the tracker is none.
+    BadAddress,
+}

@@ -1,0 +1,228 @@
+//! How a file is cut into blocks.
+
+use serde::{Deserialize, Serialize};
+
+/// The smallest block: 4 KiB.
+const MIN_BLOCK_SIZE: u32 = 4 << 10;
+/// The largest block: 1 MiB.
+const MAX_BLOCK_SIZE: u32 = 1 << 20;
+/// The default block size is the smallest that cuts a file into at most this many blocks.
+const DEFAULT_MOST_BLOCKS: u64 = 4_096;
+/// The most blocks of one file. A manifest of this many, 32 bytes a hash, fits into one message.
+pub const MAX_BLOCKS: u32 = 32_768;
+/// The largest file, in bytes: 32 GiB.
+pub const MAX_FILE_SIZE: u64 = MAX_BLOCKS as u64 * MAX_BLOCK_SIZE as u64;
+/// The most bytes that one `request` may ask for and one `block` may carry: 1 MiB.
+pub const MAX_RUN_BYTES: u32 = 1 << 20;
+
+/// Why a file cannot be cut as asked, or why a run of blocks is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GeometryError {
+    /// The block size is no power of two between 4 KiB and 1 MiB.
+    #[error("a block of {0} bytes is no power of two from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE}")]
+    BlockSize(u32),
+    /// The file would have more than [`MAX_BLOCKS`] blocks.
+    #[error("{size} bytes in blocks of {block_size} are more than {MAX_BLOCKS} blocks")]
+    TooManyBlocks {
+        /// Size of the file in bytes.
+        size: u64,
+        /// Size of a block in bytes.
+        block_size: u32,
+    },
+    /// The run is empty or reaches past the last block.
+    #[error("{count} blocks from {index} are not inside a file of {blocks} blocks")]
+    OutOfRange {
+        /// First block of the run.
+        index: u32,
+        /// Number of blocks in the run.
+        count: u32,
+        /// Number of blocks in the file.
+        blocks: u32,
+    },
+    /// The run holds more than [`MAX_RUN_BYTES`].
+    #[error("{bytes} bytes are more than one message may carry ({MAX_RUN_BYTES})")]
+    RunTooLong {
+        /// Size of the run in bytes.
+        bytes: u64,
+    },
+}
+
+/// The size of a file's blocks in bytes: a power of two from 4 KiB to 1 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct BlockSize(u32);
+
+impl BlockSize {
+    /// The default for a file of `size` bytes: the smallest size that makes at most 4,096 blocks, so that
+    /// files from 4 MiB to 4 GiB have between 1,024 and 4,096.
+    pub fn for_file(size: u64) -> Self {
+        let wanted = size.div_ceil(DEFAULT_MOST_BLOCKS).next_power_of_two();
+        Self(wanted.clamp(MIN_BLOCK_SIZE.into(), MAX_BLOCK_SIZE.into()) as u32)
+    }
+
+    /// The size in bytes.
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for BlockSize {
+    type Error = GeometryError;
+    fn try_from(bytes: u32) -> Result<Self, GeometryError> {
+        if bytes.is_power_of_two() && (MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(GeometryError::BlockSize(bytes))
+        }
+    }
+}
+
+impl From<BlockSize> for u32 {
+    fn from(size: BlockSize) -> Self {
+        size.0
+    }
+}
+
+/// A file's size and block size, known to make at most [`MAX_BLOCKS`] blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    size: u64,
+    block_size: BlockSize,
+}
+
+impl Geometry {
+    /// Cuts `size` bytes into blocks of `block_size`.
+    ///
+    /// # Errors
+    /// [`GeometryError::TooManyBlocks`].
+    pub fn new(size: u64, block_size: BlockSize) -> Result<Self, GeometryError> {
+        if size.div_ceil(block_size.0.into()) > MAX_BLOCKS.into() {
+            return Err(GeometryError::TooManyBlocks { size, block_size: block_size.0 });
+        }
+        Ok(Self { size, block_size })
+    }
+
+    /// The file's size in bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The size of every block but perhaps the last.
+    pub const fn block_size(&self) -> BlockSize {
+        self.block_size
+    }
+
+    /// The number of blocks; 0 for an empty file.
+    pub const fn blocks(&self) -> u32 {
+        // Fits: `new` allows at most MAX_BLOCKS.
+        self.size.div_ceil(self.block_size.0 as u64) as u32
+    }
+
+    /// Where block `index` begins, in bytes from the start of the file.
+    pub const fn offset(&self, index: u32) -> u64 {
+        index as u64 * self.block_size.0 as u64
+    }
+
+    /// The size of block `index` in bytes; only the last may be shorter than the others, and one past the end is 0.
+    pub const fn block_len(&self, index: u32) -> u32 {
+        let left = self.size.saturating_sub(self.offset(index));
+        if left < self.block_size.0 as u64 { left as u32 } else { self.block_size.0 }
+    }
+
+    /// A run of `count` blocks from `index`.
+    ///
+    /// # Errors
+    /// [`GeometryError::OutOfRange`] if it is empty or not inside the file.
+    pub fn run(&self, index: u32, count: u32) -> Result<Run, GeometryError> {
+        match index.checked_add(count) {
+            Some(end) if count > 0 && end <= self.blocks() => Ok(Run { index, count }),
+            _ => Err(GeometryError::OutOfRange { index, count, blocks: self.blocks() }),
+        }
+    }
+
+    /// A run that one message may carry.
+    ///
+    /// # Errors
+    /// As [`Geometry::run`], and [`GeometryError::RunTooLong`] above [`MAX_RUN_BYTES`].
+    pub fn message_run(&self, index: u32, count: u32) -> Result<Run, GeometryError> {
+        let run = self.run(index, count)?;
+        let bytes = self.run_len(run);
+        if bytes > MAX_RUN_BYTES.into() { Err(GeometryError::RunTooLong { bytes }) } else { Ok(run) }
+    }
+
+    /// The size of a run in bytes.
+    pub const fn run_len(&self, run: Run) -> u64 {
+        self.offset(run.index + run.count - 1) + self.block_len(run.index + run.count - 1) as u64
+            - self.offset(run.index)
+    }
+}
+
+/// Consecutive blocks of one file, at least one, none past its end. Made by [`Geometry::run`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    index: u32,
+    count: u32,
+}
+
+impl Run {
+    /// The first block.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// The number of blocks, at least 1.
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The blocks, in order.
+    pub fn blocks(self) -> std::ops::Range<u32> {
+        self.index..self.index + self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_size_is_a_power_of_two_from_4_kib_to_1_mib() {
+        for bytes in [4 << 10, 64 << 10, 1 << 20] {
+            assert_eq!(BlockSize::try_from(bytes).unwrap().bytes(), bytes);
+        }
+        for bytes in [0, 1, 2 << 10, 5_000, 2 << 20, u32::MAX] {
+            assert_eq!(BlockSize::try_from(bytes), Err(GeometryError::BlockSize(bytes)));
+        }
+    }
+
+    #[test]
+    fn the_default_block_size_makes_1024_to_4096_blocks() {
+        for size in [4 << 20, 5_000_000, 50_000_000, 200 << 20, 4 << 30] {
+            let blocks = Geometry::new(size, BlockSize::for_file(size)).unwrap().blocks();
+            assert!((1_024..=4_096).contains(&blocks), "{size}: {blocks}");
+        }
+        assert_eq!(BlockSize::for_file(0).bytes(), 4 << 10);
+        assert_eq!(BlockSize::for_file(MAX_FILE_SIZE).bytes(), 1 << 20);
+        assert!(Geometry::new(MAX_FILE_SIZE, BlockSize::for_file(MAX_FILE_SIZE)).is_ok());
+        assert!(Geometry::new(MAX_FILE_SIZE + 1, BlockSize::for_file(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn only_the_last_block_is_shorter() {
+        let geometry = Geometry::new(10_000, BlockSize::for_file(10_000)).unwrap();
+        assert_eq!(geometry.blocks(), 3);
+        assert_eq!([0, 1, 2, 3].map(|index| geometry.block_len(index)), [4_096, 4_096, 1_808, 0]);
+        assert_eq!(geometry.run_len(geometry.run(1, 2).unwrap()), 5_904);
+    }
+
+    #[test]
+    fn a_run_stays_inside_the_file_and_the_message() {
+        let geometry = Geometry::new(10 << 20, BlockSize::try_from(1 << 20).unwrap()).unwrap();
+        assert!(geometry.run(0, 10).is_ok() && geometry.run(9, 1).is_ok());
+        for (index, count) in [(0, 0), (0, 11), (9, 2), (10, 1), (u32::MAX, 1), (1, u32::MAX)] {
+            assert!(matches!(geometry.run(index, count), Err(GeometryError::OutOfRange { .. })));
+        }
+        assert!(geometry.message_run(3, 1).is_ok());
+        assert_eq!(geometry.message_run(3, 2), Err(GeometryError::RunTooLong { bytes: 2 << 20 }));
+    }
+}

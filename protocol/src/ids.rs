@@ -1,0 +1,116 @@
+//! Identifiers, each its own type, written as lower-case hexadecimal.
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{borrow::Cow, fmt, str::FromStr};
+
+/// The text is not the lower-case hexadecimal of an id of this kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} lower-case hexadecimal digits")]
+pub struct IdError {
+    expected: usize,
+}
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// Makes the id from its bytes.
+            pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
+                Self(bytes)
+            }
+
+            /// The id's bytes.
+            pub const fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&HEXLOWER.encode(&self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let error = IdError { expected: 2 * $bytes };
+                let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| error.clone())?;
+                Ok(Self(bytes.try_into().map_err(|_| error)?))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&HEXLOWER.encode(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+hex_id! {
+    /// A peer, named by the tracker at `register`: 8 random bytes, 16 digits.
+    PeerId, 8
+}
+hex_id! {
+    /// A file: the BLAKE3 hash of its content, the same 64 digits that `b3sum` prints.
+    FileId, 32
+}
+hex_id! {
+    /// What lets only its owner take a peer id back after a dropped line: 16 bytes, 32 digits.
+    Secret, 16
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({self})")
+    }
+}
+
+impl fmt::Debug for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileId({self:.8})")
+    }
+}
+
+/// Never shows the secret, so that it cannot reach a log.
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_what_it_writes() {
+        let id = PeerId::from_bytes([0, 1, 2, 3, 0xfc, 0xfd, 0xfe, 0xff]);
+        assert_eq!(id.to_string(), "00010203fcfdfeff");
+        assert_eq!("00010203fcfdfeff".parse(), Ok(id));
+        assert_eq!(serde_json::from_str::<PeerId>("\"00010203fcfdfeff\"").unwrap(), id);
+    }
+
+    #[test]
+    fn an_id_of_the_wrong_form_is_refused() {
+        for text in ["", "00", "00010203fcfdfef", "00010203fcfdfeff00", "00010203FCFDFEFF", "00010203fcfdfefg"] {
+            assert_eq!(text.parse::<PeerId>(), Err(IdError { expected: 16 }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_in_logs() {
+        assert_eq!(format!("{:?}", Secret::from_bytes([7; 16])), "Secret(..)");
+    }
+}

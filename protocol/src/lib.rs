@@ -1,0 +1,49 @@
+//! The shared vocabulary of MiniBit: what the tracker, the browser tabs and the native peers say to each other.
+//!
+//! Nothing here performs IO. Everything that comes from a remote is parsed into a type that cannot hold a wrong
+//! value: an id of the wrong length, a block size that is no power of two, a bitfield whose length does not fit its
+//! file, or a run of blocks past the end never gets inside.
+//!
+//! `PROTOCOL.md` beside this crate describes the same wire for authors of other clients.
+
+mod bitfield;
+mod encoding;
+mod frame;
+mod geometry;
+mod ids;
+mod manifest;
+mod messages;
+mod names;
+
+pub use bitfield::{Bitfield, BitfieldError};
+pub use frame::{
+    ClientFrame, Frame, ParseError, TrackerFrame, decode_client_binary, decode_client_text, decode_tracker_binary,
+    decode_tracker_text, encode_envelope, encode_request, encode_response, forwarded_head,
+};
+pub use geometry::{BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_RUN_BYTES, Run};
+pub use ids::{FileId, IdError, PeerId, Secret};
+pub use manifest::{BlockHash, FileFacts, Manifest, ManifestError, ManifestHasher, SizeChanged};
+pub use messages::{
+    ErrorCode, FileInfo, HaveRun, Identity, Limits, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request, Response,
+};
+pub use names::{FileName, MediaType, NameError, PeerName, RoomName};
+
+/// Codes with which the tracker closes a connection, beside those of RFC 6455 section 7.4.1.
+pub mod close {
+    /// The tracker is stopping; connect again later (RFC 6455).
+    pub const GOING_AWAY: u16 = 1001;
+    /// A message was larger than `limits.message_bytes` (RFC 6455).
+    pub const TOO_BIG: u16 = 1009;
+    /// The connection sent no `register` in time.
+    pub const REGISTER_TIMEOUT: u16 = 4000;
+    /// Another connection took this id back with its secret.
+    pub const REPLACED: u16 = 4001;
+    /// Nothing was heard from the client for several heartbeats.
+    pub const SILENT: u16 = 4002;
+    /// The tracker has as many connections as it may hold.
+    pub const TRACKER_FULL: u16 = 4003;
+    /// The client sent too many messages that could not be understood.
+    pub const TOO_MANY_ERRORS: u16 = 4004;
+    /// The client does not read what it is sent.
+    pub const SLOW_RECEIVER: u16 = 4005;
+}

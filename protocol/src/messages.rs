@@ -1,0 +1,409 @@
+//! Every message, as it stands in JSON.
+
+use crate::{FileFacts, FileId, MAX_RUN_BYTES, PeerId, PeerName, RoomName, Secret, encoding};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of the wire that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What a client asks of the tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Joins a room; the first message of every connection.
+    Register {
+        /// Must be [`PROTOCOL_VERSION`].
+        protocol: u32,
+        /// The room to join.
+        #[serde(default)]
+        room: RoomName,
+        /// A name for people to read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<PeerName>,
+        /// Whether blocks may be sent to this client as binary frames.
+        #[serde(default)]
+        binary: bool,
+        /// Takes an id back after a dropped line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Identity>,
+    },
+    /// Joins the swarm of a file: the facts, and which blocks this peer has (none, for one that wants it).
+    Announce {
+        /// What the file is.
+        #[serde(flatten)]
+        facts: FileFacts,
+        /// The bytes of a bitfield.
+        #[serde(with = "encoding")]
+        blocks: Bytes,
+    },
+    /// Tells which blocks of an announced file this peer has by now.
+    UpdateBlocks {
+        /// The file.
+        file: FileId,
+        /// The bytes of a bitfield.
+        #[serde(with = "encoding")]
+        blocks: Bytes,
+    },
+    /// Asks for other peers of a swarm.
+    GetPeers {
+        /// The file.
+        file: FileId,
+        /// The most peers wanted; 5 if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Asks for the files of the room.
+    ListFiles {
+        /// Whether to send the list again each time it changes.
+        #[serde(default)]
+        watch: bool,
+    },
+    /// Asks who has a file, or one block of it.
+    WhoHas {
+        /// The file.
+        file: FileId,
+        /// The block; absent to ask for the whole file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block: Option<u32>,
+    },
+    /// Leaves the swarm of a file, or all of them and the room.
+    Leave {
+        /// The file; absent to leave altogether.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<FileId>,
+    },
+    /// Asks for a `pong`, for clients that cannot send WebSocket pings.
+    Ping,
+}
+
+/// An id and the secret that came with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The peer id.
+    pub id: PeerId,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+/// What the tracker tells a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Response {
+    /// Answers `register`.
+    Registered {
+        /// The peer's id and secret.
+        #[serde(flatten)]
+        identity: Identity,
+        /// The room joined.
+        room: RoomName,
+        /// Whether the id asked for was taken back.
+        resumed: bool,
+        /// What the tracker allows.
+        limits: Limits,
+    },
+    /// Answers `announce`.
+    Announced {
+        /// The file.
+        file: FileId,
+    },
+    /// Answers `update_blocks`.
+    Updated {
+        /// The file.
+        file: FileId,
+    },
+    /// Answers `get_peers`.
+    Peers {
+        /// The file.
+        file: FileId,
+        /// Other peers of its swarm.
+        peers: Vec<PeerInfo>,
+    },
+    /// Answers `list_files`, and follows each change if that asked to watch.
+    Files {
+        /// The files of the room.
+        files: Vec<FileInfo>,
+    },
+    /// Answers `who_has`.
+    Holders {
+        /// The file.
+        file: FileId,
+        /// The block asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        block: Option<u32>,
+        /// Who has it; at most `limits.peers_per_answer`.
+        peers: Vec<PeerInfo>,
+    },
+    /// Answers `leave`.
+    Left {
+        /// The file left; absent when the peer left altogether.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<FileId>,
+    },
+    /// Answers `ping`.
+    Pong,
+    /// Another peer of a swarm was told of this one by `get_peers`.
+    PeerJoined {
+        /// The file.
+        file: FileId,
+        /// The other peer.
+        peer: PeerInfo,
+    },
+    /// A peer that this one knew left a swarm.
+    PeerLeft {
+        /// The file.
+        file: FileId,
+        /// The id of the other peer.
+        peer: PeerId,
+    },
+    /// A message was refused.
+    Error {
+        /// The reason, for programs.
+        code: ErrorCode,
+        /// The reason, for people.
+        message: String,
+        /// The peer that the refused envelope was meant for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<PeerId>,
+    },
+}
+
+/// A peer, as the tracker describes it to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Its id.
+    pub id: PeerId,
+    /// The name it chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<PeerName>,
+    /// Whether it takes blocks as binary frames.
+    #[serde(default)]
+    pub binary: bool,
+    /// How many blocks of the file it has said that it has.
+    #[serde(default)]
+    pub blocks: u32,
+}
+
+/// A file, as the room's catalogue lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// What the file is, in the words of whoever announced it first.
+    #[serde(flatten)]
+    pub facts: FileFacts,
+    /// Peers that have every block.
+    pub sources: u32,
+    /// All peers of its swarm.
+    pub peers: u32,
+}
+
+/// What the tracker allows one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of one message.
+    pub message_bytes: u32,
+    /// Payload bytes of one `block`.
+    pub run_bytes: u32,
+    /// Bytes waiting for one receiver, beyond which data for it is refused as `busy`.
+    pub queue_bytes: u32,
+    /// Files that one peer may announce.
+    pub files_per_peer: u32,
+    /// Peers in one room.
+    pub peers_per_room: u32,
+    /// Files in one room.
+    pub files_per_room: u32,
+    /// Peers in one answer.
+    pub peers_per_answer: u32,
+    /// Milliseconds between the tracker's pings; a client silent for three of them is closed.
+    pub heartbeat_ms: u32,
+}
+
+/// Why a message was refused, in words that do not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// No JSON, a field is missing or has a value that is not allowed, or the frame's head cannot be read.
+    Malformed,
+    /// The `type` is none of this protocol's.
+    UnknownType,
+    /// The tracker speaks another version.
+    UnsupportedProtocol,
+    /// The first message must be `register`.
+    NotRegistered,
+    /// `register` came twice.
+    AlreadyRegistered,
+    /// The secret does not belong to the id.
+    WrongSecret,
+    /// The bitfield does not fit the file.
+    InvalidBitfield,
+    /// This peer has not announced that file.
+    UnknownFile,
+    /// The room's swarm has other facts for this file id.
+    ConflictingFacts,
+    /// The block is not inside the file.
+    OutOfRange,
+    /// No such peer is in the room.
+    UnknownPeer,
+    /// This peer announced as many files as it may.
+    TooManyFiles,
+    /// The room is full.
+    RoomFull,
+    /// The receiver has too much waiting; ask or send again later.
+    Busy,
+    /// A code of a newer tracker.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Blocks that a peer has got, in `have`: the first and how many, as `[index, count]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaveRun(pub u32, pub u32);
+
+/// What peers say to each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PeerMessage {
+    /// Asks for the `manifest`.
+    GetManifest {
+        /// The file.
+        file: FileId,
+    },
+    /// The file's facts and block hashes.
+    Manifest {
+        /// The facts.
+        #[serde(flatten)]
+        facts: FileFacts,
+        /// 32 bytes per block.
+        #[serde(with = "encoding")]
+        hashes: Bytes,
+    },
+    /// Which blocks the sender has; the first message between two peers of a swarm, in both directions.
+    Bitfield {
+        /// The file.
+        file: FileId,
+        /// The bytes of a bitfield.
+        #[serde(with = "encoding")]
+        blocks: Bytes,
+    },
+    /// Blocks that the sender got since.
+    Have {
+        /// The file.
+        file: FileId,
+        /// Runs of blocks.
+        blocks: Vec<HaveRun>,
+    },
+    /// The receiver has blocks that the sender wants.
+    Interested {
+        /// The file.
+        file: FileId,
+    },
+    /// The receiver has nothing that the sender wants.
+    NotInterested {
+        /// The file.
+        file: FileId,
+    },
+    /// The sender will serve no more requests; those open are void.
+    Choke {
+        /// The file.
+        file: FileId,
+    },
+    /// The sender serves requests.
+    Unchoke {
+        /// The file.
+        file: FileId,
+    },
+    /// Asks for consecutive blocks.
+    Request {
+        /// The file.
+        file: FileId,
+        /// The first block.
+        index: u32,
+        /// How many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        count: u32,
+    },
+    /// Takes a request back.
+    Cancel {
+        /// The file.
+        file: FileId,
+        /// The first block.
+        index: u32,
+        /// How many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        count: u32,
+    },
+    /// Answers a request.
+    Block {
+        /// The file.
+        file: FileId,
+        /// The first block.
+        index: u32,
+        /// How many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        count: u32,
+        /// The blocks' bytes one after another. Absent from the head of a binary frame, whose payload they are.
+        #[serde(default, with = "encoding", skip_serializing_if = "Bytes::is_empty")]
+        data: Bytes,
+    },
+    /// Refuses a request that the sender cannot serve.
+    Reject {
+        /// The file.
+        file: FileId,
+        /// The first block.
+        index: u32,
+        /// How many.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        count: u32,
+    },
+}
+
+impl PeerMessage {
+    /// The file that the message is about.
+    pub const fn file(&self) -> FileId {
+        match self {
+            Self::Manifest { facts, .. } => facts.file,
+            Self::GetManifest { file }
+            | Self::Bitfield { file, .. }
+            | Self::Have { file, .. }
+            | Self::Interested { file }
+            | Self::NotInterested { file }
+            | Self::Choke { file }
+            | Self::Unchoke { file }
+            | Self::Request { file, .. }
+            | Self::Cancel { file, .. }
+            | Self::Block { file, .. }
+            | Self::Reject { file, .. } => *file,
+        }
+    }
+}
+
+impl Default for Limits {
+    /// What the tracker allows unless it is told otherwise.
+    fn default() -> Self {
+        Self {
+            // One run as base64 is 4/3 of its bytes; a manifest of MAX_BLOCKS hashes is as long.
+            message_bytes: MAX_RUN_BYTES / 3 * 4 + (64 << 10),
+            run_bytes: MAX_RUN_BYTES,
+            queue_bytes: 8 << 20,
+            files_per_peer: 256,
+            peers_per_room: 10_000,
+            files_per_room: 1_000,
+            peers_per_answer: 50,
+            heartbeat_ms: 15_000,
+        }
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn is_one(count: &u32) -> bool {
+    *count == 1
+}
