@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! The page's entry point; `trunk` builds it for wasm32.
+
+fn main() {
+    #[cfg(target_arch = "wasm32")]
+    leptos::mount::mount_to_body(|| "MiniBit");
+}
