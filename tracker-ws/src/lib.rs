@@ -1,1 +1,7 @@
-//! Stub.
+//! The MiniBit tracker.
+
+mod config;
+mod server;
+
+pub use config::Config;
+pub use server::Tracker;
