@@ -1,2 +1,116 @@
-//! Stub.
-fn main() {}
+//! The project's own commands: `cargo xtask run`, `test`, `bench` and `screenshot`.
+//!
+//! Each does all its own set-up first ([`toolbox`]), so that a fresh machine needs nothing but Rust. Then it runs the
+//! tools a person would run by hand, in this order and with these flags ([`steps`]).
+#![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
+
+mod browser;
+mod steps;
+mod toolbox;
+
+use crate::{
+    steps::{Plan, StepName},
+    toolbox::Toolbox,
+};
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::{
+    ffi::OsString,
+    process::{Command, ExitCode},
+};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about, version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds the page and starts the tracker, which serves it and prints its address.
+    Run {
+        /// Flags for the tracker; `cargo xtask run -- --help` lists them. `MINIBIT_*` variables reach it too.
+        #[arg(last = true)]
+        tracker: Vec<OsString>,
+    },
+    /// Runs every check and every test, and stops at the first that fails.
+    Test {
+        /// Only these, in the usual order.
+        steps: Vec<StepName>,
+    },
+    /// Measures.
+    Bench {
+        /// What to measure.
+        bench: Bench,
+    },
+    /// Takes the README's screenshot again: a page with a transfer running.
+    Screenshot,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// Whole-page throughput between real browser tabs, beside a bare transfer through the same tracker; writes
+    /// target/bench/tabs.json.
+    Tabs,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().task.perform() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Task {
+    fn perform(self) -> Result<ExitCode> {
+        let toolbox = Toolbox::open()?;
+        match self {
+            Self::Run { tracker } => {
+                toolbox.prepare_page()?;
+                let code = Plan::of(&toolbox, [StepName::Page]).perform()?;
+                if code != ExitCode::SUCCESS {
+                    return Ok(code);
+                }
+                become_command(toolbox.cargo("run --release --package tracker-ws --").args(tracker))
+            }
+            Self::Test { steps } => {
+                toolbox.prepare_checks()?;
+                toolbox.prepare_page()?;
+                let steps = if steps.is_empty() { StepName::TEST.to_vec() } else { steps };
+                let toolbox =
+                    if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
+                Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
+            }
+            Self::Bench { bench: Bench::Tabs } => {
+                let toolbox = toolbox.with_browser()?;
+                toolbox.prepare_page()?;
+                Plan::of(&toolbox, [StepName::Page, StepName::Tracker, StepName::BenchTabs]).perform()
+            }
+            Self::Screenshot => {
+                let toolbox = toolbox.with_browser()?;
+                toolbox.prepare_page()?;
+                Plan::of(&toolbox, [StepName::Page, StepName::Screenshot]).perform()
+            }
+        }
+    }
+}
+
+/// Puts the command in this process's place, so that Ctrl-C and SIGTERM reach it and its exit code is ours.
+#[cfg(unix)]
+fn become_command(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    let error = command.exec();
+    Err(anyhow::Error::new(error).context(format!("cannot start {}", steps::shown(command))))
+}
+
+/// Runs the command to its end. Ctrl-C reaches every process of the console by itself.
+#[cfg(not(unix))]
+fn become_command(command: &mut Command) -> Result<ExitCode> {
+    use anyhow::Context as _;
+    let status = command.status().with_context(|| format!("cannot start {}", steps::shown(command)))?;
+    Ok(steps::exit_code(status))
+}
