@@ -99,6 +99,16 @@ impl Bitfield {
         true
     }
 
+    /// Clears block `index` and tells whether that changed anything.
+    pub fn clear(&mut self, index: u32) -> bool {
+        if !self.has(index) {
+            return false;
+        }
+        self.bits[index as usize / 8] &= !mask(index);
+        self.ones -= 1;
+        true
+    }
+
     /// The blocks set, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         (0..self.blocks).filter(|&index| self.has(index))
@@ -127,7 +137,9 @@ mod tests {
         assert!(bitfield.set(0) && bitfield.set(9) && !bitfield.set(9) && !bitfield.set(10));
         assert_eq!(&bitfield.to_bytes()[..], [0b1000_0000, 0b0100_0000]);
         assert_eq!(bitfield.iter().collect::<Vec<_>>(), [0, 9]);
-        assert_eq!(Bitfield::from_bytes(&[0b1000_0000, 0b0100_0000], 10), Ok(bitfield));
+        assert_eq!(Bitfield::from_bytes(&[0b1000_0000, 0b0100_0000], 10), Ok(bitfield.clone()));
+        assert!(bitfield.clear(9) && !bitfield.clear(9) && !bitfield.has(9));
+        assert_eq!(bitfield.count(), 1);
     }
 
     #[test]

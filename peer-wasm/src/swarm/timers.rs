@@ -1,0 +1,48 @@
+//! The swarm's timers: one deadline for each thing that waits.
+
+use crate::Instant;
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// Choose anew whom to serve.
+    ChokeRound,
+    /// Announce the blocks stored since.
+    Announce,
+    /// See which neighbours owe blocks for too long.
+    Requests,
+}
+
+const TIMERS: [Timer; 3] = [Timer::ChokeRound, Timer::Announce, Timer::Requests];
+
+/// At most one deadline per timer.
+#[derive(Debug, Default)]
+pub(crate) struct TimerTable {
+    deadlines: [Option<Instant>; TIMERS.len()],
+}
+
+impl TimerTable {
+    pub(crate) fn set(&mut self, timer: Timer, deadline: Instant) {
+        self.deadlines[timer as usize] = Some(deadline);
+    }
+
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines[timer as usize].is_some()
+    }
+
+    pub(crate) fn clear(&mut self, timer: Timer) {
+        self.deadlines[timer as usize] = None;
+    }
+
+    /// The next deadline and what it is for.
+    pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
+        TIMERS.into_iter().filter_map(|timer| Some((self.deadlines[timer as usize]?, timer))).min()
+    }
+
+    /// Takes out one timer whose deadline has come.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
+        let (_, timer) = self.next().filter(|(deadline, _)| *deadline <= now)?;
+        self.clear(timer);
+        Some(timer)
+    }
+}
