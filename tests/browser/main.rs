@@ -1,2 +1,5 @@
-//! Stub.
-fn main() {}
+//! Real tabs, a real tracker and the built page, used as a person would.
+
+mod leaving;
+mod page;
+mod sharing;

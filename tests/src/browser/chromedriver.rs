@@ -1,0 +1,63 @@
+//! The process that speaks WebDriver to Chromium.
+
+use anyhow::{Context as _, Result};
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+/// What it prints before the port it listens on.
+const GREETING: &str = "started successfully on port ";
+
+/// A running chromedriver on a port of its own; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Chromedriver {
+    child: Child,
+    port: u16,
+    /// Kept open: a driver that cannot print would end.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Chromedriver {
+    /// Starts the driver that `CHROMEDRIVER` names, or the one on `PATH`.
+    ///
+    /// # Errors
+    /// If there is none, or it does not start.
+    pub fn start() -> Result<Self> {
+        let program = env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
+        let mut child = Command::new(&program)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}; `cargo xtask test` installs it", program.display()))?;
+        let mut stdout = BufReader::new(child.stdout.take().context("its output was not piped")?);
+        let mut printed = String::new();
+        let port = loop {
+            let start = printed.len();
+            if stdout.read_line(&mut printed)? == 0 {
+                let _ = child.wait();
+                anyhow::bail!("{} ended instead of starting: {printed}", program.display());
+            }
+            if let Some((_, port)) = printed[start..].split_once(GREETING) {
+                break port.trim_end().trim_end_matches('.').parse().context("the driver's port")?;
+            }
+        };
+        Ok(Self { child, port, _stdout: stdout })
+    }
+
+    /// The address to speak WebDriver to.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Chromedriver {
+    fn drop(&mut self) {
+        // Its browsers were closed with their sessions before; a driver that is gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
