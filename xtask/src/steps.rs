@@ -89,7 +89,9 @@ impl StepName {
         };
         match self {
             Self::Fmt => toolbox.cargo("fmt --all --check"),
-            Self::Clippy => toolbox.cargo("clippy --workspace --all-targets -- --deny warnings"),
+            Self::Clippy => {
+                toolbox.cargo("clippy --workspace --all-targets --features tests/browser -- --deny warnings")
+            }
             Self::ClippyWasm => {
                 let mut command = wasm("clippy -p protocol -p peer-wasm -p web --all-targets");
                 command.args(["--", "--deny", "warnings"]);
@@ -113,12 +115,12 @@ impl StepName {
                 }
                 command
             }
-            Self::Browser => toolbox.cargo("test --workspace --test browser"),
+            Self::Browser => toolbox.cargo("test --workspace --features tests/browser --test browser"),
             Self::Tracker => toolbox.cargo("build --release --package tracker-ws"),
             // The tracker is measured, not its observer, which therefore needs no release build.
             Self::BenchTabs => toolbox.cargo("bench --workspace --profile dev --bench tabs"),
             Self::Screenshot => {
-                let mut command = toolbox.cargo("test --workspace --test browser screenshot");
+                let mut command = toolbox.cargo("test --workspace --features tests/browser --test browser screenshot");
                 command.env("MINIBIT_SCREENSHOT", "1");
                 command
             }
