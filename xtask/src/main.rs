@@ -43,6 +43,9 @@ enum Task {
     Bench {
         /// What to measure.
         bench: Bench,
+        /// What the measurement may be told, such as megabytes and rounds.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
     },
     /// Takes the README's screenshot again: a page with a transfer running.
     Screenshot,
@@ -85,10 +88,12 @@ impl Task {
                     if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
-            Self::Bench { bench: Bench::Tabs } => {
+            Self::Bench { bench: Bench::Tabs, arguments } => {
                 let toolbox = toolbox.with_browser()?;
                 toolbox.prepare_page()?;
-                Plan::of(&toolbox, [StepName::Page, StepName::Tracker, StepName::BenchTabs]).perform()
+                Plan::of(&toolbox, [StepName::Page, StepName::Tracker, StepName::BenchTabs])
+                    .telling_the_last(arguments)
+                    .perform()
             }
             Self::Screenshot => {
                 let toolbox = toolbox.with_browser()?;

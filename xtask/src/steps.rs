@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use std::{
     env,
+    ffi::OsString,
     process::{Command, ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
@@ -142,6 +143,14 @@ impl Plan {
     /// Plans these steps in their order.
     pub(crate) fn of(toolbox: &Toolbox, steps: impl IntoIterator<Item = StepName>) -> Self {
         Self { steps: steps.into_iter().map(|step| (step, step.command(toolbox))).collect() }
+    }
+
+    /// Hands arguments through to what the last step runs.
+    pub(crate) fn telling_the_last(mut self, arguments: Vec<OsString>) -> Self {
+        if let (Some((_, command)), false) = (self.steps.last_mut(), arguments.is_empty()) {
+            command.arg("--").args(arguments);
+        }
+        self
     }
 
     /// Runs the steps until one fails, and returns that one's exit code.

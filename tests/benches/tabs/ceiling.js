@@ -1,0 +1,68 @@
+// One end of a bare transfer through the tracker. With no `sender` it serves; with one it fetches from it and
+// discards. Nothing is hashed, stored or shown.
+
+// The transfer is of no file; any id will do.
+const FILE = "00".repeat(32);
+const BLOCK = 64 << 10;
+const now = () => performance.timeOrigin + performance.now();
+
+onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
+  const runs = Math.ceil(bytes / frame);
+  const count = frame / BLOCK;
+  const socket = new WebSocket(url);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => socket.send(JSON.stringify({ type: "register", protocol: 1, room: "bench", binary: true }));
+  socket.onclose = event => postMessage({ failed: `closed with ${event.code} ${event.reason}` });
+  const handle = sender ? receiver() : server();
+  socket.onmessage = ({ data }) => {
+    if (typeof data !== "string") return handle(data);
+    const message = JSON.parse(data);
+    if (message.type === "registered") postMessage({ id: message.id });
+    else if (message.type === "error") postMessage({ failed: data });
+    else if (message.message) handle(message);
+  };
+
+  function server() {
+    const payload = new Uint8Array(frame).map((_, index) => index * 31);
+    // One frame for each receiver, made once: only the digits of the index are written anew.
+    const frames = new Map();
+    const digits = 10;
+    const encoder = new TextEncoder();
+    const frameFor = to => {
+      const before = `{"to":"${to}","message":{"type":"block","file":"${FILE}","index":`;
+      const head = encoder.encode(`${before}${" ".repeat(digits)},"count":${count}}}`);
+      const whole = new Uint8Array(4 + head.length + frame);
+      new DataView(whole.buffer).setUint32(0, head.length);
+      whole.set(head, 4);
+      whole.set(payload, 4 + head.length);
+      return { whole, index: 4 + before.length, head: 4 + head.length };
+    };
+    return ({ from, message }) => {
+      if (!frames.has(from)) frames.set(from, frameFor(from));
+      const { whole, index, head } = frames.get(from);
+      encoder.encodeInto(String(message.index).padStart(digits), whole.subarray(index, index + digits));
+      socket.send(whole.subarray(0, head + Math.min(frame, bytes - message.index * BLOCK)));
+    };
+  }
+
+  function receiver() {
+    let requested = 0;
+    let received = 0;
+    const request = () => {
+      if (requested === runs) return;
+      const message = { type: "request", file: FILE, index: requested * count, count };
+      socket.send(JSON.stringify({ to: sender, message }));
+      requested += 1;
+    };
+    new BroadcastChannel("bench").onmessage = () => {
+      postMessage({ started: now() });
+      for (let open = 0; open < window; open += 1) request();
+    };
+    return data => {
+      if (!(data instanceof ArrayBuffer)) return;
+      received += data.byteLength - 4 - new DataView(data).getUint32(0);
+      request();
+      if (received === bytes) postMessage({ complete: now() });
+    };
+  }
+};

@@ -1,0 +1,153 @@
+//! How fast real browser tabs are, as a part of what is possible: `cargo xtask bench tabs`.
+//!
+//! **The page.** One tab shares a file; one, or three, other tabs of the same browser press Download. Measured from
+//! the press to the moment when the last of them offers Save, that is with everything in between: asking the tracker,
+//! the manifest, choosing peers and blocks, the relay, hashing, storing, and drawing the page.
+//!
+//! **The ceiling.** The same bytes, through the same tracker, between workers of the same browser that do nothing
+//! else: one sends from a buffer that is always ready, one, or three, keep the same number of requests open, count
+//! what comes and discard it. It speaks the real protocol with binary frames of 256 KiB, so nothing that uses the
+//! relay from a browser can be faster by much; what the page falls short of it is what the page's own work costs.
+//!
+//! Rates are bytes delivered to all fetching tabs together per second until the last is complete, in MB (10^6
+//! bytes). Each measurement has a fresh browser. Page and ceiling take turns, so that a slow minute of the machine
+//! hits both, and the medians of all rounds are compared. The tracker is the release build in a process of its own.
+//!
+//! `cargo xtask bench tabs -- [megabytes] [rounds]`; the result is also written to `target/bench/tabs.json`.
+#![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
+
+mod ceiling;
+mod page;
+mod tracker;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::FutureExt as _;
+use serde_json::json;
+use std::{
+    env, fs,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    sync::Arc,
+};
+use tests::{
+    browser::{Browser, Chromedriver, Options, page_dir, project_dir},
+    noise::noise,
+};
+
+/// How many tabs fetch.
+const FETCHERS: [usize; 2] = [1, 3];
+
+/// What every measurement needs.
+struct Bench {
+    tracker: tracker::TrackerProcess,
+    chromedriver: Arc<Chromedriver>,
+    /// The file to share, and its size.
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// The rates of all rounds in MB/s, for one number of fetching tabs.
+#[derive(Default)]
+struct Rates {
+    page: Vec<f64>,
+    ceiling: Vec<f64>,
+}
+
+fn main() -> Result<()> {
+    let numbers = env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let numbers: Vec<usize> = numbers.map(|text| text.parse().context("a number")).collect::<Result<_>>()?;
+    let megabytes = numbers.first().copied().unwrap_or(200);
+    let rounds = numbers.get(1).copied().unwrap_or(3);
+    ensure!(megabytes > 0 && rounds > 0, "there is nothing to measure");
+    page_dir()?;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("bench.bin");
+    let bytes = noise(1, megabytes * 1_000_000);
+    fs::write(&path, &bytes)?;
+    let bytes = bytes.len() as u64;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let rates = runtime.block_on(async {
+        let bench = Bench {
+            tracker: tracker::TrackerProcess::start().await?,
+            chromedriver: Arc::new(Chromedriver::start()?),
+            path,
+            bytes,
+        };
+        bench.measure(rounds).await
+    })?;
+    report(&rates, megabytes, rounds)
+}
+
+impl Bench {
+    async fn measure(&self, rounds: usize) -> Result<[Rates; FETCHERS.len()]> {
+        let mut rates: [Rates; FETCHERS.len()] = Default::default();
+        for round in 1..=rounds {
+            for (fetchers, rates) in FETCHERS.into_iter().zip(&mut rates) {
+                let ceiling = self.in_fresh_browser(async |browser| ceiling::measure(self, browser, fetchers).await);
+                rates.ceiling.push(self.rate(fetchers, ceiling.await.context("the ceiling")?));
+                let page = self.in_fresh_browser(async |browser| page::measure(self, browser, fetchers).await);
+                rates.page.push(self.rate(fetchers, page.await.context("the page")?));
+                println!(
+                    "round {round} of {rounds}, {fetchers} fetching: page {:.1} MB/s, ceiling {:.1} MB/s",
+                    rates.page[round - 1],
+                    rates.ceiling[round - 1]
+                );
+            }
+        }
+        Ok(rates)
+    }
+
+    async fn in_fresh_browser(&self, measurement: impl AsyncFnOnce(&Arc<Browser>) -> Result<f64>) -> Result<f64> {
+        let browser = Browser::start(Arc::clone(&self.chromedriver), Options::default()).await?;
+        let outcome = AssertUnwindSafe(measurement(&browser)).catch_unwind().await;
+        let closed = browser.quit().await;
+        let outcome = outcome.unwrap_or_else(|panicked| panic::resume_unwind(panicked))?;
+        closed?;
+        Ok(outcome)
+    }
+
+    /// MB/s, when every one of `fetchers` had the whole file after `milliseconds`.
+    fn rate(&self, fetchers: usize, milliseconds: f64) -> f64 {
+        self.bytes as f64 * fetchers as f64 / 1e6 / (milliseconds / 1e3)
+    }
+}
+
+/// Prints the table and writes the figures for programs.
+fn report(rates: &[Rates; FETCHERS.len()], megabytes: usize, rounds: usize) -> Result<()> {
+    println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");
+    println!("| tabs | page | bare transfer | page / bare |");
+    println!("|---|---|---|---|");
+    let mut medians = Vec::new();
+    for (fetchers, rates) in FETCHERS.into_iter().zip(rates) {
+        let (page, ceiling) = (median(&rates.page), median(&rates.ceiling));
+        let part = page / ceiling;
+        println!("| 1 sharing, {fetchers} fetching | {page:.1} MB/s | {ceiling:.1} MB/s | {part:.2} |");
+        medians.push((page, part));
+    }
+    let [(one, one_part), (three, three_part)] = medians[..] else { unreachable!("one for each of FETCHERS") };
+    let metrics = json!({ "metrics": {
+        "one_fetcher_over_ceiling": rounded(one_part),
+        "three_fetchers_over_ceiling": rounded(three_part),
+        "one_fetcher_mb_s": rounded(one),
+        "three_fetchers_mb_s": rounded(three),
+    }});
+    let folder = project_dir().join("target/bench");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("tabs.json");
+    fs::write(&file, format!("{metrics:#}\n"))?;
+    println!("\nwritten to {}", file.display());
+    Ok(())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
