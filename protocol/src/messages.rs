@@ -308,7 +308,7 @@ pub enum PeerMessage {
         /// The file.
         file: FileId,
     },
-    /// The sender will serve no more requests; those open are void.
+    /// The sender serves no more requests, and rejects those it has not begun to serve.
     Choke {
         /// The file.
         file: FileId,
@@ -351,7 +351,7 @@ pub enum PeerMessage {
         #[serde(default, with = "encoding", skip_serializing_if = "Bytes::is_empty")]
         data: Bytes,
     },
-    /// Refuses a request that the sender cannot serve.
+    /// Refuses a request: of a peer that is choked, or for a block that the sender does not have (as in BEP 6).
     Reject {
         /// The file.
         file: FileId,

@@ -61,11 +61,11 @@ impl Swarm {
         Ok(())
     }
 
-    pub(super) fn handle_choke(&mut self, from: PeerId, now: Instant) {
-        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.it_chokes_us = true;
-        self.take_all_back(from);
-        self.request_of_all(now);
+    /// What is in flight stays so: each request is still answered, by its block or by a `reject`.
+    pub(super) fn handle_choke(&mut self, from: PeerId) {
+        if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            neighbour.it_chokes_us = true;
+        }
     }
 
     pub(super) fn handle_unchoke(&mut self, from: PeerId, now: Instant) {
@@ -74,18 +74,20 @@ impl Swarm {
         self.request_of(from, now);
     }
 
-    /// The neighbour cannot serve these blocks: it does not have them after all.
+    /// The neighbour refuses a request. If it is not because it chokes us, it does not have the blocks after all.
     pub(super) fn handle_reject(&mut self, from: PeerId, run: Run, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        if !neighbour.take_back(run, &geometry) {
+        if !neighbour.take_in_flight(run, &geometry) {
             return;
         }
         self.in_flight_bytes -= geometry.run_len(run);
-        for index in run.blocks() {
-            if neighbour.has.clear(index) {
-                self.picker.lost(index, &mut self.rng);
-                neighbour.wanted -= u32::from(self.blocks.is_wanted(index));
+        if !neighbour.it_chokes_us {
+            for index in run.blocks() {
+                if neighbour.has.clear(index) {
+                    self.picker.lost(index, &mut self.rng);
+                    neighbour.wanted -= u32::from(self.blocks.is_wanted(index));
+                }
             }
         }
         self.release(run);

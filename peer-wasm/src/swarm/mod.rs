@@ -305,7 +305,7 @@ impl Swarm {
             PeerMessage::Have { blocks, .. } => self.handle_have(from, &blocks, now)?,
             PeerMessage::Interested { .. } => self.handle_interest(from, true, now),
             PeerMessage::NotInterested { .. } => self.handle_interest(from, false, now),
-            PeerMessage::Choke { .. } => self.handle_choke(from, now),
+            PeerMessage::Choke { .. } => self.handle_choke(from),
             PeerMessage::Unchoke { .. } => self.handle_unchoke(from, now),
             PeerMessage::Request { index, count, .. } => self.handle_request(from, message_run(index, count)?)?,
             PeerMessage::Cancel { index, count, .. } => self.handle_cancel(from, message_run(index, count)?),

@@ -157,7 +157,8 @@ impl Neighbour {
         Some(Duration::from_millis(millis))
     }
 
-    fn take_in_flight(&mut self, run: Run, geometry: &Geometry) -> bool {
+    /// Forgets a request; tells whether there was one.
+    pub(super) fn take_in_flight(&mut self, run: Run, geometry: &Geometry) -> bool {
         let Some(place) = self.in_flight.iter().position(|request| request.run == run) else { return false };
         self.in_flight.remove(place);
         self.in_flight_bytes -= geometry.run_len(run);

@@ -1,7 +1,10 @@
 //! Serving: whom, what, and no more at a time than the line takes.
 
-use super::{Event, PeerStrategy, ReadId, StorageFailed, StorageRequest, Swarm, Timer, Violation, choker::Candidate};
-use super::{neighbour::MAX_QUEUED, neighbour::Neighbour};
+use super::{Event, PeerStrategy, ReadId, StorageFailed, StorageRequest, Swarm, Timer, Transmit, Violation};
+use super::{
+    choker::Candidate,
+    neighbour::{MAX_QUEUED, Neighbour},
+};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Run};
@@ -51,14 +54,13 @@ impl Swarm {
     pub(super) fn handle_request(&mut self, from: PeerId, run: Run) -> Result<(), Violation> {
         let file = self.file();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
-        if neighbour.we_choke_it || neighbour.queue.contains(&run) {
-            // It was sent before our `choke` arrived, which made it void.
+        if neighbour.queue.contains(&run) {
             return Ok(());
         }
         if neighbour.queue.len() >= MAX_QUEUED {
             return Err(Violation::RequestFlood);
         }
-        if run.blocks().all(|index| self.blocks.stored().has(index)) {
+        if !neighbour.we_choke_it && run.blocks().all(|index| self.blocks.stored().has(index)) {
             neighbour.queue.push_back(run);
             self.serve();
         } else {
@@ -133,9 +135,11 @@ impl Swarm {
             let serve = self.choker.serves(to);
             if serve == neighbour.we_choke_it {
                 neighbour.we_choke_it = !serve;
-                neighbour.queue.clear();
                 let message = if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } };
-                self.transmits.push_back(super::Transmit { to, message });
+                let refused = neighbour.queue.drain(..);
+                let rejects = refused.map(|run| PeerMessage::Reject { file, index: run.index(), count: run.count() });
+                let messages = std::iter::once(message).chain(rejects);
+                self.transmits.extend(messages.map(|message| Transmit { to, message }));
             }
         }
     }
