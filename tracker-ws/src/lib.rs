@@ -1,7 +1,22 @@
-//! The MiniBit tracker.
+//! The MiniBit tracker: it knows which peers are in a room and which files they have, and passes messages between
+//! them.
+//!
+//! A client opens a WebSocket at `/ws` and registers. What it asks of the tracker goes to the registry, which is plain
+//! state without IO; the messages that follow are put into the outboxes of those whom they concern. What it says to
+//! another peer goes straight into that peer's outbox: the tracker reads who it is for, writes who it is from, and
+//! shares the bytes of the rest. Each outbox is bounded and is emptied by a task of its own, so that a slow receiver
+//! hurts nobody else.
+//!
+//! The same port serves the page, `/health` and `/api/status`. `protocol/PROTOCOL.md` specifies the wire.
 
 mod config;
+mod connection;
+mod http;
+mod hub;
+mod outbox;
+mod registry;
 mod server;
+mod wire;
 
 pub use config::Config;
-pub use server::Tracker;
+pub use server::{BindError, Tracker};

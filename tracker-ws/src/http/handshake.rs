@@ -1,0 +1,83 @@
+//! The handshake that makes a WebSocket of an HTTP connection (RFC 6455 section 4.2).
+//!
+//! It is done here and not by axum, whose WebSocket support brings its own version of tungstenite.
+
+use super::App;
+use crate::connection;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::debug;
+
+/// The one version of the WebSocket protocol.
+const VERSION: &str = "13";
+/// The length of a key: 16 bytes in base64.
+const KEY_LEN: usize = 24;
+
+pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Response {
+    let accept = match accept_key(request.headers()) {
+        Ok(accept) => accept,
+        Err(mistake) => return mistake.into_response(),
+    };
+    tokio::spawn(async move {
+        // The response is on its way only after this handler returns, so the wait is here.
+        let upgraded = match hyper::upgrade::on(request).await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!(%error, "a client left during the handshake"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => connection::serve(app.hub, parts.io.into_inner(), parts.read_buf).await,
+            Err(_) => debug!("the connection is no TCP socket"),
+        }
+        drop(app.alive);
+    });
+    let headers = [
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// What is wrong with a request for a WebSocket.
+#[derive(Debug)]
+enum Mistake {
+    NoUpgrade,
+    Version,
+    Key,
+}
+
+impl IntoResponse for Mistake {
+    fn into_response(self) -> Response {
+        let (status, reason) = match self {
+            Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket"),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, "this address speaks version 13 of WebSocket"),
+            Self::Key => (StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key must be 16 bytes in base64"),
+        };
+        let headers = [(header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, VERSION)];
+        (status, headers, reason).into_response()
+    }
+}
+
+/// The key that shows the client that it was understood.
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Mistake> {
+    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(Mistake::NoUpgrade);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+        return Err(Mistake::Version);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == KEY_LEN).ok_or(Mistake::Key)?;
+    derive_accept_key(key.as_bytes()).try_into().map_err(|_| Mistake::Key)
+}
+
+/// Whether a header, which may come several times and list several values, has this one in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,31 @@
+//! The page, as files from a folder.
+
+use axum::{
+    Router,
+    handler::HandlerWithoutStateExt as _,
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{Html, IntoResponse as _, Response},
+};
+use std::path::Path;
+use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
+
+/// Says how to build the page.
+const NO_PAGE: &str = include_str!("no_page.html");
+
+/// Serves `folder` as it is at each request, so that a page built later is there without a restart.
+pub(super) fn router(folder: &Path) -> Router {
+    // A browser asks each time whether a file changed, because a new page must not meet an old worker.
+    let no_cache = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let no_sniff =
+        SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let files = ServeDir::new(folder).fallback(missing.into_service());
+    Router::new().fallback_service(files).layer(no_cache).layer(no_sniff)
+}
+
+async fn missing(uri: Uri) -> Response {
+    if matches!(uri.path(), "/" | "/index.html") {
+        Html(NO_PAGE).into_response()
+    } else {
+        (StatusCode::NOT_FOUND, "not found").into_response()
+    }
+}

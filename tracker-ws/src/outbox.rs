@@ -1,0 +1,287 @@
+//! What waits for one receiver: bounded in bytes, control before data.
+
+use crate::wire::{Batch, OutFrame};
+use protocol::close;
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// The most bytes of control waiting. Control is never dropped, because peers would wait for it forever; a receiver
+/// that lets this much pile up is closed and comes back to a fresh state.
+const CONTROL_BYTES: usize = 4 << 20;
+/// A client with this many bytes of control waiting is not read from, so that one that asks faster than it reads
+/// slows only itself.
+const CALM_BYTES: usize = 1 << 20;
+/// About the most bytes written at once; what came later and is more urgent waits no longer than that.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// What came of a frame with data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits, or the receiver is gone and nobody is to blame.
+    Accepted,
+    /// There is no room for it.
+    Busy,
+}
+
+/// The frames waiting for one receiver.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    lanes: Mutex<Lanes>,
+    /// The most bytes of data waiting.
+    data_limit: usize,
+    /// There is something to write.
+    filled: Notify,
+    /// Control was taken out.
+    calmed: Notify,
+    closed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    control: VecDeque<Control>,
+    control_bytes: usize,
+    data: VecDeque<OutFrame>,
+    data_bytes: usize,
+    closing: Closing,
+}
+
+#[derive(Debug)]
+struct Control {
+    frame: OutFrame,
+    /// Whether a newer state makes it worthless.
+    is_update: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Closing {
+    #[default]
+    Open,
+    /// The code is to be sent once control is.
+    Asked(u16),
+    /// The writer took everything.
+    Taken,
+}
+
+impl Outbox {
+    /// An empty outbox that holds at most `data_limit` bytes of data.
+    pub(crate) fn new(data_limit: usize) -> Self {
+        Self {
+            lanes: Mutex::default(),
+            data_limit,
+            filled: Notify::new(),
+            calmed: Notify::new(),
+            closed: Notify::new(),
+        }
+    }
+
+    /// Adds a frame that must arrive. If too many wait already, the receiver is closed instead.
+    pub(crate) fn push_control(&self, frame: OutFrame) {
+        self.push_urgent(Control { frame, is_update: false });
+    }
+
+    /// Adds a frame that tells a state, in place of an older one that still waits.
+    pub(crate) fn push_update(&self, frame: OutFrame) {
+        self.push_urgent(Control { frame, is_update: true });
+    }
+
+    /// Adds a frame with data, if there is room. A frame larger than all the room is accepted by an empty outbox.
+    pub(crate) fn push_data(&self, frame: OutFrame) -> Pushed {
+        let mut lanes = self.lock();
+        if lanes.closing != Closing::Open {
+            return Pushed::Accepted;
+        }
+        if lanes.data_bytes + frame.len() > self.data_limit && lanes.data_bytes > 0 {
+            return Pushed::Busy;
+        }
+        lanes.data_bytes += frame.len();
+        lanes.data.push_back(frame);
+        drop(lanes);
+        self.filled.notify_one();
+        Pushed::Accepted
+    }
+
+    /// Closes the connection once the control that waits is written. The first code stands.
+    pub(crate) fn close(&self, code: u16) {
+        self.close_locked(&mut self.lock(), code);
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.lock().closing != Closing::Open {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Waits while much control waits; `false` if the connection is to be closed.
+    pub(crate) async fn calm(&self) -> bool {
+        loop {
+            {
+                let lanes = self.lock();
+                if lanes.closing != Closing::Open {
+                    return false;
+                }
+                if lanes.control_bytes <= CALM_BYTES {
+                    return true;
+                }
+            }
+            tokio::select! {
+                () = self.calmed.notified() => {}
+                () = self.closed() => {}
+            }
+        }
+    }
+
+    /// Waits for frames and moves some to `batch`; `false` if these were the last, with the close frame at the end.
+    pub(crate) async fn fill(&self, batch: &mut Batch) -> bool {
+        loop {
+            {
+                let mut lanes = self.lock();
+                lanes.fill(batch);
+                if let Closing::Asked(code) = lanes.closing
+                    && lanes.control.is_empty()
+                {
+                    lanes.closing = Closing::Taken;
+                    batch.push(OutFrame::close(code));
+                    return false;
+                }
+            }
+            if batch.len() > 0 {
+                self.calmed.notify_one();
+                return true;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn push_urgent(&self, control: Control) {
+        let mut lanes = self.lock();
+        if lanes.closing != Closing::Open {
+            return;
+        }
+        if control.is_update {
+            lanes.drop_updates();
+        }
+        lanes.control_bytes += control.frame.len();
+        lanes.control.push_back(control);
+        if lanes.control_bytes > CONTROL_BYTES {
+            self.close_locked(&mut lanes, close::SLOW_RECEIVER);
+        }
+        drop(lanes);
+        self.filled.notify_one();
+    }
+
+    fn close_locked(&self, lanes: &mut Lanes, code: u16) {
+        if lanes.closing == Closing::Open {
+            lanes.closing = Closing::Asked(code);
+            lanes.data = VecDeque::new();
+            lanes.data_bytes = 0;
+            self.filled.notify_one();
+            self.closed.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        // No code that holds the lock can leave the lanes half changed.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    fn fill(&mut self, batch: &mut Batch) {
+        while batch.len() < BATCH_BYTES
+            && let Some(control) = self.control.pop_front()
+        {
+            self.control_bytes -= control.frame.len();
+            batch.push(control.frame);
+        }
+        while batch.len() < BATCH_BYTES
+            && let Some(frame) = self.data.pop_front()
+        {
+            self.data_bytes -= frame.len();
+            batch.push(frame);
+        }
+    }
+
+    fn drop_updates(&mut self) {
+        self.control.retain(|control| {
+            if control.is_update {
+                self.control_bytes -= control.frame.len();
+            }
+            !control.is_update
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(len: usize) -> OutFrame {
+        OutFrame::text(&"x".repeat(len))
+    }
+
+    async fn taken(outbox: &Outbox) -> (Vec<u8>, bool) {
+        let mut batch = Batch::default();
+        let more = outbox.fill(&mut batch).await;
+        let mut written = Vec::new();
+        batch.write_to(&mut written).await.unwrap();
+        (written, more)
+    }
+
+    #[tokio::test]
+    async fn control_goes_before_data() {
+        let outbox = Outbox::new(1_000);
+        outbox.push_data(OutFrame::text("data"));
+        outbox.push_control(OutFrame::text("first"));
+        outbox.push_control(OutFrame::text("second"));
+        assert_eq!(taken(&outbox).await, (b"\x81\x05first\x81\x06second\x81\x04data".to_vec(), true));
+    }
+
+    #[tokio::test]
+    async fn data_is_refused_above_its_limit_until_some_is_taken() {
+        let outbox = Outbox::new(1_000);
+        assert_eq!(outbox.push_data(frame(600)), Pushed::Accepted);
+        assert_eq!(outbox.push_data(frame(600)), Pushed::Busy);
+        taken(&outbox).await;
+        assert_eq!(outbox.push_data(frame(600)), Pushed::Accepted);
+    }
+
+    #[tokio::test]
+    async fn a_newer_state_takes_the_place_of_an_older_one() {
+        let outbox = Outbox::new(0);
+        outbox.push_update(OutFrame::text("old"));
+        outbox.push_control(OutFrame::text("x"));
+        outbox.push_update(OutFrame::text("new"));
+        assert_eq!(taken(&outbox).await.0, b"\x81\x01x\x81\x03new");
+    }
+
+    #[tokio::test]
+    async fn a_close_waits_for_control_and_drops_data() {
+        let outbox = Outbox::new(1_000);
+        outbox.push_data(OutFrame::text("data"));
+        outbox.push_control(OutFrame::text("x"));
+        outbox.close(4_000);
+        outbox.close(4_001);
+        outbox.push_control(OutFrame::text("late"));
+        assert_eq!(taken(&outbox).await, (b"\x81\x01x\x88\x02\x0f\xa0".to_vec(), false));
+        assert!(!outbox.calm().await);
+        outbox.closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_lets_control_pile_up_is_closed() {
+        let outbox = Outbox::new(0);
+        for _ in 0..=CONTROL_BYTES / 1_000 {
+            outbox.push_control(frame(1_000));
+        }
+        outbox.closed().await;
+        assert_eq!(outbox.lock().closing, Closing::Asked(close::SLOW_RECEIVER));
+    }
+}

@@ -1,0 +1,431 @@
+//! Who is here, and who has what.
+//!
+//! The registry performs no IO: it does not read a clock or draw from a global random source. Each input
+//! ([`Registry::connected`], [`Registry::handle`], [`Registry::disconnected`], [`Registry::handle_timeout`]) takes
+//! the time since the tracker's start where it needs one, and pushes what follows from it to `out`, in order. After
+//! any input, [`Registry::poll_timeout`] may have changed. No input fails or panics because of a remote.
+//!
+//! # Introductions
+//!
+//! Nobody is told of everybody. When a member of a swarm asks for peers, each peer in the answer is told of the asker
+//! (`peer_joined`); the two know each other from then on. When one of them leaves the swarm, exactly those that knew
+//! it are told (`peer_left`). So a join costs as many messages as peers were asked for, however large the swarm is.
+
+mod room;
+mod secrets;
+mod swarm;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use secrets::Secrets;
+
+use protocol::{
+    ErrorCode, FileFacts, FileId, Identity, Limits, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request, Response,
+    RoomName, close,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use room::Room;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// How many peers `get_peers` gives if it does not say.
+const DEFAULT_PEERS: u32 = 5;
+
+/// One connection, numbered by the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnId(pub(crate) u64);
+
+/// What follows from an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// One message to one connection.
+    Send { to: ConnId, seq: Option<u32>, response: Response },
+    /// The same message to many. It tells a state, so that a newer one may replace it as long as it is not sent.
+    Update { to: Vec<ConnId>, response: Response },
+    /// Closes a connection. The registry has forgotten it.
+    Close { conn: ConnId, code: u16 },
+}
+
+/// Where an envelope goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Who sent it.
+    pub(crate) from: PeerId,
+    /// The receiver's connection.
+    pub(crate) to: ConnId,
+    /// Whether the receiver takes binary frames.
+    pub(crate) binary: bool,
+}
+
+/// How much there is of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Census {
+    pub(crate) rooms: usize,
+    pub(crate) peers: usize,
+    pub(crate) files: usize,
+}
+
+/// A request that is not granted, or an envelope that goes nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+#[derive(Debug)]
+enum Conn {
+    Fresh { deadline: Duration },
+    Registered(PeerId),
+}
+
+#[derive(Debug)]
+struct Peer {
+    conn: ConnId,
+    room: RoomName,
+    name: Option<PeerName>,
+    binary: bool,
+    files: BTreeSet<FileId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The connection must have registered.
+    Register(ConnId),
+    /// The room's list goes to its watchers.
+    List(RoomName),
+}
+
+/// The state of the tracker.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    limits: Limits,
+    register_timeout: Duration,
+    secrets: Secrets,
+    rng: Xoshiro256PlusPlus,
+    /// The connections that were not told to close.
+    conns: BTreeMap<ConnId, Conn>,
+    peers: BTreeMap<PeerId, Peer>,
+    /// The rooms with a peer in them.
+    rooms: BTreeMap<RoomName, Room>,
+    timers: BTreeSet<(Duration, Timer)>,
+}
+
+impl Registry {
+    /// An empty registry. Nobody who does not know what `secrets` holds can take an id that is not theirs, so `seed`
+    /// needs to be different in each process but not secret.
+    pub(crate) fn new(limits: Limits, register_timeout: Duration, secrets: Secrets, seed: u64) -> Self {
+        Self {
+            limits,
+            register_timeout,
+            secrets,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            conns: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// A connection was opened.
+    pub(crate) fn connected(&mut self, conn: ConnId, now: Duration) {
+        let deadline = now + self.register_timeout;
+        self.conns.insert(conn, Conn::Fresh { deadline });
+        self.timers.insert((deadline, Timer::Register(conn)));
+    }
+
+    /// A connection asks for something. One that was told to close is ignored.
+    pub(crate) fn handle(
+        &mut self,
+        conn: ConnId,
+        seq: Option<u32>,
+        request: Request,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let answer = match (self.conns.get(&conn), request) {
+            (None, _) => return,
+            (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
+                let peer = Peer { conn, room, name, binary, files: BTreeSet::new() };
+                let answer = self.register(protocol, peer, resume, now, out);
+                if answer.is_ok() {
+                    self.timers.remove(&(deadline, Timer::Register(conn)));
+                }
+                answer
+            }
+            (Some(Conn::Fresh { .. }), _) => Err(refusal(ErrorCode::NotRegistered, "register first")),
+            (Some(&Conn::Registered(id)), request) => self.handle_peer(id, request, now, out),
+        };
+        let response = answer.unwrap_or_else(|Refusal { code, message }| Response::Error { code, message, to: None });
+        out.push(Output::Send { to: conn, seq, response });
+    }
+
+    /// A connection is gone, for whatever reason.
+    pub(crate) fn disconnected(&mut self, conn: ConnId, now: Duration, out: &mut Vec<Output>) {
+        match self.conns.remove(&conn) {
+            Some(Conn::Registered(id)) => self.remove_peer(id, now, out),
+            Some(Conn::Fresh { deadline }) => {
+                self.timers.remove(&(deadline, Timer::Register(conn)));
+            }
+            None => {}
+        }
+    }
+
+    /// When to call [`Registry::handle_timeout`] next.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.timers.first().map(|(when, _)| *when)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Duration, out: &mut Vec<Output>) {
+        while let Some((when, timer)) = self.timers.pop_first() {
+            if when > now {
+                self.timers.insert((when, timer));
+                return;
+            }
+            match timer {
+                Timer::Register(conn) => {
+                    self.conns.remove(&conn);
+                    out.push(Output::Close { conn, code: close::REGISTER_TIMEOUT });
+                }
+                Timer::List(name) => {
+                    if let Some(update) = self.rooms.get_mut(&name).and_then(|room| room.list_update(when, now)) {
+                        out.push(update);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where an envelope from `conn` to `to` goes: only to another peer of the sender's room.
+    ///
+    /// # Errors
+    /// `not_registered` and `unknown_peer`.
+    pub(crate) fn route(&self, conn: ConnId, to: PeerId) -> Result<Route, Refusal> {
+        let Some(&Conn::Registered(from)) = self.conns.get(&conn) else {
+            return Err(refusal(ErrorCode::NotRegistered, "register first"));
+        };
+        let room = self.peers.get(&from).map(|sender| &sender.room);
+        match self.peers.get(&to) {
+            Some(receiver) if Some(&receiver.room) == room && to != from => {
+                Ok(Route { from, to: receiver.conn, binary: receiver.binary })
+            }
+            _ => Err(refusal(ErrorCode::UnknownPeer, "no such peer is in this room")),
+        }
+    }
+
+    /// How much there is of everything.
+    pub(crate) fn census(&self) -> Census {
+        let files = self.rooms.values().map(|room| room.swarms.len()).sum();
+        Census { rooms: self.rooms.len(), peers: self.peers.len(), files }
+    }
+
+    fn register(
+        &mut self,
+        protocol: u32,
+        peer: Peer,
+        resume: Option<Identity>,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<Response, Refusal> {
+        if protocol != PROTOCOL_VERSION {
+            let message = format!("this tracker speaks version {PROTOCOL_VERSION}");
+            return Err(refusal(ErrorCode::UnsupportedProtocol, message));
+        }
+        let resumed = resume.is_some();
+        let id = match resume {
+            Some(identity) if !self.secrets.fits(&identity) => {
+                return Err(refusal(ErrorCode::WrongSecret, "register without `resume` for an id of your own"));
+            }
+            Some(identity) => identity.id,
+            None => self.unused_id(),
+        };
+        // The older connection may be half open; its owner is here.
+        if let Some(older) = self.peers.get(&id).map(|older| older.conn) {
+            self.disconnected(older, now, out);
+            out.push(Output::Close { conn: older, code: close::REPLACED });
+        }
+        let population = self.rooms.get(&peer.room).map_or(0, |room| room.peers.len());
+        if population >= self.limits.peers_per_room as usize {
+            return Err(refusal(ErrorCode::RoomFull, format!("the room has {population} peers and may have no more")));
+        }
+        self.rooms.entry(peer.room.clone()).or_default().peers.insert(id);
+        self.conns.insert(peer.conn, Conn::Registered(id));
+        let identity = Identity { id, secret: self.secrets.of(id) };
+        let response = Response::Registered { identity, room: peer.room.clone(), resumed, limits: self.limits.clone() };
+        self.peers.insert(id, peer);
+        Ok(response)
+    }
+
+    fn handle_peer(
+        &mut self,
+        id: PeerId,
+        request: Request,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<Response, Refusal> {
+        match request {
+            Request::Register { .. } => {
+                Err(refusal(ErrorCode::AlreadyRegistered, "open another connection for another peer"))
+            }
+            Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now),
+            Request::UpdateBlocks { file, blocks } => self.update_blocks(id, file, &blocks, now),
+            Request::GetPeers { file, limit } => {
+                let peers = self.introduce(id, file, limit.unwrap_or(DEFAULT_PEERS), out);
+                Ok(Response::Peers { file, peers })
+            }
+            Request::ListFiles { watch } => {
+                let (peer, room) = self.place(id);
+                room.watch(peer.conn, watch);
+                Ok(Response::Files { files: room.list() })
+            }
+            Request::WhoHas { file, block } => self.who_has(id, file, block),
+            Request::Leave { file } => {
+                match file {
+                    Some(file) => self.leave(id, file, now, out),
+                    None => {
+                        self.leave_all(id, now, out);
+                        let (peer, room) = self.place(id);
+                        room.watch(peer.conn, false);
+                    }
+                }
+                Ok(Response::Left { file })
+            }
+            Request::Ping => Ok(Response::Pong),
+        }
+    }
+
+    fn announce(&mut self, id: PeerId, facts: FileFacts, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
+        let limits = self.limits.clone();
+        let (peer, room) = self.place(id);
+        let file = facts.file;
+        if !peer.files.contains(&file) && peer.files.len() >= limits.files_per_peer as usize {
+            let message = format!("leave a file first: a peer may announce {}", limits.files_per_peer);
+            return Err(refusal(ErrorCode::TooManyFiles, message));
+        }
+        if !room.swarms.contains_key(&file) && room.swarms.len() >= limits.files_per_room as usize {
+            let message = format!("the room has {} files and may have no more", limits.files_per_room);
+            return Err(refusal(ErrorCode::RoomFull, message));
+        }
+        let changed = room.announce(id, facts, blocks)?;
+        peer.files.insert(file);
+        if changed {
+            self.list_changed(id, now);
+        }
+        Ok(Response::Announced { file })
+    }
+
+    fn update_blocks(&mut self, id: PeerId, file: FileId, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
+        let (peer, room) = self.place(id);
+        let swarm = room.swarms.get_mut(&file).filter(|_| peer.files.contains(&file));
+        let swarm = swarm.ok_or_else(|| refusal(ErrorCode::UnknownFile, "announce the file first"))?;
+        let changed = swarm.put(id, blocks).map_err(|error| refusal(ErrorCode::InvalidBitfield, error.to_string()))?;
+        if changed {
+            self.list_changed(id, now);
+        }
+        Ok(Response::Updated { file })
+    }
+
+    /// Chooses peers of a swarm for `asker`, and tells them of it if it is a member too.
+    fn introduce(&mut self, asker: PeerId, file: FileId, limit: u32, out: &mut Vec<Output>) -> Vec<PeerInfo> {
+        let limit = limit.min(self.limits.peers_per_answer) as usize;
+        let Some(peer) = self.peers.get(&asker) else { return Vec::new() };
+        let Some(swarm) = self.rooms.get_mut(&peer.room).and_then(|room| room.swarms.get_mut(&file)) else {
+            return Vec::new();
+        };
+        let chosen = swarm.choose(asker, limit, &mut self.rng);
+        let newcomer = describe(asker, peer, swarm.blocks_of(asker));
+        let mut infos = Vec::with_capacity(chosen.len());
+        for id in chosen {
+            let Some(other) = self.peers.get(&id) else { continue };
+            if swarm.introduce(asker, id) {
+                let response = Response::PeerJoined { file, peer: newcomer.clone() };
+                out.push(Output::Send { to: other.conn, seq: None, response });
+            }
+            infos.push(describe(id, other, swarm.blocks_of(id)));
+        }
+        infos
+    }
+
+    fn who_has(&mut self, id: PeerId, file: FileId, block: Option<u32>) -> Result<Response, Refusal> {
+        let start = self.rng.random();
+        let limit = self.limits.peers_per_answer as usize;
+        let (_, room) = self.place(id);
+        let mut peers = Vec::new();
+        if let Some(swarm) = room.swarms.get(&file) {
+            if let Some(index) = block {
+                let outside = |_| refusal(ErrorCode::OutOfRange, format!("the file has no block {index}"));
+                swarm.geometry().run(index, 1).map_err(outside)?;
+            }
+            let holders = swarm.holders(block, start).filter(|holder| *holder != id).take(limit);
+            let found: Vec<_> = holders.map(|holder| (holder, swarm.blocks_of(holder))).collect();
+            let known = |(id, blocks)| self.peers.get(&id).map(|peer| describe(id, peer, blocks));
+            peers = found.into_iter().filter_map(known).collect();
+        }
+        Ok(Response::Holders { file, block, peers })
+    }
+
+    /// Takes a peer out of a swarm and tells those that knew it there.
+    fn leave(&mut self, id: PeerId, file: FileId, now: Duration, out: &mut Vec<Output>) {
+        let (peer, room) = self.place(id);
+        if !peer.files.remove(&file) {
+            return;
+        }
+        let acquaintances = room.leave(id, file);
+        for other in acquaintances.iter().filter_map(|other| self.peers.get(other)) {
+            out.push(Output::Send { to: other.conn, seq: None, response: Response::PeerLeft { file, peer: id } });
+        }
+        self.list_changed(id, now);
+    }
+
+    fn leave_all(&mut self, id: PeerId, now: Duration, out: &mut Vec<Output>) {
+        for file in self.place(id).0.files.clone() {
+            self.leave(id, file, now, out);
+        }
+    }
+
+    fn remove_peer(&mut self, id: PeerId, now: Duration, out: &mut Vec<Output>) {
+        self.leave_all(id, now, out);
+        let (peer, room) = self.place(id);
+        room.watch(peer.conn, false);
+        room.peers.remove(&id);
+        if room.peers.is_empty() {
+            let name = peer.room.clone();
+            self.rooms.remove(&name);
+        }
+        self.peers.remove(&id);
+    }
+
+    fn list_changed(&mut self, id: PeerId, now: Duration) {
+        let (peer, room) = self.place(id);
+        if let Some(when) = room.list_changed(now) {
+            let name = peer.room.clone();
+            self.timers.insert((when, Timer::List(name)));
+        }
+    }
+
+    /// A registered peer and its room.
+    fn place(&mut self, id: PeerId) -> (&mut Peer, &mut Room) {
+        let peer = self.peers.get_mut(&id).expect("a registered connection's peer is in the table");
+        let room = self.rooms.get_mut(&peer.room).expect("a room stays while a peer is in it");
+        (peer, room)
+    }
+
+    fn unused_id(&mut self) -> PeerId {
+        loop {
+            let id = PeerId::from_bytes(self.rng.random());
+            if !self.peers.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+fn describe(id: PeerId, peer: &Peer, blocks: u32) -> PeerInfo {
+    PeerInfo { id, name: peer.name.clone(), binary: peer.binary, blocks }
+}
+
+fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
+    Refusal { code, message: message.into() }
+}

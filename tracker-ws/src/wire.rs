@@ -1,0 +1,192 @@
+//! WebSocket frames on the way out (RFC 6455 section 5.2).
+//!
+//! Frames to a client are not masked, so that what was received can be sent again as it is: a frame is a few bytes of
+//! its own and a shared slice of the frame it came in, written to the socket together and never copied.
+
+use bytes::Bytes;
+use std::{collections::VecDeque, io, io::IoSlice};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+/// The slices handed to the system in one call; Linux takes up to 1,024.
+const MAX_SLICES: usize = 64;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Opcode {
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xa,
+}
+
+/// A whole frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutFrame {
+    /// The frame's header and the beginning of its payload.
+    head: Bytes,
+    /// The rest of the payload; may be a slice of a received frame.
+    body: Bytes,
+}
+
+impl OutFrame {
+    pub(crate) fn text(text: &str) -> Self {
+        Self::new(Opcode::Text, &[text.as_bytes()], Bytes::new())
+    }
+
+    pub(crate) fn text_with_body(head: &str, body: Bytes) -> Self {
+        Self::new(Opcode::Text, &[head.as_bytes()], body)
+    }
+
+    /// An envelope with data: the length of the envelope, the envelope, and the data.
+    pub(crate) fn binary(envelope: &str, data: Bytes) -> Self {
+        let len = (envelope.len() as u32).to_be_bytes();
+        Self::new(Opcode::Binary, &[&len, envelope.as_bytes()], data)
+    }
+
+    pub(crate) fn ping() -> Self {
+        Self::new(Opcode::Ping, &[], Bytes::new())
+    }
+
+    pub(crate) fn pong(payload: Bytes) -> Self {
+        Self::new(Opcode::Pong, &[], payload)
+    }
+
+    pub(crate) fn close(code: u16) -> Self {
+        Self::new(Opcode::Close, &[&code.to_be_bytes()], Bytes::new())
+    }
+
+    /// The frame's size in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    fn new(opcode: Opcode, begin: &[&[u8]], body: Bytes) -> Self {
+        /// The frame is the last, and only, one of its message.
+        const FIN: u8 = 0x80;
+        let begin_len: usize = begin.iter().map(|part| part.len()).sum();
+        let len = begin_len + body.len();
+        let mut head = Vec::with_capacity(10 + begin_len);
+        head.push(FIN | opcode as u8);
+        match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(len), _) if len < 126 => head.push(len),
+            (_, Ok(len)) => {
+                head.push(126);
+                head.extend(len.to_be_bytes());
+            }
+            _ => {
+                head.push(127);
+                head.extend((len as u64).to_be_bytes());
+            }
+        }
+        begin.iter().for_each(|part| head.extend(*part));
+        Self { head: head.into(), body }
+    }
+}
+
+/// Frames that are written together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// No slice is empty.
+    slices: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, frame: OutFrame) {
+        self.len += frame.len();
+        self.slices.extend([frame.head, frame.body].into_iter().filter(|slice| !slice.is_empty()));
+    }
+
+    /// Bytes not written yet.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes everything, in as few calls as the socket allows.
+    pub(crate) async fn write_to(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        while self.len > 0 {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.slices.len().min(MAX_SLICES);
+            for (slice, bytes) in slices.iter_mut().zip(&self.slices) {
+                *slice = IoSlice::new(bytes);
+            }
+            let written = socket.write_vectored(&slices[..count]).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.advance(written);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.len -= written;
+        while let Some(first) = self.slices.front_mut() {
+            if written < first.len() {
+                bytes::Buf::advance(first, written);
+                return;
+            }
+            written -= first.len();
+            self.slices.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt as _;
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::{Message, protocol::Role},
+    };
+
+    /// A socket that takes a few bytes at a time.
+    struct Reluctant(Vec<u8>);
+
+    impl AsyncWrite for Reluctant {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let taken = bytes.len().min(7_001);
+            self.0.extend(&bytes[..taken]);
+            Poll::Ready(Ok(taken))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_reads_what_was_written_whatever_its_length() {
+        let mut batch = Batch::default();
+        let lengths = [0, 1, 120, 121, 122, 125, 126, 127, 65_530, 65_531, 65_532, 65_535, 65_536, 1 << 20];
+        for len in lengths {
+            batch.push(OutFrame::binary("{}", vec![7; len].into()));
+            batch.push(OutFrame::text_with_body("é", Bytes::from("x".repeat(len))));
+            batch.push(OutFrame::ping());
+        }
+        batch.push(OutFrame::close(4_001));
+        let mut socket = Reluctant(Vec::new());
+        batch.write_to(&mut socket).await.unwrap();
+        assert_eq!(batch.len(), 0);
+
+        let stream = std::io::Cursor::new(socket.0);
+        let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        for len in lengths {
+            let binary = [&b"\0\0\0\x02{}"[..], &vec![7; len]].concat();
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(binary.into()));
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::text(format!("é{}", "x".repeat(len))));
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
+        }
+        let Message::Close(Some(close)) = client.next().await.unwrap().unwrap() else { panic!("must be closed") };
+        assert_eq!(u16::from(close.code), 4_001);
+    }
+}
