@@ -1,0 +1,39 @@
+//! The browser shell: a dedicated worker that moves bytes between the core, the WebSocket, the storage and the page.
+//! It never decides anything about the swarm.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `worker` | the event loop: every event becomes one input, then the outputs are drained |
+//! | `socket` | the WebSocket and what waits to be sent |
+//! | `disk` | the tab's folder in the origin private file system |
+//! | `store` | one file's bytes: the person's own `File`, a file on disk, or memory |
+//! | `hashing` | making the manifest of a chosen file |
+//! | `port` | messages from and to the page |
+
+mod disk;
+mod hashing;
+mod port;
+mod socket;
+mod store;
+mod worker;
+
+pub use worker::start;
+
+use crate::page::Problem;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+/// What to tell the person of an exception that the storage threw.
+fn storage_problem(error: &JsValue) -> Problem {
+    match exception_name(error).as_str() {
+        "QuotaExceededError" => Problem::StorageFull,
+        _ => Problem::StorageFailed { detail: describe(error) },
+    }
+}
+
+fn exception_name(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(String::new, |error| error.name().into())
+}
+
+fn describe(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| error.to_string().into())
+}

@@ -1,0 +1,168 @@
+//! One file's bytes.
+
+use super::{describe, disk::Disk, storage_problem};
+use crate::page::{Problem, Storage};
+use bytes::Bytes;
+use js_sys::{ArrayBuffer, Uint8Array};
+use protocol::{FileFacts, FileId, Geometry, Run};
+use std::rc::Rc;
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{File, FilePropertyBag, FileSystemFileHandle, FileSystemReadWriteOptions, FileSystemSyncAccessHandle};
+
+/// The largest file that is kept in memory, in bytes: more would end the tab.
+const MAX_IN_MEMORY: u64 = 1 << 30;
+
+pub(super) enum Store {
+    /// The file that the person chose; read from there, never copied.
+    Source(File),
+    /// A file in the tab's folder.
+    Disk { handle: FileSystemFileHandle, access: FileSystemSyncAccessHandle },
+    /// One piece per block, outside the memory of wasm, which never shrinks.
+    Memory { blocks: Vec<Option<Uint8Array>>, geometry: Geometry },
+}
+
+/// What reading a store gives: at once, or a file to read from without holding up the worker.
+pub(super) enum Reading {
+    Done(Result<Bytes, Problem>),
+    Later(File),
+}
+
+impl Store {
+    /// Makes room for a file: on disk, or in memory where there is no disk.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub(super) async fn create(disk: Option<Rc<Disk>>, file: FileId, geometry: Geometry) -> Result<Self, Problem> {
+        if let Some(disk) = disk {
+            let created = disk.create(file, geometry.size()).await;
+            return created
+                .map(|(handle, access)| Self::Disk { handle, access })
+                .map_err(|error| storage_problem(&error));
+        }
+        if geometry.size() > MAX_IN_MEMORY {
+            return Err(Problem::StorageFull);
+        }
+        Ok(Self::Memory { blocks: vec![None; geometry.blocks() as usize], geometry })
+    }
+
+    pub(super) const fn kind(&self) -> Storage {
+        match self {
+            Self::Source(_) => Storage::Source,
+            Self::Disk { .. } => Storage::Disk,
+            Self::Memory { .. } => Storage::Memory,
+        }
+    }
+
+    /// Reads `len` bytes from `offset`, which are whole blocks.
+    pub(super) fn read(&self, offset: u64, len: u32) -> Reading {
+        match self {
+            Self::Source(file) => Reading::Later(file.clone()),
+            Self::Disk { access, .. } => Reading::Done(read_disk(access, offset, len)),
+            Self::Memory { blocks, geometry } => {
+                let block_size = u64::from(geometry.block_size().bytes());
+                let range = (offset / block_size) as usize..(offset + u64::from(len)).div_ceil(block_size) as usize;
+                let pieces = blocks.get(range).into_iter().flatten().flatten();
+                Reading::Done(Ok(pieces.flat_map(Uint8Array::to_vec).collect()))
+            }
+        }
+    }
+
+    /// Writes the blocks of `run`, which begin at `offset`.
+    ///
+    /// # Errors
+    /// If there is no room, or the browser fails.
+    pub(super) fn write(&mut self, run: Run, offset: u64, data: &[u8]) -> Result<(), Problem> {
+        match self {
+            Self::Source(_) => {}
+            Self::Disk { access, .. } => {
+                let written = access.write_with_u8_array_and_options(data, &at(offset));
+                if written.map_err(|error| storage_problem(&error))? as usize != data.len() {
+                    return Err(Problem::StorageFull);
+                }
+            }
+            Self::Memory { blocks, geometry } => {
+                for (index, piece) in run.blocks().zip(data.chunks(geometry.block_size().bytes() as usize)) {
+                    if let Some(block) = blocks.get_mut(index as usize) {
+                        *block = Some(Uint8Array::from(piece));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole file, to be saved. `None` for one that is still being read from where the person has it.
+    pub(super) fn saved(&self, facts: &FileFacts) -> Saved {
+        match self {
+            Self::Source(file) => Saved::Now(Ok(file.clone())),
+            Self::Disk { handle, access } => match access.flush() {
+                Ok(()) => Saved::Later(handle.clone()),
+                Err(error) => Saved::Now(Err(storage_problem(&error))),
+            },
+            Self::Memory { blocks, .. } => {
+                let parts: js_sys::Array = blocks.iter().flatten().collect();
+                let options = FilePropertyBag::new();
+                options.set_type(facts.media_type.as_str());
+                let file = File::new_with_u8_array_sequence_and_options(&parts, facts.name.as_str(), &options);
+                Saved::Now(file.map_err(|error| storage_problem(&error)))
+            }
+        }
+    }
+
+    /// Gives back what the file holds.
+    pub(super) fn discard(self, disk: Option<&Disk>, file: FileId) {
+        if let Self::Disk { access, .. } = self {
+            access.close();
+            if let Some(disk) = disk {
+                disk.remove(file);
+            }
+        }
+    }
+}
+
+/// A file to save: here, or to be had from a handle.
+pub(super) enum Saved {
+    Now(Result<File, Problem>),
+    Later(FileSystemFileHandle),
+}
+
+/// The file behind a handle.
+///
+/// # Errors
+/// If the browser fails.
+pub(super) async fn file_of(handle: FileSystemFileHandle) -> Result<File, Problem> {
+    let file = JsFuture::from(handle.get_file()).await.map_err(|error| storage_problem(&error))?;
+    file.dyn_into().map_err(|other| Problem::StorageFailed { detail: describe(&other) })
+}
+
+/// Reads part of a file that the person chose.
+///
+/// # Errors
+/// If it changed on disk or is gone.
+pub(super) async fn read_file(file: &File, offset: u64, len: u64) -> Result<Bytes, Problem> {
+    let unreadable = |_| Problem::FileUnreadable;
+    let slice = file.slice_with_f64_and_f64(offset as f64, (offset + len) as f64).map_err(unreadable)?;
+    let buffer: ArrayBuffer =
+        JsFuture::from(slice.array_buffer()).await.map_err(unreadable)?.dyn_into().map_err(unreadable)?;
+    if u64::from(buffer.byte_length()) != len {
+        return Err(Problem::FileUnreadable);
+    }
+    Ok(Uint8Array::new(&buffer).to_vec().into())
+}
+
+fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, Problem> {
+    let mut bytes = vec![0; len as usize];
+    let read =
+        access.read_with_u8_array_and_options(&mut bytes, &at(offset)).map_err(|error| storage_problem(&error))?;
+    if read as u32 != len {
+        return Err(Problem::StorageFailed { detail: format!("read {read} of {len} bytes") });
+    }
+    Ok(bytes.into())
+}
+
+fn at(offset: u64) -> FileSystemReadWriteOptions {
+    let options = FileSystemReadWriteOptions::new();
+    options.set_at_f64(offset as f64);
+    options
+}

@@ -1,0 +1,324 @@
+//! The event loop of the worker: every event becomes one input to the core, then the outputs are drained.
+
+use super::{
+    disk::Disk,
+    hashing,
+    port::{post, read, scope},
+    socket::{Socket, SocketEvent},
+    store::{Reading, Saved, Store, file_of, read_file},
+};
+use crate::{
+    Instant,
+    client::{Client, ClientConfig, Output},
+    page::{Command, Problem, Update},
+    swarm::Config,
+};
+use gloo_timers::callback::Timeout;
+use protocol::{Bitfield, FileId, Manifest, RoomName};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use wasm_bindgen::{JsCast as _, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{File, MessageEvent};
+
+/// How long to wait before looking again whether the browser has room for more data; it tells nobody by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
+
+/// The worker's state, shared by everything that can happen to it.
+#[derive(Clone)]
+struct Worker(Rc<RefCell<State>>);
+
+struct State {
+    started: f64,
+    disk: Option<Rc<Disk>>,
+    session: Option<Session>,
+    /// Counts sessions and their sockets, so that what comes late from an old one is recognised.
+    generation: u32,
+    /// Files to be hashed, one at a time.
+    to_hash: VecDeque<(u32, File)>,
+    hashing: bool,
+}
+
+/// One room on one tracker.
+struct Session {
+    generation: u32,
+    url: String,
+    room: RoomName,
+    client: Client,
+    socket: Option<(u32, Socket)>,
+    stores: BTreeMap<FileId, Store>,
+    /// The timer that is set, and for when.
+    timer: Option<(Instant, Timeout)>,
+}
+
+/// Starts the worker; the page hears [`Update::Ready`] once it listens.
+pub fn start() {
+    std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
+    spawn_local(async {
+        let disk = Disk::open().await.inspect_err(|error| web_sys::console::warn_2(&"no disk:".into(), error)).ok();
+        let worker = Worker(Rc::new(RefCell::new(State {
+            started: clock_ms(),
+            disk: disk.map(Rc::new),
+            session: None,
+            generation: 0,
+            to_hash: VecDeque::new(),
+            hashing: false,
+        })));
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some((command, attachment)) = read(&event.data()) {
+                worker.command(command, attachment);
+            }
+        });
+        scope().set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        // Once, for the worker's whole life.
+        on_message.forget();
+        post(&Update::Ready, None);
+    });
+}
+
+impl Worker {
+    fn command(&self, command: Command, attachment: Option<File>) {
+        match command {
+            Command::Join { url, room } => self.join(url, room),
+            Command::Share { share } => {
+                if let Some(file) = attachment {
+                    self.0.borrow_mut().to_hash.push_back((share, file));
+                    self.hash_next();
+                }
+            }
+            Command::Download { file } => self.input(None, |session, now| session.client.fetch(file, now)),
+            Command::Stop { file } => self.input(None, |session, now| session.client.stop(file, now)),
+            Command::Save { file } => self.save(file),
+            Command::Wake => self.input(None, |session, now| session.client.wake(now)),
+        }
+    }
+
+    fn join(&self, url: String, room: RoomName) {
+        let mut state = self.0.borrow_mut();
+        if state.session.as_ref().is_some_and(|session| session.url == url && session.room == room) {
+            return;
+        }
+        // It only spreads choices; no secret depends on it.
+        let seed = getrandom::u64().unwrap_or_else(|_| clock_ms().to_bits());
+        let now = state.now();
+        if let Some(old) = state.session.take() {
+            for (file, store) in old.stores {
+                store.discard(state.disk.as_deref(), file);
+            }
+        }
+        state.generation += 1;
+        let config = ClientConfig { room: room.clone(), name: None, binary: true, swarm: Config::default() };
+        state.session = Some(Session {
+            generation: state.generation,
+            url,
+            room,
+            client: Client::new(config, seed, now),
+            socket: None,
+            stores: BTreeMap::new(),
+            timer: None,
+        });
+        drop(state);
+        self.input(None, |_, _| {});
+    }
+
+    /// Gives the core one input and does all that follows. With a `generation`, only if that session still is.
+    fn input(&self, generation: Option<u32>, input: impl FnOnce(&mut Session, Instant)) {
+        let state = &mut *self.0.borrow_mut();
+        let now = state.now();
+        let disk = state.disk.as_ref();
+        let Some(session) = state.session.as_mut() else { return };
+        if generation.is_some_and(|generation| generation != session.generation) {
+            return;
+        }
+        input(session, now);
+        loop {
+            while let Some(output) = session.client.poll_output() {
+                session.perform(output, now, self, disk, &mut state.generation);
+            }
+            let Some(receipt) = session.socket.as_mut().and_then(|(_, socket)| socket.send_waiting()) else { break };
+            session.client.handle_sent(receipt, now);
+        }
+        session.set_timer(now, self);
+    }
+
+    fn socket_event(&self, generation: u32, number: u32, event: SocketEvent) {
+        self.input(Some(generation), |session, now| {
+            if session.socket.as_ref().is_none_or(|(current, _)| *current != number) {
+                return;
+            }
+            match event {
+                SocketEvent::Opened => session.client.handle_opened(now),
+                SocketEvent::Text(text) => session.client.handle_text(&text, now),
+                SocketEvent::Binary(frame) => session.client.handle_binary(&frame, now),
+                SocketEvent::Closed(code) => {
+                    session.socket = None;
+                    session.client.handle_closed(Some(code), now);
+                }
+            }
+        });
+    }
+
+    /// Hashes the next chosen file, if none is being hashed.
+    fn hash_next(&self) {
+        let (share, file) = {
+            let mut state = self.0.borrow_mut();
+            if state.hashing {
+                return;
+            }
+            let Some(next) = state.to_hash.pop_front() else { return };
+            state.hashing = true;
+            next
+        };
+        let worker = self.clone();
+        spawn_local(async move {
+            match hashing::hash(share, &file).await {
+                Ok(manifest) => worker.share(share, file, manifest),
+                Err(problem) => post(&Update::NotShared { share, name: hashing::name_of(&file), problem }, None),
+            }
+            worker.0.borrow_mut().hashing = false;
+            worker.hash_next();
+        });
+    }
+
+    fn share(&self, share: u32, source: File, manifest: Manifest) {
+        post(&Update::Shared { share, file: manifest.file() }, None);
+        self.input(None, |session, now| {
+            let file = manifest.file();
+            // A copy that is complete already goes on being served.
+            if !session.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
+                session.stores.insert(file, Store::Source(source));
+            }
+            session.client.share(Arc::new(manifest), now);
+        });
+    }
+
+    fn save(&self, file: FileId) {
+        let state = self.0.borrow();
+        let Some(session) = &state.session else { return };
+        let Some((swarm, store)) = session.client.swarm(file).zip(session.stores.get(&file)) else { return };
+        if !swarm.is_complete() {
+            return;
+        }
+        let facts = swarm.manifest().facts();
+        let name = facts.name.clone();
+        let finish = move |saved: Result<File, Problem>| match saved {
+            Ok(saved) => post(&Update::Saved { file, name }, Some(&saved)),
+            Err(problem) => post(&Update::Problem { problem }, None),
+        };
+        match store.saved(facts) {
+            Saved::Now(saved) => finish(saved),
+            Saved::Later(handle) => spawn_local(async move { finish(file_of(handle).await) }),
+        }
+    }
+}
+
+impl State {
+    fn now(&self) -> Instant {
+        Instant::after_start(Duration::from_micros(((clock_ms() - self.started) * 1_000.0) as u64))
+    }
+}
+
+impl Session {
+    fn perform(
+        &mut self,
+        output: Output,
+        now: Instant,
+        worker: &Worker,
+        disk: Option<&Rc<Disk>>,
+        generations: &mut u32,
+    ) {
+        match output {
+            Output::Connect => self.connect(now, worker, generations),
+            Output::Disconnect => self.socket = None,
+            Output::Send { frame, receipt } => {
+                if let Some((_, socket)) = &mut self.socket {
+                    socket.send(frame, receipt);
+                }
+            }
+            Output::Create { manifest } => self.create(&manifest, worker, disk.cloned()),
+            Output::Read { file, id, offset, len } => {
+                let Some(store) = self.stores.get(&file) else { return };
+                match store.read(offset, len) {
+                    Reading::Done(result) => self.client.handle_read(file, id, result, now),
+                    Reading::Later(source) => {
+                        let (worker, generation) = (worker.clone(), self.generation);
+                        spawn_local(async move {
+                            let result = read_file(&source, offset, len.into()).await;
+                            worker.input(Some(generation), |session, now| {
+                                session.client.handle_read(file, id, result, now);
+                            });
+                        });
+                    }
+                }
+            }
+            Output::Write { file, run, offset, data } => {
+                if let Some(store) = self.stores.get_mut(&file) {
+                    let result = store.write(run, offset, &data);
+                    self.client.handle_stored(file, run, result, now);
+                }
+            }
+            Output::Discard { file } => {
+                if let Some(store) = self.stores.remove(&file) {
+                    store.discard(disk.map(|disk| &**disk), file);
+                }
+            }
+            Output::Update(update) => post(&update, None),
+        }
+    }
+
+    fn connect(&mut self, now: Instant, worker: &Worker, generations: &mut u32) {
+        *generations += 1;
+        let (worker, generation, number) = (worker.clone(), self.generation, *generations);
+        match Socket::open(&self.url, move |event| worker.socket_event(generation, number, event)) {
+            Ok(socket) => self.socket = Some((number, socket)),
+            Err(problem) => {
+                post(&Update::Problem { problem }, None);
+                self.client.handle_closed(None, now);
+            }
+        }
+    }
+
+    fn create(&mut self, manifest: &Manifest, worker: &Worker, disk: Option<Rc<Disk>>) {
+        let (file, geometry) = (manifest.file(), *manifest.geometry());
+        let (worker, generation) = (worker.clone(), self.generation);
+        spawn_local(async move {
+            let created = Store::create(disk, file, geometry).await;
+            worker.input(Some(generation), |session, now| {
+                let result = created.map(|store| {
+                    let kind = store.kind();
+                    session.stores.insert(file, store);
+                    (Bitfield::empty(geometry.blocks()), kind)
+                });
+                session.client.handle_created(file, result, now);
+            });
+        });
+    }
+
+    /// Sets the timer to the next deadline, unless one that is set comes before.
+    fn set_timer(&mut self, now: Instant, worker: &Worker) {
+        let waiting = self.socket.as_ref().is_some_and(|(_, socket)| socket.is_waiting());
+        let look_again = waiting.then(|| now + LOOK_AGAIN);
+        let Some(deadline) = self.client.poll_timeout().into_iter().chain(look_again).min() else { return };
+        if self.timer.as_ref().is_some_and(|(set, _)| *set <= deadline) {
+            return;
+        }
+        let millis = deadline.since(now).as_millis().min(u32::MAX.into()) as u32;
+        let (worker, generation) = (worker.clone(), self.generation);
+        let timeout = Timeout::new(millis + 1, move || {
+            worker.input(Some(generation), |session, now| {
+                session.timer = None;
+                session.client.handle_timeout(now);
+            });
+        });
+        self.timer = Some((deadline, timeout));
+    }
+}
+
+fn clock_ms() -> f64 {
+    scope().performance().map_or_else(js_sys::Date::now, |performance| performance.now())
+}

@@ -1,0 +1,472 @@
+//! The whole peer without IO: registration, the room's files, and one [`Swarm`] per file.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `link` | the line to the tracker: connecting again, and noticing that it is dead |
+//! | `search` | finding somebody who has a file, and its manifest |
+//! | `transfer` | one file: searching, being prepared, active, or failed |
+//! | `output` | what the shell has to do |
+
+mod link;
+mod output;
+mod search;
+mod transfer;
+
+pub use output::{Output, Receipt};
+
+use crate::{
+    Instant,
+    page::{Connection, Problem, RoomFile, Storage, Update},
+    swarm::{Config, ReadId, StorageFailed, Swarm},
+};
+use bytes::Bytes;
+use link::{Action, Link};
+use protocol::{
+    Bitfield, ErrorCode, FileId, FileInfo, Identity, Manifest, PROTOCOL_VERSION, ParseError, PeerId, PeerInfo,
+    PeerMessage, PeerName, Request, Response, RoomName, Run, TrackerFrame, close, decode_tracker_binary,
+    decode_tracker_text, encode_envelope, encode_request,
+};
+use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tracing::{debug, info, trace};
+use transfer::{Stage, Transfer};
+
+/// Peers asked for at once; the tracker may give fewer.
+const PEERS_WANTED: u32 = 40;
+/// Manifests sent per second; they can be large, and anybody in the room may ask.
+const MAX_MANIFESTS_PER_SECOND: u32 = 32;
+
+/// What a peer is told at the start.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// The room to join.
+    pub room: RoomName,
+    /// A name for people to read.
+    pub name: Option<PeerName>,
+    /// Whether to receive blocks as binary frames.
+    pub binary: bool,
+    /// The settings of every swarm.
+    pub swarm: Config,
+}
+
+/// A peer in one room: a state machine without IO, clock or randomness of its own.
+///
+/// The contract is that of [`Swarm`]: inputs take `now`, everything that follows from one waits in
+/// [`poll_output`](Self::poll_output), which is drained after each; then [`poll_timeout`](Self::poll_timeout) says
+/// when to call [`handle_timeout`](Self::handle_timeout). The first output is [`Output::Connect`].
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    rng: Xoshiro256PlusPlus,
+    link: Link,
+    identity: Option<Identity>,
+    /// The number of the last request, and the announcements that wait for an answer.
+    last_seq: u32,
+    announcements: BTreeMap<u32, FileId>,
+    transfers: BTreeMap<FileId, Transfer>,
+    /// The second in which manifests were last sent, and how many.
+    manifests_sent: (u64, u32),
+    outputs: VecDeque<Output>,
+}
+
+impl Client {
+    /// A peer that wants to connect. The same `seed` and the same inputs give the same outputs.
+    pub fn new(config: ClientConfig, seed: u64, now: Instant) -> Self {
+        let mut client = Self {
+            config,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            link: Link::connecting(now),
+            identity: None,
+            last_seq: 0,
+            announcements: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            manifests_sent: (0, 0),
+            outputs: VecDeque::new(),
+        };
+        client.connect(now);
+        client
+    }
+
+    /// Shares a file that the shell has and hashed.
+    pub fn share(&mut self, manifest: Arc<Manifest>, now: Instant) {
+        let file = manifest.file();
+        let complete = self.transfers.get(&file).and_then(Transfer::swarm).is_some_and(Swarm::is_complete);
+        if !complete {
+            let have = Bitfield::full(manifest.geometry().blocks());
+            self.activate(manifest, have, Storage::Source, now);
+        }
+        self.settle(now);
+    }
+
+    /// Fetches a file. Does nothing if it is here or on its way; tries again if it had failed.
+    pub fn fetch(&mut self, file: FileId, now: Instant) {
+        let failed = self.transfers.get(&file).is_none_or(|transfer| matches!(transfer.stage, Stage::Failed { .. }));
+        if failed {
+            self.transfers.insert(file, Transfer::searching(file, now));
+            self.ask_for_peers(file);
+        }
+        self.settle(now);
+    }
+
+    /// Stops fetching or sharing a file and forgets it.
+    pub fn stop(&mut self, file: FileId, now: Instant) {
+        if self.transfers.remove(&file).is_some() {
+            self.request(None, &Request::Leave { file: Some(file) });
+            self.outputs.push_back(Output::Discard { file });
+            self.outputs.push_back(Output::Update(Update::Stopped { file }));
+        }
+        self.settle(now);
+    }
+
+    /// The machine may have slept or changed networks: see whether the line still works, or try again at once.
+    pub fn wake(&mut self, now: Instant) {
+        let action = self.link.wake(now);
+        self.follow(action, now);
+        self.settle(now);
+    }
+
+    /// The socket that [`Output::Connect`] asked for is open.
+    pub fn handle_opened(&mut self, now: Instant) {
+        self.link.opened(now);
+        self.register();
+        self.settle(now);
+    }
+
+    /// The socket could not be opened, or closed, with this code if there was one.
+    pub fn handle_closed(&mut self, code: Option<u16>, now: Instant) {
+        if code == Some(close::REPLACED) {
+            // Somebody else goes on under this identity; taking it back would throw them out in turn.
+            self.identity = None;
+        }
+        self.announcements.clear();
+        for transfer in self.transfers.values_mut() {
+            transfer.line_lost(now);
+        }
+        let retry_ms = self.link.closed(now, &mut self.rng);
+        info!(?code, retry_ms, "disconnected");
+        self.update(Update::Connection { connection: Connection::Waiting { retry_ms } });
+        self.settle(now);
+    }
+
+    /// A text frame arrived.
+    pub fn handle_text(&mut self, text: &str, now: Instant) {
+        self.handle_frame(decode_tracker_text(text), now);
+    }
+
+    /// A binary frame arrived.
+    pub fn handle_binary(&mut self, frame: &Bytes, now: Instant) {
+        self.handle_frame(decode_tracker_binary(frame), now);
+    }
+
+    /// The storage that [`Output::Create`] asked for is there, with these blocks in it already, or cannot be had.
+    pub fn handle_created(&mut self, file: FileId, result: Result<(Bitfield, Storage), Problem>, now: Instant) {
+        let Some(Transfer { stage: Stage::Preparing(manifest), .. }) = self.transfers.get(&file) else { return };
+        let manifest = Arc::clone(manifest);
+        match result {
+            Ok((have, storage)) => self.activate(manifest, have, storage, now),
+            Err(problem) => self.fail(file, problem, now),
+        }
+        self.settle(now);
+    }
+
+    /// Blocks handed out as [`Output::Write`] are stored, or could not be.
+    pub fn handle_stored(&mut self, file: FileId, run: Run, result: Result<(), Problem>, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        match result {
+            Ok(()) => transfer.with_swarm(now, |swarm| swarm.handle_stored(run, Ok(()), now)),
+            Err(problem) => self.fail(file, problem, now),
+        }
+        self.settle_one(file, now);
+    }
+
+    /// The answer to [`Output::Read`].
+    pub fn handle_read(&mut self, file: FileId, id: ReadId, result: Result<Bytes, Problem>, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let (result, problem) = match result {
+            Ok(bytes) => (Ok(bytes), None),
+            Err(problem) => (Err(StorageFailed), Some(problem)),
+        };
+        transfer.with_swarm(now, |swarm| swarm.handle_read(id, result, now));
+        if let Some(problem) = problem {
+            // The requester hears of it before the swarm is left.
+            self.settle_one(file, now);
+            self.fail(file, problem, now);
+        }
+        self.settle_one(file, now);
+    }
+
+    /// A frame that came with a receipt left the shell's hands.
+    pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
+        if let Some(transfer) = self.transfers.get_mut(&receipt.file) {
+            transfer.with_swarm(now, |swarm| swarm.handle_sent(receipt.bytes));
+            self.settle_one(receipt.file, now);
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let action = self.link.timeout(now);
+        self.follow(action, now);
+        let files: Vec<_> = self.transfers.keys().copied().collect();
+        for file in files {
+            self.transfer_timeout(file, now);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing for the shell to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Client::handle_timeout`] if nothing comes before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.transfers.values().filter_map(Transfer::deadline).chain(self.link.deadline()).min()
+    }
+
+    /// The swarm of a file, if it is active.
+    pub fn swarm(&self, file: FileId) -> Option<&Swarm> {
+        self.transfers.get(&file)?.swarm()
+    }
+
+    fn handle_frame(&mut self, frame: Result<TrackerFrame, ParseError>, now: Instant) {
+        self.link.heard(now);
+        match frame {
+            Ok(TrackerFrame::Response { seq, response }) => {
+                self.handle_response(seq, response, now);
+                self.settle(now);
+            }
+            Ok(TrackerFrame::Envelope { from, message }) => {
+                let file = message.file();
+                self.handle_envelope(from, message, now);
+                self.settle_one(file, now);
+            }
+            // Another peer's nonsense costs nothing here; a newer tracker's words are not for us.
+            Err(error) => debug!(%error, "ignored a frame"),
+        }
+    }
+
+    fn handle_response(&mut self, seq: Option<u32>, response: Response, now: Instant) {
+        match response {
+            Response::Registered { identity, room, .. } => self.registered(identity, room),
+            Response::Announced { .. } => {
+                seq.and_then(|seq| self.announcements.remove(&seq));
+            }
+            Response::Peers { file, peers } => self.handle_peers(file, peers, now),
+            Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], now),
+            Response::PeerLeft { file, peer } => {
+                if let Some(transfer) = self.transfers.get_mut(&file) {
+                    transfer.peer_left(peer, now);
+                }
+            }
+            Response::Files { files } => self.handle_files(files),
+            Response::Error { code, message, to } => self.handle_error(seq, code, &message, to, now),
+            Response::Updated { .. } | Response::Holders { .. } | Response::Left { .. } | Response::Pong => {}
+        }
+    }
+
+    fn registered(&mut self, identity: Identity, room: RoomName) {
+        self.link.registered();
+        let id = identity.id;
+        info!(%id, %room, "registered");
+        self.identity = Some(identity);
+        self.update(Update::Connection { connection: Connection::Online { id, room } });
+        self.request(None, &Request::ListFiles { watch: true });
+        let files: Vec<_> = self.transfers.keys().copied().collect();
+        for file in files {
+            self.announce(file);
+            self.ask_for_peers(file);
+        }
+    }
+
+    fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, now: Instant) {
+        let own = self.identity.as_ref().map(|identity| identity.id);
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        for peer in peers.into_iter().filter(|peer| Some(peer.id) != own) {
+            transfer.peer_joined(peer, now);
+        }
+        self.ask_for_manifest(file, now);
+    }
+
+    fn handle_files(&mut self, files: Vec<FileInfo>) {
+        for info in &files {
+            let file = info.facts.file;
+            if self.transfers.get(&file).is_some_and(Transfer::is_searching_in_vain) {
+                self.ask_for_peers(file);
+            }
+        }
+        let files = files.into_iter().map(|FileInfo { facts, sources, peers }| RoomFile {
+            file: facts.file,
+            name: facts.name,
+            size: facts.size,
+            sources,
+            peers,
+        });
+        self.update(Update::Room { files: files.collect() });
+    }
+
+    fn handle_error(&mut self, seq: Option<u32>, code: ErrorCode, message: &str, to: Option<PeerId>, now: Instant) {
+        debug!(%code, message, "the tracker refused");
+        if let Some(file) = seq.and_then(|seq| self.announcements.remove(&seq)) {
+            self.fail(file, Problem::Refused { code }, now);
+        } else if let (ErrorCode::UnknownPeer, Some(peer)) = (code, to) {
+            self.transfers.values_mut().for_each(|transfer| transfer.peer_left(peer, now));
+        } else if self.link.is_registering() {
+            if code == ErrorCode::WrongSecret {
+                self.identity = None;
+                self.register();
+            } else {
+                self.update(Update::Problem { problem: Problem::Refused { code } });
+            }
+        }
+    }
+
+    fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
+        trace!(%from, file = ?message.file(), "message");
+        let file = message.file();
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        if let PeerMessage::GetManifest { .. } = message {
+            self.send_manifest(file, from, now);
+        } else if let PeerMessage::Manifest { facts, hashes } = message {
+            match transfer.handle_manifest(from, facts, &hashes, now) {
+                Some(manifest) => self.outputs.push_back(Output::Create { manifest }),
+                None => self.ask_for_manifest(file, now),
+            }
+        } else {
+            transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
+        }
+    }
+
+    fn send_manifest(&mut self, file: FileId, to: PeerId, now: Instant) {
+        let second = now.since_start().as_secs();
+        if self.manifests_sent.0 != second {
+            self.manifests_sent = (second, 0);
+        }
+        let Some(swarm) = self.transfers.get(&file).and_then(Transfer::swarm) else { return };
+        if self.manifests_sent.1 < MAX_MANIFESTS_PER_SECOND {
+            self.manifests_sent.1 += 1;
+            let manifest = swarm.manifest();
+            let message = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() };
+            self.outputs.push_back(Output::Send { frame: encode_envelope(to, message, false), receipt: None });
+        }
+    }
+
+    fn transfer_timeout(&mut self, file: FileId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let due = transfer.timeout(now);
+        if due.tell_tracker
+            && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
+        {
+            self.request(None, &Request::UpdateBlocks { file, blocks });
+        }
+        if due.ask_for_peers {
+            self.ask_for_peers(file);
+        }
+        if due.ask_for_manifest {
+            self.ask_for_manifest(file, now);
+        }
+    }
+
+    fn follow(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::None => {}
+            Action::Connect => self.connect(now),
+            Action::Probe => _ = self.request(None, &Request::Ping),
+            Action::Disconnect => {
+                self.outputs.push_back(Output::Disconnect);
+                self.handle_closed(None, now);
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.link = std::mem::replace(&mut self.link, Link::connecting(now)).reconnecting(now);
+        self.update(Update::Connection { connection: Connection::Connecting });
+        self.outputs.push_back(Output::Connect);
+    }
+
+    fn register(&mut self) {
+        let request = Request::Register {
+            protocol: PROTOCOL_VERSION,
+            room: self.config.room.clone(),
+            name: self.config.name.clone(),
+            binary: self.config.binary,
+            resume: self.identity.clone(),
+        };
+        self.request(None, &request);
+    }
+
+    fn activate(&mut self, manifest: Arc<Manifest>, have: Bitfield, storage: Storage, now: Instant) {
+        let file = manifest.file();
+        let swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
+        self.transfers.insert(file, Transfer::active(swarm, storage, now));
+        self.announce(file);
+        self.ask_for_peers(file);
+    }
+
+    fn announce(&mut self, file: FileId) {
+        let Some(swarm) = self.transfers.get(&file).and_then(Transfer::swarm) else { return };
+        let request = Request::Announce { facts: swarm.manifest().facts().clone(), blocks: swarm.stored().to_bytes() };
+        self.last_seq = self.last_seq.wrapping_add(1);
+        let seq = self.last_seq;
+        if self.request(Some(seq), &request) {
+            self.announcements.insert(seq, file);
+        }
+    }
+
+    fn ask_for_peers(&mut self, file: FileId) {
+        self.request(None, &Request::GetPeers { file, limit: Some(PEERS_WANTED) });
+    }
+
+    fn ask_for_manifest(&mut self, file: FileId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        if let Some(to) = transfer.next_to_ask(now, &mut self.rng) {
+            let frame = encode_envelope(to, PeerMessage::GetManifest { file }, false);
+            self.outputs.push_back(Output::Send { frame, receipt: None });
+        }
+    }
+
+    /// Leaves the swarm of a file that cannot go on.
+    fn fail(&mut self, file: FileId, problem: Problem, now: Instant) {
+        info!(?file, ?problem, "failed");
+        if let Some(transfer) = self.transfers.get_mut(&file) {
+            transfer.fail(problem, now);
+            self.request(None, &Request::Leave { file: Some(file) });
+            self.outputs.push_back(Output::Discard { file });
+        }
+    }
+
+    /// Sends to the tracker; tells whether there is a line to send on.
+    fn request(&mut self, seq: Option<u32>, request: &Request) -> bool {
+        let ready = self.link.is_online() || matches!(request, Request::Register { .. });
+        if ready {
+            self.outputs.push_back(Output::Send { frame: encode_request(seq, request), receipt: None });
+        }
+        ready
+    }
+
+    fn update(&mut self, update: Update) {
+        self.outputs.push_back(Output::Update(update));
+    }
+
+    /// Moves what came out of the swarms to the outputs, after every input.
+    fn settle(&mut self, now: Instant) {
+        let files: Vec<_> = self.transfers.keys().copied().collect();
+        files.into_iter().for_each(|file| self.settle_one(file, now));
+    }
+
+    fn settle_one(&mut self, file: FileId, now: Instant) {
+        if let Some(transfer) = self.transfers.get_mut(&file) {
+            transfer.settle(now, &mut self.outputs);
+        }
+    }
+}
+
+/// The time between two looks at something that does not tell when it changes.
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

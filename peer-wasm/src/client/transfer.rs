@@ -1,0 +1,324 @@
+//! One file of this peer.
+
+use super::{Output, Receipt, search::Search, seconds};
+use crate::{
+    Instant,
+    page::{self, About, Problem, Storage, Update},
+    swarm::{BlockState, Event, StorageRequest, Swarm},
+};
+use protocol::{FileFacts, FileId, Manifest, PeerId, PeerInfo, PeerMessage, encode_envelope};
+use rand::Rng;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tracing::{debug, info};
+
+/// How often a changing transfer is reported at most.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// How often the tracker is told of new blocks at most.
+const TELL_TRACKER_EVERY: Duration = seconds(1);
+/// How often more peers are asked for while there are few.
+const MORE_PEERS_EVERY: Duration = seconds(10);
+const FEW_PEERS: usize = 8;
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Searching(Search),
+    /// The manifest is here; the shell makes room.
+    Preparing(Arc<Manifest>),
+    Active(Box<Swarm>),
+    Failed {
+        problem: Problem,
+        about: Option<About>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Transfer {
+    file: FileId,
+    pub(super) stage: Stage,
+    storage: Storage,
+    /// What the tracker said of the swarm's peers.
+    contacts: BTreeMap<PeerId, PeerInfo>,
+    last_report: Instant,
+    report_at: Option<Instant>,
+    tell_tracker_at: Option<Instant>,
+    more_peers_at: Option<Instant>,
+}
+
+/// What a transfer's deadlines call for.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) tell_tracker: bool,
+    pub(super) ask_for_peers: bool,
+    pub(super) ask_for_manifest: bool,
+}
+
+impl Transfer {
+    pub(super) fn searching(file: FileId, now: Instant) -> Self {
+        Self::new(file, Stage::Searching(Search::new(now)), Storage::Memory, now)
+    }
+
+    pub(super) fn active(swarm: Swarm, storage: Storage, now: Instant) -> Self {
+        Self::new(swarm.file(), Stage::Active(Box::new(swarm)), storage, now)
+    }
+
+    fn new(file: FileId, stage: Stage, storage: Storage, now: Instant) -> Self {
+        let more_peers_at = Some(now + MORE_PEERS_EVERY);
+        let contacts = BTreeMap::new();
+        Self {
+            file,
+            stage,
+            storage,
+            contacts,
+            last_report: now,
+            report_at: Some(now),
+            tell_tracker_at: None,
+            more_peers_at,
+        }
+    }
+
+    pub(super) fn swarm(&self) -> Option<&Swarm> {
+        if let Stage::Active(swarm) = &self.stage { Some(swarm) } else { None }
+    }
+
+    /// Gives an input to the swarm, if there is one; what comes out is collected by [`Transfer::settle`].
+    pub(super) fn with_swarm(&mut self, now: Instant, input: impl FnOnce(&mut Swarm)) {
+        if let Stage::Active(swarm) = &mut self.stage {
+            let stored = swarm.stored().count();
+            input(swarm);
+            if swarm.stored().count() != stored {
+                let soon = if swarm.is_complete() { now } else { now + TELL_TRACKER_EVERY };
+                self.tell_tracker_at = Some(self.tell_tracker_at.map_or(soon, |at| at.min(soon)));
+            }
+            self.report_soon(now);
+        }
+    }
+
+    pub(super) fn peer_joined(&mut self, peer: PeerInfo, now: Instant) {
+        let id = peer.id;
+        match &mut self.stage {
+            Stage::Searching(search) => search.found(id),
+            Stage::Active(swarm) => {
+                swarm.handle_peer_joined(id, now);
+                if swarm.is_neighbour(id) {
+                    self.contacts.insert(id, peer);
+                }
+                self.report_soon(now);
+            }
+            Stage::Preparing(_) | Stage::Failed { .. } => {}
+        }
+    }
+
+    pub(super) fn peer_left(&mut self, peer: PeerId, now: Instant) {
+        self.contacts.remove(&peer);
+        if let Stage::Searching(search) = &mut self.stage {
+            search.lost(peer);
+        }
+        self.with_swarm(now, |swarm| swarm.handle_peer_left(peer, now));
+    }
+
+    pub(super) fn line_lost(&mut self, now: Instant) {
+        self.contacts.clear();
+        if let Stage::Searching(search) = &mut self.stage {
+            search.forget_all(now);
+        }
+        self.with_swarm(now, |swarm| swarm.handle_line_lost(now));
+    }
+
+    /// Whether it waits for somebody to have the file.
+    pub(super) fn is_searching_in_vain(&self) -> bool {
+        matches!(&self.stage, Stage::Searching(search) if search.is_in_vain())
+    }
+
+    pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<PeerId> {
+        if let Stage::Searching(search) = &mut self.stage { search.next_to_ask(now, rng) } else { None }
+    }
+
+    /// Takes the manifest that was asked for, if it is right; then the transfer waits for its storage.
+    pub(super) fn handle_manifest(
+        &mut self,
+        from: PeerId,
+        facts: FileFacts,
+        hashes: &[u8],
+        now: Instant,
+    ) -> Option<Arc<Manifest>> {
+        let Stage::Searching(search) = &mut self.stage else { return None };
+        if !search.was_asked(from) {
+            return None;
+        }
+        match Manifest::verify(facts, hashes) {
+            Ok(manifest) => {
+                let manifest = Arc::new(manifest);
+                self.stage = Stage::Preparing(Arc::clone(&manifest));
+                self.report_soon(now);
+                Some(manifest)
+            }
+            Err(error) => {
+                debug!(%from, %error, "a manifest is wrong");
+                search.give_up();
+                None
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, problem: Problem, now: Instant) {
+        self.stage = Stage::Failed { problem, about: self.about() };
+        self.contacts.clear();
+        self.tell_tracker_at = None;
+        self.report_at = Some(now);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let stage = match &self.stage {
+            Stage::Searching(search) => Some(search.deadline()),
+            Stage::Active(swarm) => swarm.poll_timeout().map(|(deadline, _)| deadline),
+            Stage::Preparing(_) | Stage::Failed { .. } => None,
+        };
+        let more_peers_at = self.more_peers_at.filter(|_| self.wants_more_peers());
+        [stage, self.report_at, self.tell_tracker_at, more_peers_at].into_iter().flatten().min()
+    }
+
+    pub(super) fn timeout(&mut self, now: Instant) -> Due {
+        let mut due = Due::default();
+        match &mut self.stage {
+            Stage::Searching(search) => {
+                due.ask_for_peers = search.timeout(now);
+                due.ask_for_manifest = true;
+            }
+            Stage::Active(swarm) => swarm.handle_timeout(now),
+            Stage::Preparing(_) | Stage::Failed { .. } => {}
+        }
+        due.tell_tracker = self.tell_tracker_at.take_if(|at| *at <= now).is_some();
+        if self.wants_more_peers() && self.more_peers_at.is_some_and(|at| at <= now) {
+            self.more_peers_at = Some(now + MORE_PEERS_EVERY);
+            due.ask_for_peers = true;
+        }
+        due
+    }
+
+    /// Moves what the swarm wants to the outputs, and reports if it is time.
+    pub(super) fn settle(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
+        if let Stage::Active(swarm) = &mut self.stage {
+            let file = self.file;
+            while let Some(transmit) = swarm.poll_transmit() {
+                let to = transmit.to;
+                let bytes =
+                    if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
+                let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
+                let frame = encode_envelope(to, transmit.message, binary);
+                let receipt = bytes.map(|bytes| Receipt { file, bytes: bytes as u64 });
+                outputs.push_back(Output::Send { frame, receipt });
+            }
+            while let Some(request) = swarm.poll_storage() {
+                outputs.push_back(match request {
+                    StorageRequest::Read { id, offset, len } => Output::Read { file, id, offset, len },
+                    StorageRequest::Write { run, offset, data } => Output::Write { file, run, offset, data },
+                });
+            }
+            while let Some(event) = swarm.poll_event() {
+                match event {
+                    Event::Completed => {
+                        info!(?file, "complete");
+                        self.report_at = Some(now);
+                    }
+                    Event::Dropped { peer, violation } => {
+                        debug!(?file, %peer, %violation, "dropped a peer");
+                        self.contacts.remove(&peer);
+                    }
+                    // Whoever reports a failed read or write to the client names the problem there.
+                    Event::StorageFailed => {}
+                }
+            }
+        }
+        if self.report_at.take_if(|at| *at <= now).is_some() {
+            self.last_report = now;
+            let report = self.report(now);
+            if report.down_rate + report.up_rate > 0 {
+                // A rate falls without anything happening.
+                self.report_at = Some(now + REPORT_EVERY);
+            }
+            outputs.push_back(Output::Update(Update::Transfer { transfer: Box::new(report) }));
+        }
+    }
+
+    fn wants_more_peers(&self) -> bool {
+        self.swarm().is_some_and(|swarm| !swarm.is_complete() && self.contacts.len() < FEW_PEERS)
+    }
+
+    fn report_soon(&mut self, now: Instant) {
+        self.report_at.get_or_insert_with(|| now.max(self.last_report + REPORT_EVERY));
+    }
+
+    fn about(&self) -> Option<About> {
+        let about = |facts: &FileFacts| About {
+            name: facts.name.clone(),
+            size: facts.size,
+            media_type: facts.media_type.clone(),
+        };
+        match &self.stage {
+            Stage::Searching(_) => None,
+            Stage::Preparing(manifest) => Some(about(manifest.facts())),
+            Stage::Active(swarm) => Some(about(swarm.manifest().facts())),
+            Stage::Failed { about, .. } => about.clone(),
+        }
+    }
+
+    /// How the transfer stands, for people.
+    fn report(&self, now: Instant) -> page::Transfer {
+        let stage = match &self.stage {
+            Stage::Searching(_) => page::Stage::Searching,
+            Stage::Preparing(_) => page::Stage::Downloading,
+            Stage::Active(swarm) if !swarm.is_complete() => page::Stage::Downloading,
+            Stage::Active(_) if self.storage == Storage::Source => page::Stage::Sharing,
+            Stage::Active(_) => page::Stage::Complete,
+            Stage::Failed { problem, .. } => page::Stage::Failed { problem: problem.clone() },
+        };
+        let swarm = self.swarm();
+        let (down_rate, up_rate) = swarm.map_or((0, 0), |swarm| swarm.rates(now));
+        let verified = swarm.map_or(0, Swarm::stored_bytes);
+        let left = swarm.map_or(0, |swarm| swarm.manifest().geometry().size() - verified);
+        let peers: Vec<_> = swarm.into_iter().flat_map(|swarm| swarm.neighbours(now)).collect();
+        let blocks = swarm.map_or(0, |swarm| swarm.stored().len());
+        page::Transfer {
+            file: self.file,
+            about: self.about(),
+            stage,
+            storage: self.storage,
+            verified,
+            down_rate,
+            up_rate,
+            seconds_left: if left == 0 { None } else { left.div_ceil(down_rate.max(1)).into() }
+                .filter(|_| down_rate > 0),
+            sources: peers.iter().filter(|peer| blocks > 0 && peer.blocks == blocks).count() as u32,
+            mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
+            peers: peers
+                .into_iter()
+                .map(|peer| page::Peer {
+                    id: peer.peer,
+                    name: self.contacts.get(&peer.peer).and_then(|contact| contact.name.clone()),
+                    blocks: peer.blocks,
+                    serves_us: peer.serves_us,
+                    wanted_by_us: peer.wanted_by_us,
+                    served_by_us: peer.served_by_us,
+                    wants_from_us: peer.wants_from_us,
+                    snubbed: peer.snubbed,
+                    down_rate: peer.down_rate,
+                    up_rate: peer.up_rate,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The character of [`page::Transfer::mosaic`] for a block.
+const fn tile(state: &BlockState) -> char {
+    match state {
+        BlockState::Missing => '.',
+        BlockState::Requested(_) => 'o',
+        BlockState::Storing => 's',
+        BlockState::Stored => '#',
+    }
+}
