@@ -1,0 +1,190 @@
+//! What this tab fetches and shares.
+
+use super::{
+    link::{CopyLink, FileName},
+    mosaic::Mosaic,
+    peers::Peers,
+};
+use crate::{browser, format, model::Model, problems, texts::fill};
+use leptos::{html, prelude::*};
+use peer_wasm::page::{Command, Stage, Storage, Transfer};
+use protocol::FileId;
+
+/// The list of this tab's transfers, newest first.
+#[component]
+pub(crate) fn Transfers(model: Model) -> impl IntoView {
+    let title = NodeRef::<html::H2>::new();
+    view! {
+        <section aria-labelledby="transfers-title">
+            <h2 id="transfers-title" tabindex="-1" node_ref=title>
+                {model.text(|texts| &texts.transfers.title)}
+            </h2>
+            <p class="empty" hidden=move || !model.transfers.with(Vec::is_empty)>
+                {model.text(|texts| &texts.transfers.empty)}
+            </p>
+            <ul class="cards transfers">
+                <For
+                    each=move || model.transfers.get()
+                    key=|(file, _)| *file
+                    children=move |(file, transfer)| {
+                        let transfer = RwSignal::from(transfer);
+                        view! { <TransferItem model file transfer title /> }
+                    }
+                />
+            </ul>
+        </section>
+    }
+}
+
+/// One transfer.
+#[component]
+fn TransferItem(
+    model: Model,
+    file: FileId,
+    transfer: RwSignal<Transfer>,
+    /// Where the keyboard goes when the transfer is stopped.
+    title: NodeRef<html::H2>,
+) -> impl IntoView {
+    let stage = Memo::new(move |_| transfer.with(|transfer| transfer.stage.clone()));
+    let name = move || model.name_of(file);
+    let again = move |_| {
+        model.send(Command::Stop { file });
+        model.send(Command::Download { file });
+    };
+    let stop = move |_| {
+        if let Some(title) = title.get_untracked() {
+            browser::focus(&title);
+        }
+        model.send(Command::Stop { file });
+    };
+    let failed = move || matches!(stage.get(), Stage::Failed { .. });
+    let problem = move || match stage.get() {
+        Stage::Failed { problem } => Some(problems::sentence(&problem, model.locale.get())),
+        Stage::Searching | Stage::Downloading | Stage::Complete | Stage::Sharing => None,
+    };
+    let in_memory = move || transfer.with(|transfer| transfer.storage == Storage::Memory);
+    view! {
+        <li class="card transfer" tabindex="-1" aria-label=name data-file=file.to_string()>
+            <div class="row">
+                <div class="what">
+                    <FileName model file />
+                    <span class="state">{move || stage_words(&stage.get(), model)}</span>
+                </div>
+                <div class="actions">
+                    <CopyLink model file />
+                    <Show when=failed>
+                        <button type="button" class="plain" on:click=again>
+                            {model.text(|texts| &texts.transfers.retry)}
+                        </button>
+                    </Show>
+                    <button type="button" class="plain" on:click=stop>
+                        {model.text(|texts| &texts.transfers.stop)}
+                    </button>
+                    <Show when=move || stage.get() == Stage::Complete>
+                        <button type="button" class="primary" on:click=move |_| model.send(Command::Save { file })>
+                            {model.text(|texts| &texts.transfers.save)}
+                        </button>
+                    </Show>
+                </div>
+            </div>
+            <p class="problem" hidden=move || !failed()>{problem}</p>
+            <Progress model file transfer />
+            <Figures model transfer />
+            <p class="quiet" hidden=move || !in_memory()>{model.text(|texts| &texts.transfers.memory)}</p>
+            <Mosaic model transfer />
+            <Peers model transfer />
+        </li>
+    }
+}
+
+fn stage_words(stage: &Stage, model: Model) -> &'static str {
+    let words = &model.texts().transfers;
+    match stage {
+        Stage::Searching => &words.searching,
+        Stage::Downloading => &words.downloading,
+        Stage::Complete => &words.complete,
+        Stage::Sharing => &words.sharing,
+        Stage::Failed { .. } => &words.failed,
+    }
+}
+
+/// How much of the file is here, in percent; `None` while its size is unknown.
+fn percent(transfer: &Transfer) -> Option<u64> {
+    if matches!(transfer.stage, Stage::Complete | Stage::Sharing) {
+        return Some(100);
+    }
+    Some(format::percent(transfer.verified, transfer.about.as_ref()?.size))
+}
+
+/// The verified part as a bar and in words.
+#[component]
+fn Progress(model: Model, file: FileId, transfer: RwSignal<Transfer>) -> impl IntoView {
+    let percent = Memo::new(move |_| transfer.with(percent));
+    let label = move || fill(&model.texts().transfers.progress, &[("name", &model.name_of(file))]);
+    let words = move || {
+        let percent = format::percentage(percent.get()?);
+        Some(fill(&model.texts().transfers.verified, &[("percent", &percent)]))
+    };
+    let amount = move || {
+        let texts = model.texts();
+        transfer.with(|transfer| {
+            let size = transfer.about.as_ref()?.size;
+            let (done, total) = (format::size(transfer.verified, texts), format::size(size, texts));
+            Some(fill(&texts.transfers.amount, &[("done", &done), ("total", &total)]))
+        })
+    };
+    view! {
+        <div
+            class="bar"
+            role="progressbar"
+            aria-label=label
+            aria-valuemin="0"
+            aria-valuemax="100"
+            aria-valuenow=move || percent.get().map(|percent| percent.to_string())
+            aria-valuetext=words
+        >
+            <div class="fill" style:width=move || format!("{}%", percent.get().unwrap_or(0))></div>
+        </div>
+        <div class="row">
+            <strong class="percent">{words}</strong>
+            <span class="quiet">{amount}</span>
+        </div>
+    }
+}
+
+/// Rates, time left and sources.
+#[component]
+fn Figures(model: Model, transfer: RwSignal<Transfer>) -> impl IntoView {
+    let fetching = move |transfer: &Transfer| matches!(transfer.stage, Stage::Downloading | Stage::Searching);
+    let rate =
+        |template: &str, rate: u64, model: Model| fill(template, &[("rate", &format::rate(rate, model.texts()))]);
+    let down = move || {
+        let shown = transfer.with(|transfer| fetching(transfer).then_some(transfer.down_rate))?;
+        Some(view! { <span>{rate(&model.texts().transfers.down, shown, model)}</span> })
+    };
+    let up = move || {
+        let shown = transfer.with(|transfer| transfer.up_rate);
+        view! { <span>{rate(&model.texts().transfers.up, shown, model)}</span> }
+    };
+    let left = move || {
+        let texts = model.texts();
+        let seconds = transfer.with(|transfer| transfer.seconds_left.filter(|_| fetching(transfer)))?;
+        let time = format::duration(seconds, texts);
+        Some(view! { <span class="left">{fill(&texts.transfers.left, &[("time", &time)])}</span> })
+    };
+    let sources = move || {
+        let texts = model.texts();
+        match transfer.with(|transfer| transfer.sources) {
+            0 => texts.files.no_sources.clone(),
+            count => texts.transfers.sources.of(count.into(), texts),
+        }
+    };
+    view! {
+        <p class="figures quiet">
+            {down}
+            {up}
+            {left}
+            <span class="sources">{sources}</span>
+        </p>
+    }
+}
