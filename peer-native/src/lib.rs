@@ -1,1 +1,213 @@
-//! Stub.
+//! The MiniBit peer for terminals and tests: the core of `peer-wasm` on tokio, with files on disk.
+//!
+//! [`Peer`] is the handle; behind it one task (`driver`) gives the core its inputs and does what it asks for.
+
+mod driver;
+mod line;
+mod store;
+
+pub use peer_wasm::{
+    page::{Connection, Problem, RoomFile, Stage, Transfer},
+    swarm::Config,
+};
+
+use driver::{Command, Driver};
+use protocol::{BlockSize, FileId, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
+use protocol::{PeerName, RoomName};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+use store::Store;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// Commands that may wait for the driver.
+const COMMANDS: usize = 64;
+/// Bytes read at a time while hashing.
+const HASH_PIECE: usize = 1 << 20;
+
+/// What a peer is told at the start.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// The tracker's WebSocket address, such as `ws://127.0.0.1:9000/ws`.
+    pub url: String,
+    /// The room to join.
+    pub room: RoomName,
+    /// A name for people to read.
+    pub name: Option<PeerName>,
+    /// Whether to receive blocks as binary frames.
+    pub binary: bool,
+    /// The folder for what is fetched.
+    pub folder: PathBuf,
+    /// The settings of every swarm.
+    pub swarm: Config,
+}
+
+impl PeerConfig {
+    /// A peer in the room `lobby` that takes binary frames and fetches into `folder`.
+    pub fn new(url: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            url: url.into(),
+            room: RoomName::default(),
+            name: None,
+            binary: true,
+            folder: folder.into(),
+            swarm: Config::default(),
+        }
+    }
+}
+
+/// What a peer knows at a moment.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The connection to the tracker; none before the first try.
+    pub connection: Option<Connection>,
+    /// The files of the room, once the tracker listed them.
+    pub room: Option<Vec<RoomFile>>,
+    /// Every file that is fetched or shared.
+    pub transfers: BTreeMap<FileId, Transfer>,
+    /// Where finished files are.
+    pub finished: BTreeMap<FileId, PathBuf>,
+    /// The last thing that went wrong and concerns no transfer.
+    pub problem: Option<Problem>,
+}
+
+/// Why a file could not be shared or fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is larger than MiniBit shares.
+    #[error("{path} is larger than the largest file that can be shared, {MAX_FILE_SIZE} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file changed while it was hashed.
+    #[error("{path} changed while it was read; share it again when nothing writes to it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The transfer failed.
+    #[error("{}", explain(.0))]
+    Failed(Problem),
+    /// The peer has stopped.
+    #[error("the peer has stopped")]
+    Stopped,
+}
+
+/// A running peer. It stops when this handle is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<State>,
+    driver: JoinHandle<()>,
+}
+
+impl Peer {
+    /// Starts a peer; it connects, and connects again, by itself. Must be called inside a tokio runtime.
+    pub fn start(config: PeerConfig) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (sender, state) = watch::channel(State::default());
+        let driver = tokio::spawn(Driver::new(config, sender).run(receiver));
+        Self { commands, state, driver }
+    }
+
+    /// Hashes a file and shares it, as long as the peer runs.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is too large, or changes meanwhile.
+    pub async fn share(&self, path: impl Into<PathBuf>) -> Result<FileId, Error> {
+        let path = path.into();
+        let hashed = tokio::task::spawn_blocking(move || hash(&path)).await.map_err(|_| Error::Stopped)?;
+        let (manifest, store) = hashed?;
+        let file = manifest.file();
+        let (done, wait) = oneshot::channel();
+        self.command(Command::Share { manifest, store, done }).await?;
+        wait.await.map_err(|_| Error::Stopped)?;
+        Ok(file)
+    }
+
+    /// Fetches a file and tells where it is. It is served on as long as the peer runs.
+    ///
+    /// # Errors
+    /// If the transfer fails. While nobody has the file, it waits.
+    pub async fn fetch(&self, file: FileId) -> Result<PathBuf, Error> {
+        self.command(Command::Fetch { file }).await?;
+        let mut state = self.state.clone();
+        loop {
+            {
+                let state = state.borrow_and_update();
+                if let Some(path) = state.finished.get(&file) {
+                    return Ok(path.clone());
+                }
+                if let Some(Transfer { stage: Stage::Failed { problem }, .. }) = state.transfers.get(&file) {
+                    return Err(Error::Failed(problem.clone()));
+                }
+            }
+            state.changed().await.map_err(|_| Error::Stopped)?;
+        }
+    }
+
+    /// Watches what the peer knows.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| Error::Stopped)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Says for people what went wrong and what to do.
+pub fn explain(problem: &Problem) -> String {
+    match problem {
+        Problem::FileTooLarge { max } => format!("the file is larger than {max} bytes, the most that can be shared"),
+        Problem::FileUnreadable => "the file changed or is gone since it was shared; share it again".to_owned(),
+        Problem::StorageFull => "the disk is full; make room and fetch the file again".to_owned(),
+        Problem::StorageFailed { detail } => format!("the disk failed: {detail}"),
+        Problem::Refused { code } => format!("the tracker refused ({code}); try another room, or ask who runs it"),
+        Problem::BadAddress => "the tracker's address is none; it looks like ws://127.0.0.1:9000/ws".to_owned(),
+    }
+}
+
+fn hash(path: &Path) -> Result<(Manifest, Store), Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
+    if metadata.is_dir() {
+        return Err(read(io::ErrorKind::IsADirectory.into()));
+    }
+    let size = metadata.len();
+    let too_large = |_| Error::TooLarge { path: path.to_owned() };
+    let mut hasher = ManifestHasher::new(Geometry::new(size, BlockSize::for_file(size)).map_err(too_large)?);
+    let mut piece = vec![0; HASH_PIECE];
+    loop {
+        match file.read(&mut piece).map_err(read)? {
+            0 => break,
+            len => hasher.update(&piece[..len]),
+        }
+    }
+    let name = FileName::nearest(&path.file_name().unwrap_or_default().to_string_lossy());
+    let changed = |_| Error::Changed { path: path.to_owned() };
+    let manifest = hasher.finish(name, MediaType::default()).map_err(changed)?;
+    Ok((manifest, Store::shared(file).map_err(read)?))
+}

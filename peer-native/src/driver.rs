@@ -1,0 +1,230 @@
+//! The task behind a peer: gives the core its inputs and does what it asks for. It decides nothing about the swarm.
+
+use crate::{
+    PeerConfig, State,
+    line::{Event, Line},
+    store::Store,
+};
+use bytes::Bytes;
+use peer_wasm::{
+    Instant,
+    client::{Client, ClientConfig, Output},
+    page::{Problem, Stage, Storage, Update},
+    swarm::ReadId,
+};
+use protocol::{Bitfield, FileId, Manifest, Run};
+use std::{collections::BTreeMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::sleep_until,
+};
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Share { manifest: Manifest, store: Store, done: oneshot::Sender<()> },
+    Fetch { file: FileId },
+}
+
+/// What came of something done on another thread, because disks are slow.
+#[derive(Debug)]
+enum Done {
+    Created { file: FileId, blocks: u32, result: Result<Store, Problem> },
+    Read { file: FileId, id: ReadId, result: Result<Bytes, Problem> },
+    Written { file: FileId, run: Run, result: Result<(), Problem> },
+    Finished { file: FileId, result: Result<Option<PathBuf>, Problem> },
+}
+
+pub(crate) struct Driver {
+    url: String,
+    folder: PathBuf,
+    client: Client,
+    started: tokio::time::Instant,
+    line: Option<Line>,
+    stores: BTreeMap<FileId, Arc<Store>>,
+    /// What is being done on other threads; the core bounds how much.
+    work: JoinSet<Done>,
+    state: watch::Sender<State>,
+}
+
+impl Driver {
+    pub(crate) fn new(config: PeerConfig, state: watch::Sender<State>) -> Self {
+        let PeerConfig { url, room, name, binary, folder, swarm } = config;
+        // It only spreads choices; no secret depends on it.
+        let seed = getrandom::u64().unwrap_or_default();
+        Self {
+            url,
+            folder,
+            client: Client::new(ClientConfig { room, name, binary, swarm }, seed, Instant::default()),
+            started: clock(),
+            line: None,
+            stores: BTreeMap::new(),
+            work: JoinSet::new(),
+            state,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            self.drain();
+            let deadline = self.client.poll_timeout().map(|deadline| self.started + deadline.since_start());
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return,
+                },
+                event = next_event(&mut self.line) => self.handle_event(event),
+                Some(Ok(done)) = self.work.join_next() => self.handle_done(done),
+                () = wait(deadline) => self.client.handle_timeout(self.now()),
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::after_start(clock().saturating_duration_since(self.started))
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Share { manifest, store, done } => {
+                let file = manifest.file();
+                if !self.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
+                    self.stores.insert(file, Arc::new(store));
+                }
+                self.client.share(Arc::new(manifest), now);
+                // The handle may not wait any more.
+                _ = done.send(());
+            }
+            Command::Fetch { file } => self.client.fetch(file, now),
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Opened => self.client.handle_opened(now),
+            Event::Text(text) => self.client.handle_text(&text, now),
+            Event::Binary(frame) => self.client.handle_binary(&frame, now),
+            Event::Sent(receipt) => self.client.handle_sent(receipt, now),
+            Event::Closed(code) => {
+                self.line = None;
+                self.client.handle_closed(code, now);
+            }
+        }
+    }
+
+    fn handle_done(&mut self, done: Done) {
+        let now = self.now();
+        match done {
+            Done::Created { file, blocks, result } => {
+                let result = result.map(|store| {
+                    self.stores.insert(file, Arc::new(store));
+                    (Bitfield::empty(blocks), Storage::Disk)
+                });
+                self.client.handle_created(file, result, now);
+            }
+            Done::Read { file, id, result } => self.client.handle_read(file, id, result, now),
+            Done::Written { file, run, result } => self.client.handle_stored(file, run, result, now),
+            Done::Finished { file, result } => self.state.send_modify(|state| match result {
+                Ok(path) => state.finished.extend(path.map(|path| (file, path))),
+                Err(problem) => {
+                    if let Some(transfer) = state.transfers.get_mut(&file) {
+                        transfer.stage = Stage::Failed { problem };
+                    }
+                }
+            }),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::Connect => self.line = Some(Line::open(self.url.clone())),
+                Output::Disconnect => self.line = None,
+                Output::Send { frame, receipt } => {
+                    if self.line.as_ref().is_some_and(|line| !line.send(frame, receipt)) {
+                        self.line = None;
+                        self.client.handle_closed(None, self.now());
+                    }
+                }
+                Output::Create { manifest } => {
+                    let folder = self.folder.clone();
+                    self.work.spawn_blocking(move || Done::Created {
+                        file: manifest.file(),
+                        blocks: manifest.geometry().blocks(),
+                        result: Store::create(&folder, manifest.facts()),
+                    });
+                }
+                Output::Read { file, id, offset, len } => {
+                    if let Some(store) = self.stores.get(&file).cloned() {
+                        self.work.spawn_blocking(move || Done::Read { file, id, result: store.read(offset, len) });
+                    }
+                }
+                Output::Write { file, run, offset, data } => {
+                    if let Some(store) = self.stores.get(&file).cloned() {
+                        self.work.spawn_blocking(move || Done::Written {
+                            file,
+                            run,
+                            result: store.write(offset, &data),
+                        });
+                    }
+                }
+                Output::Discard { file } => {
+                    if let Some(store) = self.stores.remove(&file) {
+                        self.work.spawn_blocking(move || {
+                            store.discard();
+                            Done::Finished { file, result: Ok(None) }
+                        });
+                    }
+                }
+                Output::Update(update) => self.tell(update),
+            }
+        }
+    }
+
+    fn tell(&mut self, update: Update) {
+        if let Update::Transfer { transfer } = &update
+            && transfer.stage == Stage::Complete
+            && !self.state.borrow().transfers.get(&transfer.file).is_some_and(|old| old.stage == Stage::Complete)
+            && let Some((store, about)) = self.stores.get(&transfer.file).cloned().zip(transfer.about.clone())
+        {
+            let file = transfer.file;
+            self.work.spawn_blocking(move || Done::Finished { file, result: store.finish(&about.name) });
+        }
+        self.state.send_modify(|state| match update {
+            Update::Connection { connection } => state.connection = Some(connection),
+            Update::Room { files } => state.room = Some(files),
+            Update::Transfer { transfer } => _ = state.transfers.insert(transfer.file, *transfer),
+            Update::Stopped { file } => _ = state.transfers.remove(&file),
+            Update::Problem { problem } => state.problem = Some(problem),
+            // Only a page's worker says these.
+            Update::Ready
+            | Update::Hashing { .. }
+            | Update::Shared { .. }
+            | Update::NotShared { .. }
+            | Update::Saved { .. } => {}
+        });
+    }
+}
+
+async fn next_event(line: &mut Option<Line>) -> Event {
+    match line {
+        Some(line) => line.event().await,
+        None => pending().await,
+    }
+}
+
+async fn wait(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        // A millisecond more, so that the deadline has surely come.
+        Some(deadline) => sleep_until(deadline + Duration::from_millis(1)).await,
+        None => pending().await,
+    }
+}
+
+/// The one place where this shell reads a clock.
+fn clock() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

@@ -1,0 +1,114 @@
+//! The WebSocket: one task that reads and one that writes, so that neither waits for the other.
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use peer_wasm::client::Receipt;
+use protocol::{Frame, Limits};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
+use tokio_tungstenite::{
+    connect_async_with_config,
+    tungstenite::{Error, Message, protocol::WebSocketConfig},
+};
+
+/// Frames that may wait to be sent. Block data is bounded by the core's budget; more small messages than this mean
+/// that the line is dead.
+const OUTGOING: usize = 8_192;
+/// Events that may wait for the driver; beyond that the line is not read, and the sender waits.
+const EVENTS: usize = 64;
+
+/// What happens to a line.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Opened,
+    Text(String),
+    Binary(Bytes),
+    Sent(Receipt),
+    Closed(Option<u16>),
+}
+
+/// A line to the tracker that is open or being opened. It closes when dropped.
+#[derive(Debug)]
+pub(crate) struct Line {
+    outgoing: mpsc::Sender<(Message, Option<Receipt>)>,
+    events: mpsc::Receiver<Event>,
+    task: AbortHandle,
+}
+
+impl Line {
+    pub(crate) fn open(url: String) -> Self {
+        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let task = tokio::spawn(async move {
+            let code = talk(&url, frames, &sender).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "the line broke");
+                None
+            });
+            // Nobody listens if the driver dropped the line.
+            _ = sender.send(Event::Closed(code)).await;
+        });
+        Self { outgoing, events, task: task.abort_handle() }
+    }
+
+    /// Sends a frame; `false` if the line takes no more and has to be given up.
+    pub(crate) fn send(&self, frame: Frame, receipt: Option<Receipt>) -> bool {
+        let message = match frame {
+            Frame::Text(text) => Message::text(text),
+            Frame::Binary { head, payload } => Message::binary([head.as_slice(), &payload].concat()),
+        };
+        self.outgoing.try_send((message, receipt)).is_ok()
+    }
+
+    pub(crate) async fn event(&mut self) -> Event {
+        self.events.recv().await.unwrap_or(Event::Closed(None))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Connects and moves frames until the line closes; tells the close code.
+async fn talk(
+    url: &str,
+    mut frames: mpsc::Receiver<(Message, Option<Receipt>)>,
+    events: &mpsc::Sender<Event>,
+) -> Result<Option<u16>, Error> {
+    let most = 2 * Limits::default().message_bytes as usize;
+    let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
+    let (socket, _) = connect_async_with_config(url, Some(config), true).await?;
+    let (mut sink, mut stream) = socket.split();
+    _ = events.send(Event::Opened).await;
+    // A set, so that the writer ends with the reader.
+    let mut writer = JoinSet::new();
+    let sent = events.clone();
+    writer.spawn(async move {
+        while let Some((message, receipt)) = frames.recv().await {
+            let mut receipts: Vec<_> = receipt.into_iter().collect();
+            sink.feed(message).await?;
+            while let Ok((message, receipt)) = frames.try_recv() {
+                sink.feed(message).await?;
+                receipts.extend(receipt);
+            }
+            sink.flush().await?;
+            for receipt in receipts {
+                _ = sent.send(Event::Sent(receipt)).await;
+            }
+        }
+        Ok::<_, Error>(())
+    });
+    loop {
+        let event = match stream.next().await.transpose()? {
+            Some(Message::Text(text)) => Event::Text(text.as_str().to_owned()),
+            Some(Message::Binary(bytes)) => Event::Binary(bytes),
+            Some(Message::Close(frame)) => return Ok(frame.map(|frame| frame.code.into())),
+            Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+            None => return Ok(None),
+        };
+        _ = events.send(event).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! One file on disk.
+
+use bytes::Bytes;
+use peer_wasm::page::Problem;
+use protocol::{FileFacts, FileName};
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// The most names tried for a finished file before giving up.
+const MAX_NAMES: u32 = 1_000;
+
+/// A file that is shared, or that is being fetched.
+#[derive(Debug)]
+pub(crate) struct Store {
+    file: Mutex<File>,
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// A person's own file, as it was when it was hashed.
+    Shared { size: u64, modified: Option<SystemTime> },
+    /// A file of ours, under a temporary name until it is complete.
+    Fetched { part: PathBuf },
+}
+
+impl Store {
+    /// A file that the person shares.
+    ///
+    /// # Errors
+    /// If its metadata cannot be read.
+    pub(crate) fn shared(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let origin = Origin::Shared { size: metadata.len(), modified: metadata.modified().ok() };
+        Ok(Self { file: Mutex::new(file), origin })
+    }
+
+    /// Makes room for a file in `folder`, under a temporary name.
+    ///
+    /// # Errors
+    /// If there is no room, or the folder cannot be written to.
+    pub(crate) fn create(folder: &Path, facts: &FileFacts) -> Result<Self, Problem> {
+        let create = || {
+            fs::create_dir_all(folder)?;
+            let part = folder.join(format!(".{:.16}.part", facts.file));
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&part)?;
+            file.set_len(facts.size)?;
+            Ok(Self { file: Mutex::new(file), origin: Origin::Fetched { part } })
+        };
+        create().map_err(|error: io::Error| problem(&error))
+    }
+
+    /// Reads `len` bytes from `offset`.
+    ///
+    /// # Errors
+    /// If a shared file changed since it was hashed, or the disk fails.
+    pub(crate) fn read(&self, offset: u64, len: u32) -> Result<Bytes, Problem> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Origin::Shared { size, modified } = &self.origin {
+            let metadata = file.metadata().map_err(|_| Problem::FileUnreadable)?;
+            if metadata.len() != *size || metadata.modified().ok() != *modified {
+                return Err(Problem::FileUnreadable);
+            }
+        }
+        let mut bytes = vec![0; len as usize];
+        let result = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
+        result.map(|()| bytes.into()).map_err(|error| problem(&error))
+    }
+
+    /// Writes at `offset`.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), Problem> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(data)).map_err(|error| problem(&error))
+    }
+
+    /// Gives a complete file its own name in the folder, or the next one free; tells where it is.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(crate) fn finish(&self, name: &FileName) -> Result<Option<PathBuf>, Problem> {
+        let Origin::Fetched { part } = &self.origin else { return Ok(None) };
+        let finish = || {
+            self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_all()?;
+            let path = reserve(part, name)?;
+            fs::rename(part, &path)?;
+            Ok(Some(path))
+        };
+        finish().map_err(|error: io::Error| problem(&error))
+    }
+
+    /// Removes what was fetched of a file that is not complete.
+    pub(crate) fn discard(&self) {
+        if let Origin::Fetched { part } = &self.origin {
+            // It is gone if the file was complete.
+            _ = fs::remove_file(part);
+        }
+    }
+}
+
+/// Makes an empty file under the first free name, so that nobody else takes it before the rename.
+fn reserve(part: &Path, name: &FileName) -> io::Result<PathBuf> {
+    let name = Path::new(name.as_str());
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = name.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+    for number in 0..MAX_NAMES {
+        let candidate = if number == 0 { name.to_owned() } else { format!("{stem} ({number}){extension}").into() };
+        let path = part.with_file_name(candidate);
+        match File::create_new(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+fn problem(error: &io::Error) -> Problem {
+    if error.kind() == ErrorKind::StorageFull {
+        Problem::StorageFull
+    } else {
+        Problem::StorageFailed { detail: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{BlockSize, FileId, MediaType};
+
+    fn facts(size: u64) -> FileFacts {
+        FileFacts {
+            file: FileId::from_bytes([7; 32]),
+            name: "a.txt".parse().unwrap(),
+            size,
+            media_type: MediaType::default(),
+            block_size: BlockSize::for_file(size),
+        }
+    }
+
+    #[test]
+    fn a_finished_file_never_replaces_another() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.txt"), "mine").unwrap();
+        let store = Store::create(folder.path(), &facts(5)).unwrap();
+        store.write(2, b"llo").unwrap();
+        store.write(0, b"he").unwrap();
+        let path = store.finish(&facts(5).name).unwrap().unwrap();
+        assert_eq!(path, folder.path().join("a (1).txt"));
+        assert_eq!(fs::read(path).unwrap(), b"hello");
+        assert_eq!(fs::read(folder.path().join("a.txt")).unwrap(), b"mine");
+        assert_eq!(store.read(1, 3).unwrap(), "ell");
+    }
+
+    #[test]
+    fn a_shared_file_that_changed_is_not_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b");
+        fs::write(&path, "before").unwrap();
+        let store = Store::shared(File::open(&path).unwrap()).unwrap();
+        assert_eq!(store.read(0, 6).unwrap(), "before");
+        fs::write(&path, "afterwards").unwrap();
+        assert_eq!(store.read(0, 6), Err(Problem::FileUnreadable));
+    }
+
+    #[test]
+    fn what_is_stopped_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::create(folder.path(), &facts(5)).unwrap().discard();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
