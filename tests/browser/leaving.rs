@@ -7,7 +7,7 @@ use tests::{browser::in_lab, observer::Observer};
 fn the_first_tab_may_close_once_the_others_hold_everything_between_them() -> Result<()> {
     in_lab("first-tab-closes", async |lab| {
         let browser = lab.browser().await?;
-        let sample = lab.large_file("passed-on.bin", 3, 50)?;
+        let sample = lab.large_file("passed-on.bin", 3, 100)?;
         let first = browser.open(&lab.url("")).await?;
         first.choose(&sample.path).await?;
         let fetching = [browser.open(&lab.url("")).await?, browser.open(&lab.url("")).await?];

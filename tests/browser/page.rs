@@ -79,7 +79,8 @@ fn the_page_speaks_portuguese_when_asked_or_when_the_browser_does() -> Result<()
 #[test]
 fn a_screenshot_shows_a_transfer_running() -> Result<()> {
     in_lab("screenshot", async |lab| {
-        let browser = lab.browser().await?;
+        // High enough for the room and the transfer with its blocks and peers.
+        let browser = lab.browser_with(Options { window: (1100, 1550), ..Options::default() }).await?;
         let sample = lab.large_file("lab-image.iso", 5, 200)?;
         let sharing = browser.open(&lab.url("")).await?;
         for name in ["fractal.png", "swarm.pdf"] {

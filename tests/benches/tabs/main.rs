@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rates = runtime.block_on(async {
         let bench = Bench {
-            tracker: tracker::TrackerProcess::start().await?,
+            tracker: tracker::TrackerProcess::start()?,
             chromedriver: Arc::new(Chromedriver::start()?),
             path,
             bytes,

@@ -3,55 +3,49 @@
 use anyhow::{Context as _, Result, ensure};
 use std::{
     env,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
+    process::{Child, ChildStdout, Command, Stdio},
 };
-use tests::{browser::project_dir, eventually::eventually};
-use tokio::net::TcpStream;
-
-/// How long a tracker may take to listen.
-const START: Duration = Duration::from_secs(30);
+use tests::browser::project_dir;
 
 /// A running tracker; it ends when this is dropped.
 pub(crate) struct TrackerProcess {
     child: Child,
-    addr: SocketAddr,
+    /// Its address and port.
+    host: String,
+    /// Kept open: a tracker that cannot print would fail.
+    stdout: BufReader<ChildStdout>,
 }
 
 impl TrackerProcess {
-    /// Starts the tracker and waits until it listens.
-    pub(crate) async fn start() -> Result<Self> {
+    /// Starts the tracker on a free port and waits until it has said which.
+    pub(crate) fn start() -> Result<Self> {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let program = project_dir().join(target).join("release/tracker-ws").with_extension(env::consts::EXE_EXTENSION);
         ensure!(program.is_file(), "there is no {}: run `cargo xtask bench tabs`", program.display());
-        // Given back before the tracker takes it; nothing else asks for a port at that moment.
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(&program)
+        let mut child = Command::new(&program)
             .current_dir(project_dir())
-            .args(["--host", &addr.ip().to_string(), "--port", &addr.port().to_string()])
+            .args(["--host", "127.0.0.1", "--port", "0", "--page", "web/dist"])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut tracker = Self { child, addr };
-        eventually("the tracker to listen", START, async || {
-            if let Some(status) = tracker.child.try_wait()? {
-                anyhow::bail!("the tracker ended at once: {status}");
-            }
-            Ok(TcpStream::connect(addr).await.map(drop))
-        })
-        .await?;
+        let stdout = BufReader::new(child.stdout.take().context("its output was not piped")?);
+        let mut tracker = Self { child, host: String::new(), stdout };
+        let mut printed = String::new();
+        tracker.stdout.read_line(&mut printed)?;
+        let (_, url) = printed.split_once("http://").with_context(|| format!("the tracker said only {printed:?}"))?;
+        tracker.host = url.trim_end().trim_end_matches('/').to_owned();
         Ok(tracker)
     }
 
     pub(crate) fn http_url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.addr)
+        format!("http://{}/{path}", self.host)
     }
 
     pub(crate) fn ws_url(&self) -> String {
-        format!("ws://{}/ws", self.addr)
+        format!("ws://{}/ws", self.host)
     }
 }
 

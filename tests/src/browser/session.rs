@@ -25,7 +25,6 @@ const FLAGS: &[&str] = &[
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
-    "--window-size=1280,960",
 ];
 /// A busy machine may take this long over one command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -37,11 +36,13 @@ pub struct Options<'a> {
     pub language: &'a str,
     /// A host name that leads to 127.0.0.1. Pages of such a host are not in a secure context.
     pub host: Option<&'a str>,
+    /// The window's width and height in pixels.
+    pub window: (u32, u32),
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { language: "en-US", host: None }
+        Self { language: "en-US", host: None, window: (1280, 960) }
     }
 }
 
@@ -69,6 +70,8 @@ impl Browser {
         for flag in FLAGS {
             capabilities.add_arg(flag)?;
         }
+        let (width, height) = options.window;
+        capabilities.add_arg(&format!("--window-size={width},{height}"))?;
         if let Some(host) = options.host {
             capabilities.add_arg(&format!("--host-resolver-rules=MAP {host} 127.0.0.1"))?;
         }
