@@ -17,6 +17,7 @@ struct Palette {
     requested: String,
     storing: String,
     verified: String,
+    surface: String,
 }
 
 /// One square per block or per few blocks, with a legend and the same in words.
@@ -81,7 +82,8 @@ fn follow_width(canvas: NodeRef<html::Canvas>, width: RwSignal<u32>) {
                 }
             }
         };
-        let callback = Closure::<dyn FnMut()>::new(measure);
+        // Not at once: the drawing sets the canvas's height, which an observer must not do while it is called.
+        let callback = Closure::<dyn FnMut()>::new(move || request_animation_frame(measure.clone()));
         match ResizeObserver::new(callback.as_ref().unchecked_ref()) {
             Ok(observer) => {
                 observer.observe(&canvas);
@@ -121,7 +123,7 @@ fn draw(canvas: &HtmlCanvasElement, blocks: &str, width: u32) -> Result<(), JsVa
 }
 
 /// Paints one square. The states differ by shape too: verified blocks fill it from the bottom, those being stored lie
-/// on them as a paler layer, and a dot in the middle means that some are requested.
+/// on them as a paler layer, and a ringed dot in the middle is as large as the part that is requested.
 fn paint(context: &CanvasRenderingContext2d, palette: &Palette, square: Square, left: f64, top: f64, side: f64) {
     let part = |count: u32| side * f64::from(count) / f64::from(square.blocks.max(1));
     let (verified, storing) = (part(square.verified), part(square.storing));
@@ -136,10 +138,13 @@ fn paint(context: &CanvasRenderingContext2d, palette: &Palette, square: Square, 
         context.fill_rect(left, top + side - verified - storing, side, storing);
     }
     if square.requested > 0 {
-        let dot = (side * 0.5).round();
-        let margin = (side - dot) / 2.0;
+        let part = f64::from(square.requested) / f64::from(square.blocks.max(1));
+        let dot = (side * part.sqrt()).clamp(2.0, side / 2.0);
+        let centred = |size: f64| context.fill_rect(left + (side - size) / 2.0, top + (side - size) / 2.0, size, size);
+        context.set_fill_style_str(&palette.surface);
+        centred(dot + 2.0);
         context.set_fill_style_str(&palette.requested);
-        context.fill_rect(left + margin, top + margin, dot, dot);
+        centred(dot);
     }
 }
 
@@ -151,5 +156,6 @@ fn palette(canvas: &HtmlCanvasElement) -> Result<Palette, JsValue> {
         requested: colour("--block-requested")?,
         storing: colour("--block-storing")?,
         verified: colour("--block-verified")?,
+        surface: colour("--surface")?,
     })
 }

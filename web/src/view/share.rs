@@ -24,13 +24,11 @@ pub(crate) fn Share(model: Model) -> impl IntoView {
         <section class="share" aria-labelledby="share-title">
             <h2 id="share-title">{model.text(|texts| &texts.share.title)}</h2>
             <p id="share-hint" class="quiet">{model.text(|texts| &texts.share.hint)}</p>
-            <input
-                type="file"
-                multiple
-                on:change=chosen
-                aria-label=model.text(|texts| &texts.share.input)
-                aria-describedby="share-hint"
-            />
+            // The field itself would speak the browser's language and not the page's.
+            <label class="choose">
+                {model.text(|texts| &texts.share.input)}
+                <input class="hidden" type="file" multiple on:change=chosen aria-describedby="share-hint" />
+            </label>
             <ul class="hashing">
                 <For
                     each=move || model.hashing.with(|all| all.iter().map(|hashing| hashing.share).collect::<Vec<_>>())
