@@ -1,2 +1,3 @@
-//! Stub.
-fn main() {}
+//! The real tracker with native clients.
+
+mod tracker;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a real tracker, and clients to talk to it.
 
 pub mod browser;
+pub mod client;
 pub mod eventually;
 pub mod noise;
 pub mod observer;
