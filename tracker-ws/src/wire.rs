@@ -138,31 +138,10 @@ impl Batch {
 mod tests {
     use super::*;
     use futures_util::StreamExt as _;
-    use std::{
-        pin::Pin,
-        task::{Context, Poll},
-    };
     use tokio_tungstenite::{
         WebSocketStream,
         tungstenite::{Message, protocol::Role},
     };
-
-    /// A socket that takes a few bytes at a time.
-    struct Reluctant(Vec<u8>);
-
-    impl AsyncWrite for Reluctant {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            let taken = bytes.len().min(7_001);
-            self.0.extend(&bytes[..taken]);
-            Poll::Ready(Ok(taken))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
 
     #[tokio::test]
     async fn a_client_reads_what_was_written_whatever_its_length() {
@@ -174,11 +153,14 @@ mod tests {
             batch.push(OutFrame::ping());
         }
         batch.push(OutFrame::close(4_001));
-        let mut socket = Reluctant(Vec::new());
-        batch.write_to(&mut socket).await.unwrap();
-        assert_eq!(batch.len(), 0);
+        // The pipe is narrow, so that no write takes everything.
+        let (mut socket, stream) = tokio::io::duplex(7_001);
+        let writer = tokio::spawn(async move {
+            batch.write_to(&mut socket).await.unwrap();
+            assert_eq!(batch.len(), 0);
+            socket
+        });
 
-        let stream = std::io::Cursor::new(socket.0);
         let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
         for len in lengths {
             let binary = [&b"\0\0\0\x02{}"[..], &vec![7; len]].concat();
@@ -188,5 +170,6 @@ mod tests {
         }
         let Message::Close(Some(close)) = client.next().await.unwrap().unwrap() else { panic!("must be closed") };
         assert_eq!(u16::from(close.code), 4_001);
+        drop(writer.await.unwrap());
     }
 }

@@ -1,1 +1,417 @@
+use super::*;
+use bytes::Bytes;
+use protocol::{BlockSize, FileName, MediaType};
+use std::time::Duration;
 
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_secret_takes_the_id_back_even_from_an_open_connection() {
+    let mut world = World::new(Limits::default());
+    let alice = world.join("lobby");
+    let bob = world.join("lobby");
+    for peer in [&alice, &bob] {
+        world.announce(peer, file(1), &[0x80]);
+    }
+    world.ask(&alice, get_peers(file(1), None));
+
+    let conn = world.connect();
+    let out = world.send(conn, register("lobby", Some(alice.identity.clone())));
+    let [
+        Output::Send { to, response: Response::PeerLeft { peer, .. }, .. },
+        Output::Close { conn: older, code },
+        answer,
+    ] = &out[..]
+    else {
+        panic!("{out:?}");
+    };
+    assert_eq!((*to, *peer), (bob.conn, alice.identity.id));
+    assert_eq!((*older, *code), (alice.conn, close::REPLACED));
+    let Output::Send { response: Response::Registered { identity, resumed: true, .. }, .. } = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(*identity, alice.identity);
+    assert_eq!(world.send(alice.conn, Request::Ping), []);
+    let route = Route { from: bob.identity.id, to: conn, binary: false };
+    assert_eq!(world.registry.route(bob.conn, alice.identity.id), Ok(route));
+}
+
+#[test]
+fn a_wrong_secret_leaves_the_connection_free_to_register_afresh() {
+    let mut world = World::new(Limits::default());
+    let alice = world.join("lobby");
+    let conn = world.connect();
+    let stolen = Identity { secret: protocol::Secret::from_bytes([0; 16]), ..alice.identity.clone() };
+    assert_eq!(error(world.send(conn, register("lobby", Some(stolen)))), ErrorCode::WrongSecret);
+    assert_eq!(error(world.send(conn, Request::Ping)), ErrorCode::NotRegistered);
+    let out = world.send(conn, register("lobby", None));
+    assert!(matches!(answer(out), Response::Registered { resumed: false, .. }));
+    assert_eq!(error(world.send(conn, register("lobby", None))), ErrorCode::AlreadyRegistered);
+    assert_eq!(answer(world.ask(&alice, Request::Ping)), Response::Pong);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let mut world = World::new(Limits::default());
+    let conn = world.connect();
+    let Request::Register { room, name, binary, resume, .. } = register("lobby", None) else { unreachable!() };
+    let newer = Request::Register { protocol: PROTOCOL_VERSION + 1, room, name, binary, resume };
+    assert_eq!(error(world.send(conn, newer)), ErrorCode::UnsupportedProtocol);
+}
+
+#[test]
+fn a_connection_that_does_not_register_in_time_is_closed() {
+    let mut world = World::new(Limits::default());
+    let silent = world.connect();
+    world.now += Duration::from_secs(1);
+    world.join("lobby");
+    assert_eq!(world.registry.poll_timeout(), Some(REGISTER_TIMEOUT));
+    world.now = REGISTER_TIMEOUT;
+    assert_eq!(world.timeout(), [Output::Close { conn: silent, code: close::REGISTER_TIMEOUT }]);
+    assert_eq!(world.registry.poll_timeout(), None);
+}
+
+#[test]
+fn those_who_were_introduced_hear_of_a_join_once_and_of_a_leave_once() {
+    let mut world = World::new(Limits::default());
+    let [alice, bob, carol, dave] = [(); 4].map(|()| world.join("lobby"));
+    for peer in [&alice, &bob, &carol] {
+        world.announce(peer, file(1), &[0x80]);
+    }
+    let out = world.ask(&alice, get_peers(file(1), None));
+    assert_eq!(told(&out, |response| matches!(response, Response::PeerJoined { .. })), [bob.conn, carol.conn]);
+    for peer in [&alice, &bob] {
+        let out = world.ask(peer, get_peers(file(1), None));
+        // Bob and Carol have not met.
+        let news = told(&out, |response| matches!(response, Response::PeerJoined { .. }));
+        assert_eq!(news, if peer.conn == alice.conn { vec![] } else { vec![carol.conn] });
+    }
+    // Who only looks is not introduced.
+    assert_eq!(ids(&answer(world.ask(&dave, get_peers(file(1), None)))).len(), 3);
+
+    let leave = Request::Leave { file: Some(file(1)) };
+    let out = world.ask(&bob, leave.clone());
+    let mut news = told(&out, |response| matches!(response, Response::PeerLeft { .. }));
+    news.sort();
+    assert_eq!(news, [alice.conn, carol.conn]);
+    assert_eq!(world.ask(&bob, leave).len(), 1);
+    let out = world.disconnect(&alice);
+    assert_eq!(told(&out, |response| matches!(response, Response::PeerLeft { .. })), [carol.conn]);
+    assert_eq!(world.disconnect(&carol), []);
+}
+
+#[test]
+fn peers_are_all_but_the_asker_or_a_random_choice_of_as_many_as_asked_for() {
+    let limits = Limits { peers_per_answer: 7, ..Limits::default() };
+    let mut world = World::new(limits);
+    let peers: Vec<_> = (0..20).map(|_| world.join("lobby")).collect();
+    let asker = &peers[0];
+    let mut seen = BTreeSet::new();
+    for (members, peer) in peers.iter().enumerate() {
+        world.announce(peer, file(1), &[0]);
+        for (limit, most) in [(None, 5), (Some(0), 0), (Some(3), 3), (Some(1_000), 7)] {
+            let chosen = ids(&answer(world.ask(asker, get_peers(file(1), limit))));
+            let unique: BTreeSet<_> = chosen.iter().copied().collect();
+            assert_eq!((chosen.len(), unique.len()), (members.min(most), members.min(most)));
+            assert!(!unique.contains(&asker.identity.id));
+            seen.extend(unique);
+        }
+    }
+    assert!(seen.len() > 10, "the choice is not always the same");
+    assert_eq!(ids(&answer(world.ask(asker, get_peers(file(2), None)))), []);
+}
+
+#[test]
+fn a_join_costs_as_many_messages_as_peers_were_asked_for() {
+    let mut world = World::new(Limits::default());
+    let mut acquaintances = 0;
+    for members in 0..500_usize {
+        let peer = world.join("lobby");
+        world.announce(&peer, file(1), &[0]);
+        acquaintances += world.ask(&peer, get_peers(file(1), None)).len() - 1;
+        assert!(acquaintances <= 5 * (members + 1));
+    }
+}
+
+#[test]
+fn asking_again_and_again_does_not_introduce_to_everybody() {
+    let mut world = World::new(Limits::default());
+    let peers: Vec<_> = (0..400).map(|_| world.join("lobby")).collect();
+    peers.iter().for_each(|peer| world.announce(peer, file(1), &[0]));
+    let mut met = BTreeSet::new();
+    for _ in 0..100 {
+        met.extend(ids(&answer(world.ask(&peers[0], get_peers(file(1), Some(50))))));
+    }
+    assert!((200..250).contains(&met.len()), "{}", met.len());
+}
+
+#[test]
+fn the_first_facts_stand_while_the_swarm_has_members() {
+    let mut world = World::new(Limits::default());
+    let alice = world.join("lobby");
+    let bob = world.join("lobby");
+    world.announce(&alice, file(1), &[0x80]);
+    let facts = facts(file(1), "other name");
+    let longer = FileFacts { size: 5_000, ..facts.clone() };
+    let announce = |facts: &FileFacts| Request::Announce { facts: facts.clone(), blocks: Bytes::from_static(&[0]) };
+    assert_eq!(error(world.ask(&bob, announce(&longer))), ErrorCode::ConflictingFacts);
+    assert!(matches!(answer(world.ask(&bob, announce(&facts))), Response::Announced { .. }));
+    assert_eq!(list(&mut world, &bob), [("f1".to_owned(), 1, 2)]);
+    world.disconnect(&alice);
+    world.ask(&bob, Request::Leave { file: None });
+    assert_eq!(list(&mut world, &bob), []);
+    assert!(matches!(answer(world.ask(&bob, announce(&longer))), Response::Announced { .. }));
+    let endless = FileFacts { size: u64::MAX, ..longer };
+    let other = FileFacts { file: file(2), ..endless };
+    assert_eq!(error(world.ask(&bob, announce(&other))), ErrorCode::Malformed);
+}
+
+#[test]
+fn a_bitfield_must_fit_its_file() {
+    let mut world = World::new(Limits::default());
+    let alice = world.join("lobby");
+    let update = |blocks: &'static [u8]| Request::UpdateBlocks { file: file(1), blocks: Bytes::from_static(blocks) };
+    assert_eq!(error(world.ask(&alice, update(&[0]))), ErrorCode::UnknownFile);
+    for blocks in [&[][..], &[0, 0], &[0x40]] {
+        let announce = Request::Announce { facts: facts(file(1), "f1"), blocks: Bytes::from_static(blocks) };
+        assert_eq!(error(world.ask(&alice, announce)), ErrorCode::InvalidBitfield);
+    }
+    assert_eq!(list(&mut world, &alice), []);
+    world.announce(&alice, file(1), &[0]);
+    assert_eq!(error(world.ask(&alice, update(&[0, 0]))), ErrorCode::InvalidBitfield);
+    assert_eq!(list(&mut world, &alice), [("f1".to_owned(), 0, 1)]);
+    assert_eq!(answer(world.ask(&alice, update(&[0x80]))), Response::Updated { file: file(1) });
+    assert_eq!(list(&mut world, &alice), [("f1".to_owned(), 1, 1)]);
+}
+
+#[test]
+fn holders_are_those_that_have_the_block_or_the_file() {
+    let mut world = World::new(Limits { peers_per_answer: 2, ..Limits::default() });
+    let peers: Vec<_> = (0..5).map(|_| world.join("lobby")).collect();
+    let facts = FileFacts { size: 8_192, ..facts(file(1), "f1") };
+    for (peer, blocks) in peers.iter().zip([[0x00], [0x80], [0x40], [0xc0], [0xc0]]) {
+        let blocks = Bytes::copy_from_slice(&blocks);
+        world.ask(peer, Request::Announce { facts: facts.clone(), blocks });
+    }
+    let mut holders = |asker: usize, block| {
+        let mut found = ids(&answer(world.ask(&peers[asker], Request::WhoHas { file: file(1), block })));
+        found.sort_by_key(|id| peers.iter().position(|peer| peer.identity.id == *id));
+        found
+    };
+    let known = |numbers: &[usize]| numbers.iter().map(|i| peers[*i].identity.id).collect::<Vec<_>>();
+    assert_eq!(holders(0, None), known(&[3, 4]));
+    assert_eq!(holders(3, None), known(&[4]));
+    assert_eq!(holders(0, Some(1)).len(), 2);
+    let request = Request::WhoHas { file: file(1), block: Some(2) };
+    assert_eq!(error(world.ask(&peers[0], request)), ErrorCode::OutOfRange);
+    assert_eq!(ids(&answer(world.ask(&peers[0], Request::WhoHas { file: file(9), block: None }))), []);
+}
+
+#[test]
+fn watchers_get_one_list_for_many_changes() {
+    let mut world = World::new(Limits::default());
+    let watcher = world.join("lobby");
+    let stranger = world.join("elsewhere");
+    world.ask(&watcher, Request::ListFiles { watch: true });
+    world.ask(&stranger, Request::ListFiles { watch: true });
+    let sharer = world.join("lobby");
+    for number in [3, 1, 2] {
+        world.announce(&sharer, file(number), &[0x80]);
+    }
+    let update = world.timeout();
+    let [Output::Update { to, response: Response::Files { files } }] = &update[..] else { panic!("{update:?}") };
+    assert_eq!(*to, [watcher.conn]);
+    assert_eq!(files.iter().map(|info| info.facts.name.as_str()).collect::<Vec<_>>(), ["f1", "f2", "f3"]);
+
+    world.ask(&sharer, Request::Leave { file: Some(file(1)) });
+    assert_eq!(world.timeout(), []);
+    assert_eq!(world.registry.poll_timeout(), Some(world.now + Duration::from_millis(250)));
+    world.now += Duration::from_millis(250);
+    assert_eq!(world.timeout().len(), 1);
+    // A bitfield that changes neither sources nor peers changes no list, and who left all does not watch.
+    world.announce(&sharer, file(2), &[0x80]);
+    world.ask(&watcher, Request::Leave { file: None });
+    world.announce(&sharer, file(4), &[0x80]);
+    assert_eq!(world.registry.poll_timeout(), None);
+}
+
+#[test]
+fn rooms_do_not_see_each_other() {
+    let mut world = World::new(Limits::default());
+    let alice = world.join("one");
+    let bob = world.join("two");
+    world.announce(&alice, file(1), &[0x80]);
+    assert_eq!(list(&mut world, &bob), []);
+    assert_eq!(ids(&answer(world.ask(&bob, get_peers(file(1), None)))), []);
+    for (from, to) in [(&alice, &bob), (&alice, &alice)] {
+        let refused = world.registry.route(from.conn, to.identity.id).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::UnknownPeer);
+    }
+    let conn = world.connect();
+    assert_eq!(world.registry.route(conn, alice.identity.id).unwrap_err().code, ErrorCode::NotRegistered);
+}
+
+#[test]
+fn every_limit_refuses_what_is_above_it() {
+    let limits = Limits { files_per_peer: 2, files_per_room: 3, peers_per_room: 2, ..Limits::default() };
+    let mut world = World::new(limits);
+    let alice = world.join("lobby");
+    let bob = world.join("lobby");
+    let conn = world.connect();
+    assert_eq!(error(world.send(conn, register("lobby", None))), ErrorCode::RoomFull);
+    let announce = |number| Request::Announce { facts: facts(file(number), "f"), blocks: Bytes::from_static(&[0]) };
+    for number in [1, 2, 1] {
+        world.announce(&alice, file(number), &[0]);
+    }
+    assert_eq!(error(world.ask(&alice, announce(3))), ErrorCode::TooManyFiles);
+    world.announce(&bob, file(3), &[0]);
+    assert_eq!(error(world.ask(&bob, announce(4))), ErrorCode::RoomFull);
+    world.announce(&bob, file(1), &[0]);
+    // A place that becomes free can be taken; so can one's own.
+    let resumed = world.send(conn, register("lobby", Some(bob.identity)));
+    assert!(matches!(answer(resumed), Response::Registered { resumed: true, .. }));
+    world.disconnect(&alice);
+    world.join("lobby");
+}
+
+#[test]
+fn nothing_is_left_of_those_who_left() {
+    let mut world = World::new(Limits::default());
+    let peers: Vec<_> = (0..10).map(|number| world.join(if number % 2 == 0 { "even" } else { "odd" })).collect();
+    for (number, peer) in peers.iter().enumerate() {
+        world.ask(peer, Request::ListFiles { watch: true });
+        world.announce(peer, file(number as u8 % 3), &[0x80]);
+        world.ask(peer, get_peers(file(number as u8 % 3), None));
+    }
+    assert_eq!(world.registry.census(), Census { rooms: 2, peers: 10, files: 6 });
+    peers.iter().for_each(|peer| drop(world.disconnect(peer)));
+    world.now += Duration::from_secs(1);
+    world.timeout();
+    assert_eq!(world.registry.census(), Census { rooms: 0, peers: 0, files: 0 });
+    assert!(world.registry.conns.is_empty() && world.registry.timers.is_empty());
+}
+
+/// A registry and the time.
+struct World {
+    registry: Registry,
+    now: Duration,
+    last_conn: u64,
+}
+
+struct Joined {
+    conn: ConnId,
+    identity: Identity,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        let registry = Registry::new(limits, REGISTER_TIMEOUT, Secrets::new([7; 32]), 1);
+        Self { registry, now: Duration::ZERO, last_conn: 0 }
+    }
+
+    fn connect(&mut self) -> ConnId {
+        self.last_conn += 1;
+        self.registry.connected(ConnId(self.last_conn), self.now);
+        ConnId(self.last_conn)
+    }
+
+    fn join(&mut self, room: &str) -> Joined {
+        let conn = self.connect();
+        match answer(self.send(conn, register(room, None))) {
+            Response::Registered { identity, resumed: false, .. } => Joined { conn, identity },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn announce(&mut self, peer: &Joined, id: FileId, blocks: &[u8]) {
+        let name = format!("f{}", id.as_bytes()[0]);
+        let request = Request::Announce { facts: facts(id, &name), blocks: Bytes::copy_from_slice(blocks) };
+        assert_eq!(answer(self.ask(peer, request)), Response::Announced { file: id });
+    }
+
+    fn ask(&mut self, peer: &Joined, request: Request) -> Vec<Output> {
+        self.send(peer.conn, request)
+    }
+
+    fn send(&mut self, conn: ConnId, request: Request) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.registry.handle(conn, Some(1), request, self.now, &mut out);
+        out
+    }
+
+    fn disconnect(&mut self, peer: &Joined) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.registry.disconnected(peer.conn, self.now, &mut out);
+        out
+    }
+
+    fn timeout(&mut self) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.registry.handle_timeout(self.now, &mut out);
+        out
+    }
+}
+
+fn file(number: u8) -> FileId {
+    FileId::from_bytes([number; 32])
+}
+
+/// A file of one block.
+fn facts(file: FileId, name: &str) -> FileFacts {
+    let name = name.parse::<FileName>().unwrap();
+    FileFacts { file, name, size: 3, media_type: MediaType::default(), block_size: BlockSize::for_file(3) }
+}
+
+fn register(room: &str, resume: Option<Identity>) -> Request {
+    let room = room.parse().unwrap();
+    Request::Register { protocol: PROTOCOL_VERSION, room, name: None, binary: false, resume }
+}
+
+fn get_peers(file: FileId, limit: Option<u32>) -> Request {
+    Request::GetPeers { file, limit }
+}
+
+/// The last output, which answers the request.
+fn answer(mut out: Vec<Output>) -> Response {
+    match out.pop() {
+        Some(Output::Send { seq: Some(1), response, .. }) => response,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+fn error(out: Vec<Output>) -> ErrorCode {
+    match answer(out) {
+        Response::Error { code, .. } => code,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+fn ids(response: &Response) -> Vec<PeerId> {
+    match response {
+        Response::Peers { peers, .. } | Response::Holders { peers, .. } => peers.iter().map(|peer| peer.id).collect(),
+        other => panic!("no peers: {other:?}"),
+    }
+}
+
+/// Each file's name, sources and peers.
+fn list(world: &mut World, peer: &Joined) -> Vec<(String, u32, u32)> {
+    match answer(world.ask(peer, Request::ListFiles { watch: false })) {
+        Response::Files { files } => {
+            files.into_iter().map(|info| (info.facts.name.into(), info.sources, info.peers)).collect()
+        }
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+/// Who is sent a response of a kind, in the order of their connections.
+fn told(out: &[Output], wanted: impl Fn(&Response) -> bool) -> Vec<ConnId> {
+    let mut conns: Vec<_> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send { to, response, .. } if wanted(response) => Some(*to),
+            _ => None,
+        })
+        .collect();
+    conns.sort();
+    conns
+}
