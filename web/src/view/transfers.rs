@@ -174,9 +174,11 @@ fn Figures(model: Model, transfer: RwSignal<Transfer>) -> impl IntoView {
     };
     let sources = move || {
         let texts = model.texts();
-        match transfer.with(|transfer| transfer.sources) {
-            0 => texts.files.no_sources.clone(),
-            count => texts.transfers.sources.of(count.into(), texts),
+        match transfer.with(|transfer| (transfer.sources, fetching(transfer))) {
+            // Who has all of it is a source itself and waits for none.
+            (0, false) => String::new(),
+            (0, true) => texts.files.no_sources.clone(),
+            (count, _) => texts.transfers.sources.of(count.into(), texts),
         }
     };
     view! {
