@@ -1,3 +1,5 @@
 //! The real tracker with native clients.
 
+mod json_peer;
+mod swarm;
 mod tracker;

@@ -1,0 +1,119 @@
+//! A peer as a stranger would write it from PROTOCOL.md: JSON only, no code of the project.
+
+use anyhow::{Context as _, ensure};
+use data_encoding::BASE64;
+use protocol::Manifest;
+use serde_json::{Value, json};
+use tests::{client::Client, tracker::TestTracker};
+
+/// A JSON client in the swarm of one file.
+pub(crate) struct JsonPeer {
+    pub(crate) client: Client,
+    facts: Value,
+    hashes: String,
+    file: String,
+    block_size: usize,
+}
+
+impl JsonPeer {
+    /// Joins the lobby and the swarm of the file, saying that it has all blocks or none.
+    pub(crate) async fn join(tracker: &TestTracker, manifest: &Manifest, has_all: bool) -> anyhow::Result<Self> {
+        let mut client = Client::join(tracker, "lobby").await?;
+        let facts = manifest.facts();
+        let facts = json!({
+            "file": facts.file.to_string(),
+            "name": facts.name.as_str(),
+            "size": facts.size,
+            "block_size": facts.block_size.bytes(),
+        });
+        let blocks = manifest.geometry().blocks();
+        let mut announce = facts.clone();
+        announce["type"] = "announce".into();
+        announce["blocks"] = bits(blocks, has_all).into();
+        let answer = client.ask(announce).await?;
+        ensure!(answer["type"] == "announced", "{answer}");
+        Ok(Self {
+            client,
+            file: manifest.file().to_string(),
+            facts,
+            hashes: BASE64.encode(&manifest.hashes()),
+            block_size: manifest.geometry().block_size().bytes() as usize,
+        })
+    }
+
+    /// Tells another peer something about the file.
+    pub(crate) async fn tell(&mut self, to: &str, kind: &str, mut fields: Value) -> anyhow::Result<()> {
+        fields["type"] = kind.into();
+        fields["file"] = self.file.as_str().into();
+        self.client.tell(to, fields).await
+    }
+
+    /// Reads until another peer says one of `kinds`, answering manifests on the way; gives the peer and the message.
+    pub(crate) async fn expect(&mut self, kinds: &[&str]) -> anyhow::Result<(String, Value)> {
+        loop {
+            let mut envelope = self.client.expect(&format!("{kinds:?}"), |message| message["from"].is_string()).await?;
+            let from = envelope["from"].as_str().context("an id")?.to_owned();
+            let message = envelope["message"].take();
+            let kind = message["type"].as_str().context("a type")?;
+            if kind == "get_manifest" {
+                let mut manifest = self.facts.clone();
+                manifest["hashes"] = self.hashes.as_str().into();
+                self.tell(&from, "manifest", manifest).await?;
+            }
+            if kinds.contains(&kind) {
+                return Ok((from, message));
+            }
+        }
+    }
+
+    /// Greets whoever joins and serves it until it wants nothing more.
+    pub(crate) async fn serve_one(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        let blocks = content.len().div_ceil(self.block_size) as u32;
+        loop {
+            let (from, message) = self.expect(&["bitfield", "interested", "request", "not_interested"]).await?;
+            match message["type"].as_str() {
+                Some("bitfield") => self.tell(&from, "bitfield", json!({ "blocks": bits(blocks, true) })).await?,
+                Some("interested") => self.tell(&from, "unchoke", json!({})).await?,
+                Some("request") => {
+                    let (index, count) = run(&message)?;
+                    let end = content.len().min((index + count) * self.block_size);
+                    let data = BASE64.encode(&content[index * self.block_size..end]);
+                    self.tell(&from, "block", json!({ "index": index, "count": count, "data": data })).await?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Fetches the whole file, one block at a time, from the first peer that serves it.
+    pub(crate) async fn fetch(&mut self, size: usize) -> anyhow::Result<Vec<u8>> {
+        let blocks = size.div_ceil(self.block_size);
+        let mut content = Vec::new();
+        self.client.send(&json!({ "type": "get_peers", "file": self.file })).await?;
+        let (peer, _) = self.expect(&["bitfield"]).await?;
+        self.tell(&peer, "bitfield", json!({ "blocks": bits(blocks as u32, false) })).await?;
+        self.tell(&peer, "interested", json!({})).await?;
+        self.expect(&["unchoke"]).await?;
+        for index in 0..blocks {
+            self.tell(&peer, "request", json!({ "index": index })).await?;
+            let (_, block) = self.expect(&["block"]).await?;
+            ensure!(run(&block)? == (index, 1), "another block: {}", block["index"]);
+            content.extend(BASE64.decode(block["data"].as_str().context("data")?.as_bytes())?);
+        }
+        Ok(content)
+    }
+}
+
+fn run(message: &Value) -> anyhow::Result<(usize, usize)> {
+    let index = message["index"].as_u64().context("an index")?;
+    Ok((index as usize, message["count"].as_u64().unwrap_or(1) as usize))
+}
+
+/// A bitfield of all blocks or none, by hand.
+pub(crate) fn bits(blocks: u32, all: bool) -> String {
+    let mut bytes = vec![0; blocks.div_ceil(8) as usize];
+    for index in (0..blocks).filter(|_| all) {
+        bytes[index as usize / 8] |= 0x80 >> (index % 8);
+    }
+    BASE64.encode(&bytes)
+}

@@ -1,0 +1,207 @@
+//! Native peers and JSON-only clients on a real tracker, with real files.
+
+use crate::json_peer::{JsonPeer, bits};
+use anyhow::Context as _;
+use data_encoding::BASE64;
+use peer_native::{Peer, PeerConfig, Stage, State};
+use protocol::{BlockSize, FileId, Geometry, Manifest, ManifestHasher, MediaType};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+use tests::{client::DEADLINE, noise::noise, tracker::TestTracker};
+use tokio::time::timeout;
+
+/// A folder with one file in it.
+struct Sample {
+    folder: TempDir,
+    path: PathBuf,
+    content: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Sample {
+    fn new(size: usize) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("sample.bin");
+        let content = noise(1, size);
+        fs::write(&path, &content)?;
+        let mut hasher = ManifestHasher::new(Geometry::new(size as u64, BlockSize::for_file(size as u64))?);
+        hasher.update(&content);
+        let manifest = hasher.finish("sample.bin".parse()?, MediaType::default())?;
+        Ok(Self { folder, path, content, manifest })
+    }
+
+    fn file(&self) -> FileId {
+        self.manifest.file()
+    }
+
+    /// A peer that fetches into a folder of its own.
+    fn peer(&self, tracker: &TestTracker, name: &str, binary: bool) -> Peer {
+        Peer::start(PeerConfig { binary, ..PeerConfig::new(tracker.ws_url(), self.folder.path().join(name)) })
+    }
+
+    fn is_at(&self, path: &Path) -> anyhow::Result<bool> {
+        Ok(fs::read(path)? == self.content)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_peer_shares_and_four_fetch_it_with_and_without_binary_frames() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(5_000_001)?;
+    let seed = sample.peer(&tracker, "seed", true);
+    assert_eq!(seed.share(&sample.path).await?, sample.file());
+    let peers: Vec<_> = ["a", "b", "c", "d"]
+        .into_iter()
+        .zip([true, false, true, false])
+        .map(|(name, binary)| sample.peer(&tracker, name, binary))
+        .collect();
+    for peer in &peers {
+        let path = fetched(peer, sample.file()).await?;
+        assert!(sample.is_at(&path)?);
+        assert_eq!(path.file_name().context("a name")?, "sample.bin");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_every_odd_size_arrive() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    for size in [0, 1, 4_095, 4_096, 4_097, 12_289, 1 << 20] {
+        let sample = Sample::new(size)?;
+        let seed = sample.peer(&tracker, "seed", true);
+        seed.share(&sample.path).await?;
+        let peer = sample.peer(&tracker, "peer", true);
+        assert!(sample.is_at(&fetched(&peer, sample.file()).await?)?, "{size}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_speaks_only_json_fetches_from_and_serves_native_peers() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(100_000)?;
+    let seed = sample.peer(&tracker, "seed", true);
+    seed.share(&sample.path).await?;
+    let mut stranger = JsonPeer::join(&tracker, &sample.manifest, false).await?;
+    assert_eq!(stranger.fetch(sample.content.len()).await?, sample.content);
+    drop((seed, stranger));
+
+    let mut stranger = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let peer = sample.peer(&tracker, "peer", true);
+    let (served, path) = tokio::join!(stranger.serve_one(&sample.content), fetched(&peer, sample.file()));
+    served?;
+    assert!(sample.is_at(&path?)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_begun_before_anyone_has_the_file_completes_when_somebody_shares_it() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(300_000)?;
+    let peer = sample.peer(&tracker, "peer", true);
+    let late = async {
+        until(&peer, |state| state.transfers.get(&sample.file()).is_some_and(|it| it.stage == Stage::Searching))
+            .await?;
+        let seed = sample.peer(&tracker, "seed", true);
+        seed.share(&sample.path).await?;
+        anyhow::Ok(seed)
+    };
+    let (path, _seed) = tokio::try_join!(fetched(&peer, sample.file()), late)?;
+    assert!(sample.is_at(&path)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_sends_a_corrupted_block_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
+    lie_to_a_fetching_peer(async |liar, victim| {
+        liar.tell(victim, "bitfield", json!({ "blocks": bits(25, true) })).await?;
+        liar.tell(victim, "unchoke", json!({})).await?;
+        let (_, request) = liar.expect(&["request"]).await?;
+        let data = BASE64.encode(&vec![0; 4_096 * request["count"].as_u64().unwrap_or(1) as usize]);
+        let block = json!({ "index": request["index"], "count": request["count"].as_u64().unwrap_or(1), "data": data });
+        liar.tell(victim, "block", block).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_bitfield_has_the_wrong_length_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
+    lie_to_a_fetching_peer(async |liar, victim| {
+        liar.tell(victim, "bitfield", json!({ "blocks": bits(24, true) })).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_sends_a_block_nobody_asked_for_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
+    lie_to_a_fetching_peer(async |liar, victim| {
+        liar.tell(victim, "bitfield", json!({ "blocks": bits(25, true) })).await?;
+        let data = BASE64.encode(&[0; 4_096]);
+        liar.tell(victim, "block", json!({ "index": 3, "data": data })).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_manifest_is_not_believed_and_another_peer_is_asked() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(100_000)?;
+    let mut liar = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let victim = sample.peer(&tracker, "victim", true);
+    let lie_and_share = async {
+        let mut envelope = liar.client.expect("get_manifest", |it| it["message"]["type"] == "get_manifest").await?;
+        let to = envelope["from"].take();
+        let facts = json!({
+            "type": "manifest", "file": sample.file().to_string(), "name": "x", "size": 100_000, "block_size": 4_096,
+            "hashes": BASE64.encode(&[7; 25 * 32]),
+        });
+        liar.client.tell(to.as_str().context("an id")?, facts).await?;
+        let seed = sample.peer(&tracker, "seed", true);
+        seed.share(&sample.path).await?;
+        anyhow::Ok(seed)
+    };
+    let (path, _seed) = tokio::try_join!(fetched(&victim, sample.file()), lie_and_share)?;
+    assert!(sample.is_at(&path)?);
+    Ok(())
+}
+
+/// Lets a liar be the only source of a file, lie, and be dropped; then an honest peer shares the file.
+async fn lie_to_a_fetching_peer(
+    lie: impl AsyncFnOnce(&mut JsonPeer, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(100_000)?;
+    let mut liar = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let victim = sample.peer(&tracker, "victim", true);
+    let id = liar.client.id().parse()?;
+    let knows_liar = |state: &State| {
+        state.transfers.get(&sample.file()).is_some_and(|transfer| transfer.peers.iter().any(|peer| peer.id == id))
+    };
+    let lie_then_share = async {
+        let (victim_id, _) = liar.expect(&["bitfield"]).await?;
+        until(&victim, knows_liar).await?;
+        lie(&mut liar, &victim_id).await?;
+        until(&victim, |state| !knows_liar(state)).await?;
+        let seed = sample.peer(&tracker, "seed", true);
+        seed.share(&sample.path).await?;
+        anyhow::Ok(seed)
+    };
+    let (path, _seed) = tokio::try_join!(fetched(&victim, sample.file()), lie_then_share)?;
+    assert!(sample.is_at(&path)?);
+    Ok(())
+}
+
+async fn fetched(peer: &Peer, file: FileId) -> anyhow::Result<PathBuf> {
+    Ok(timeout(DEADLINE, peer.fetch(file)).await.context("not fetched in time")??)
+}
+
+/// Waits until what a peer knows is as wanted.
+async fn until(peer: &Peer, wanted: impl Fn(&State) -> bool) -> anyhow::Result<()> {
+    let mut state = peer.state();
+    timeout(DEADLINE, state.wait_for(wanted)).await.context("it did not come in time")??;
+    Ok(())
+}
