@@ -1,6 +1,6 @@
 //! Making the manifest of a chosen file, with progress.
 
-use super::{port::post, store::read_file};
+use super::{port::post, store::read_piece};
 use crate::page::{Problem, Update};
 use protocol::{BlockSize, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
 use web_sys::File;
@@ -26,7 +26,7 @@ pub(super) async fn hash(share: u32, file: &File) -> Result<Manifest, Problem> {
     while hasher.total() < total {
         let done = hasher.total();
         post(&Update::Hashing { share, name: name.clone(), done, total }, None);
-        hasher.update(&read_file(file, done, PIECE.min(total - done)).await?);
+        hasher.update(&read_piece(file, done, PIECE.min(total - done)).await?);
     }
     let media_type = file.type_().parse().unwrap_or_else(|_| MediaType::default());
     hasher.finish(name, media_type).map_err(|_| Problem::FileUnreadable)

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use js_sys::{ArrayBuffer, Uint8Array};
 use protocol::{FileFacts, FileId, Geometry, Run};
 use std::rc::Rc;
-use wasm_bindgen::JsCast as _;
+use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{File, FilePropertyBag, FileSystemFileHandle, FileSystemReadWriteOptions, FileSystemSyncAccessHandle};
+use web_sys::{
+    Blob, File, FilePropertyBag, FileReaderSync, FileSystemFileHandle, FileSystemReadWriteOptions,
+    FileSystemSyncAccessHandle,
+};
 
 /// The largest file that is kept in memory, in bytes: more would end the tab.
 const MAX_IN_MEMORY: u64 = 1 << 30;
@@ -20,12 +23,6 @@ pub(super) enum Store {
     Disk { handle: FileSystemFileHandle, access: FileSystemSyncAccessHandle },
     /// One piece per block, outside the memory of wasm, which never shrinks.
     Memory { blocks: Vec<Option<Uint8Array>>, geometry: Geometry },
-}
-
-/// What reading a store gives: at once, or a file to read from without holding up the worker.
-pub(super) enum Reading {
-    Done(Result<Bytes, Problem>),
-    Later(File),
 }
 
 impl Store {
@@ -55,15 +52,18 @@ impl Store {
     }
 
     /// Reads `len` bytes from `offset`, which are whole blocks.
-    pub(super) fn read(&self, offset: u64, len: u32) -> Reading {
+    ///
+    /// # Errors
+    /// If the person's file changed, or the browser fails.
+    pub(super) fn read(&self, offset: u64, len: u32) -> Result<Bytes, Problem> {
         match self {
-            Self::Source(file) => Reading::Later(file.clone()),
-            Self::Disk { access, .. } => Reading::Done(read_disk(access, offset, len)),
+            Self::Source(file) => read_source(file, offset, len),
+            Self::Disk { access, .. } => read_disk(access, offset, len),
             Self::Memory { blocks, geometry } => {
                 let block_size = u64::from(geometry.block_size().bytes());
                 let range = (offset / block_size) as usize..(offset + u64::from(len)).div_ceil(block_size) as usize;
                 let pieces = blocks.get(range).into_iter().flatten().flatten();
-                Reading::Done(Ok(pieces.flat_map(Uint8Array::to_vec).collect()))
+                Ok(pieces.flat_map(Uint8Array::to_vec).collect())
             }
         }
     }
@@ -136,19 +136,35 @@ pub(super) async fn file_of(handle: FileSystemFileHandle) -> Result<File, Proble
     file.dyn_into().map_err(|other| Problem::StorageFailed { detail: describe(&other) })
 }
 
-/// Reads part of a file that the person chose.
+/// Reads a piece of a file that the person chose, without holding up the worker.
 ///
 /// # Errors
 /// If it changed on disk or is gone.
-pub(super) async fn read_file(file: &File, offset: u64, len: u64) -> Result<Bytes, Problem> {
-    let unreadable = |_| Problem::FileUnreadable;
-    let slice = file.slice_with_f64_and_f64(offset as f64, (offset + len) as f64).map_err(unreadable)?;
-    let buffer: ArrayBuffer =
-        JsFuture::from(slice.array_buffer()).await.map_err(unreadable)?.dyn_into().map_err(unreadable)?;
-    if u64::from(buffer.byte_length()) != len {
-        return Err(Problem::FileUnreadable);
+pub(super) async fn read_piece(file: &File, offset: u64, len: u64) -> Result<Bytes, Problem> {
+    let slice = slice(file, offset, len)?;
+    whole(JsFuture::from(slice.array_buffer()).await, len)
+}
+
+/// Reads part of a file that the person chose, at once: for pieces of a block or a few, that costs half of what a
+/// promise does.
+fn read_source(file: &File, offset: u64, len: u32) -> Result<Bytes, Problem> {
+    let reader = FileReaderSync::new().map_err(|_| Problem::FileUnreadable)?;
+    let buffer = reader.read_as_array_buffer(&slice(file, offset, len.into())?);
+    whole(buffer.map(JsValue::from), len.into())
+}
+
+fn slice(file: &File, offset: u64, len: u64) -> Result<Blob, Problem> {
+    file.slice_with_f64_and_f64(offset as f64, (offset + len) as f64).map_err(|_| Problem::FileUnreadable)
+}
+
+/// What was read, if it is all that was asked for.
+fn whole(read: Result<JsValue, JsValue>, len: u64) -> Result<Bytes, Problem> {
+    let buffer: ArrayBuffer = read.and_then(JsValue::dyn_into).map_err(|_| Problem::FileUnreadable)?;
+    if u64::from(buffer.byte_length()) == len {
+        Ok(Uint8Array::new(&buffer).to_vec().into())
+    } else {
+        Err(Problem::FileUnreadable)
     }
-    Ok(Uint8Array::new(&buffer).to_vec().into())
 }
 
 fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, Problem> {

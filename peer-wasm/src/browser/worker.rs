@@ -5,7 +5,7 @@ use super::{
     hashing,
     port::{post, read, scope},
     socket::{Socket, SocketEvent},
-    store::{Reading, Saved, Store, file_of, read_file},
+    store::{Saved, Store, file_of},
 };
 use crate::{
     Instant,
@@ -107,6 +107,9 @@ impl Worker {
         let seed = getrandom::u64().unwrap_or_else(|_| clock_ms().to_bits());
         let now = state.now();
         if let Some(old) = state.session.take() {
+            for file in old.client.files() {
+                post(&Update::Stopped { file }, None);
+            }
             for (file, store) in old.stores {
                 store.discard(state.disk.as_deref(), file);
             }
@@ -242,18 +245,9 @@ impl Session {
             }
             Output::Create { manifest } => self.create(&manifest, worker, disk.cloned()),
             Output::Read { file, id, offset, len } => {
-                let Some(store) = self.stores.get(&file) else { return };
-                match store.read(offset, len) {
-                    Reading::Done(result) => self.client.handle_read(file, id, result, now),
-                    Reading::Later(source) => {
-                        let (worker, generation) = (worker.clone(), self.generation);
-                        spawn_local(async move {
-                            let result = read_file(&source, offset, len.into()).await;
-                            worker.input(Some(generation), |session, now| {
-                                session.client.handle_read(file, id, result, now);
-                            });
-                        });
-                    }
+                if let Some(store) = self.stores.get(&file) {
+                    let result = store.read(offset, len);
+                    self.client.handle_read(file, id, result, now);
                 }
             }
             Output::Write { file, run, offset, data } => {

@@ -228,6 +228,11 @@ impl Client {
         self.transfers.values().filter_map(Transfer::deadline).chain(self.link.deadline()).min()
     }
 
+    /// Every file that is fetched or shared.
+    pub fn files(&self) -> impl Iterator<Item = FileId> {
+        self.transfers.keys().copied()
+    }
+
     /// The swarm of a file, if it is active.
     pub fn swarm(&self, file: FileId) -> Option<&Swarm> {
         self.transfers.get(&file)?.swarm()
