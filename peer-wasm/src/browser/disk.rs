@@ -123,3 +123,25 @@ async fn remove_abandoned(all: &FileSystemDirectoryHandle, locks: &JsValue) -> R
 fn lock_name(folder: &str) -> String {
     format!("{FOLDER}/{folder}")
 }
+
+#[cfg(test)]
+impl Disk {
+    /// Makes a folder as of a tab that is gone, and tells its name.
+    pub(super) async fn abandon_one_for_test() -> Result<String, JsValue> {
+        let name = format!("{:016x}", getrandom::u64().unwrap_or_default());
+        let folder = folder(&Self::all_for_test().await?, &name).await?;
+        Self { folder }.create(FileId::from_bytes([1; 32]), 100).await?.1.close();
+        Ok(name)
+    }
+
+    /// Whether a tab's folder is there.
+    pub(super) async fn exists_for_test(name: &str) -> bool {
+        let Ok(all) = Self::all_for_test().await else { return false };
+        JsFuture::from(all.get_directory_handle(name)).await.is_ok()
+    }
+
+    async fn all_for_test() -> Result<FileSystemDirectoryHandle, JsValue> {
+        let root = JsFuture::from(scope().navigator().storage().get_directory()).await?.dyn_into()?;
+        folder(&root, FOLDER).await
+    }
+}

@@ -15,6 +15,8 @@ mod hashing;
 mod port;
 mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use worker::start;

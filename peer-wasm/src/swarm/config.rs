@@ -91,7 +91,8 @@ impl Default for Config {
             choke_round: Duration::from_secs(10),
             optimistic_rounds: 3,
             max_neighbours: 80,
-            max_in_flight: 16 << 20,
+            // Two downloads at a time stay within the queue that the tracker has for one receiver.
+            max_in_flight: 4 << 20,
             max_window: 4 << 20,
             // Tabs move 256 KiB frames fastest.
             max_run: 256 << 10,
