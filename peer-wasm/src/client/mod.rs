@@ -10,6 +10,8 @@
 mod link;
 mod output;
 mod search;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use output::{Output, Receipt};

@@ -1,0 +1,249 @@
+//! The client in virtual time, with a tracker played by hand.
+
+use super::*;
+use crate::page::{self, Transfer as Report};
+use protocol::{
+    BlockSize, ClientFrame, Frame, Geometry, Limits, ManifestHasher, MediaType, Secret, decode_client_text,
+    encode_response, forwarded_head,
+};
+
+const ME: PeerId = PeerId::from_bytes([1; 8]);
+
+struct Lab {
+    client: Client,
+    now: Instant,
+    /// What came out and was not looked at.
+    outputs: Vec<Output>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let room = RoomName::default();
+        let config = ClientConfig { room, name: None, binary: true, swarm: Config::default() };
+        let now = Instant::default();
+        let mut lab = Self { client: Client::new(config, 7, now), now, outputs: Vec::new() };
+        lab.drain();
+        lab
+    }
+
+    fn online() -> Self {
+        let mut lab = Self::new();
+        lab.register();
+        lab
+    }
+
+    fn register(&mut self) {
+        self.client.handle_opened(self.now);
+        let identity = Identity { id: ME, secret: Secret::from_bytes([9; 16]) };
+        let (room, limits) = (RoomName::default(), Limits::default());
+        self.respond(None, &Response::Registered { identity, room, resumed: false, limits });
+    }
+
+    fn respond(&mut self, seq: Option<u32>, response: &Response) {
+        self.client.handle_text(&encode_response(seq, response), self.now);
+        self.drain();
+    }
+
+    fn say(&mut self, from: u8, message: PeerMessage) {
+        let Frame::Text(text) = encode_envelope(ME, message, false) else { return };
+        let Ok(ClientFrame::Envelope { message, .. }) = decode_client_text(&text) else { return };
+        self.client.handle_text(&format!("{}{message}}}", forwarded_head(peer(from))), self.now);
+        self.drain();
+    }
+
+    /// Jumps to the next deadline.
+    fn sleep(&mut self) -> Duration {
+        let deadline = self.client.poll_timeout().unwrap();
+        let slept = deadline.since(self.now);
+        self.now = self.now.max(deadline);
+        self.client.handle_timeout(self.now);
+        self.drain();
+        slept
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll_output() {
+            self.outputs.push(output);
+        }
+    }
+
+    /// The texts sent since the last look.
+    fn sent(&mut self) -> Vec<String> {
+        let text = |output| if let Output::Send { frame: Frame::Text(text), .. } = output { Some(text) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(text).collect()
+    }
+
+    fn requests(&mut self) -> Vec<(Option<u32>, Request)> {
+        let request = |text: String| match decode_client_text(&text) {
+            Ok(ClientFrame::Request { seq, request }) => Some((seq, request)),
+            _ => None,
+        };
+        self.sent().into_iter().filter_map(request).collect()
+    }
+
+    fn last_report(&mut self) -> Report {
+        let report =
+            |output| if let Output::Update(Update::Transfer { transfer }) = output { Some(*transfer) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(report).next_back().unwrap()
+    }
+
+    fn wants_to_connect(&mut self) -> bool {
+        std::mem::take(&mut self.outputs).iter().any(|output| matches!(output, Output::Connect))
+    }
+}
+
+fn peer(number: u8) -> PeerId {
+    PeerId::from_bytes([number; 8])
+}
+
+fn info(number: u8) -> PeerInfo {
+    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1 }
+}
+
+fn manifest() -> Arc<Manifest> {
+    let mut hasher = ManifestHasher::new(Geometry::new(5, BlockSize::for_file(5)).unwrap());
+    hasher.update(b"hello");
+    Arc::new(hasher.finish("hello.txt".parse().unwrap(), MediaType::default()).unwrap())
+}
+
+fn resume_of(requests: &[(Option<u32>, Request)]) -> Option<Identity> {
+    requests
+        .iter()
+        .find_map(|(_, request)| if let Request::Register { resume, .. } = request { resume.clone() } else { None })
+}
+
+#[test]
+fn a_lost_line_is_made_again_with_growing_pauses_and_takes_the_id_back() {
+    let mut lab = Lab::online();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        lab.client.handle_closed(None, lab.now);
+        lab.drain();
+        pauses.push(lab.sleep());
+        assert!(lab.wants_to_connect());
+    }
+    assert!(pauses[0] <= Duration::from_millis(500) && pauses[6] > 4 * pauses[0], "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(30)), "{pauses:?}");
+    lab.register();
+    assert_eq!(resume_of(&lab.requests()).unwrap().id, ME);
+}
+
+#[test]
+fn an_id_that_somebody_else_took_back_is_not_taken_in_turn() {
+    let mut lab = Lab::online();
+    lab.client.handle_closed(Some(close::REPLACED), lab.now);
+    lab.drain();
+    lab.sleep();
+    lab.sent();
+    lab.register();
+    let requests = lab.requests();
+    assert!(matches!(requests[0].1, Request::Register { .. }));
+    assert_eq!(resume_of(&requests), None);
+}
+
+#[test]
+fn a_tracker_that_forgot_the_secret_gives_a_new_id() {
+    let mut lab = Lab::online();
+    lab.client.handle_closed(Some(close::GOING_AWAY), lab.now);
+    lab.sleep();
+    lab.client.handle_opened(lab.now);
+    lab.drain();
+    lab.sent();
+    let (code, message) = (ErrorCode::WrongSecret, String::new());
+    lab.respond(None, &Response::Error { code, message, to: None });
+    let requests = lab.requests();
+    assert!(matches!(requests[..], [(_, Request::Register { resume: None, .. })]), "{requests:?}");
+}
+
+#[test]
+fn a_silent_line_is_asked_for_a_pong_and_then_given_up() {
+    let mut lab = Lab::online();
+    lab.sent();
+    assert_eq!(lab.sleep(), Duration::from_secs(20));
+    assert_eq!(lab.requests(), [(None, Request::Ping)]);
+    lab.respond(None, &Response::Pong);
+    assert_eq!(lab.sleep(), Duration::from_secs(20));
+    lab.sent();
+    lab.sleep();
+    assert!(lab.outputs.iter().any(|output| matches!(output, Output::Disconnect)));
+}
+
+#[test]
+fn a_wake_up_asks_at_once_or_connects_at_once() {
+    let mut lab = Lab::online();
+    lab.sent();
+    lab.client.wake(lab.now);
+    lab.drain();
+    assert_eq!(lab.requests(), [(None, Request::Ping)]);
+    lab.client.handle_closed(None, lab.now);
+    lab.drain();
+    assert!(!lab.wants_to_connect());
+    lab.client.wake(lab.now);
+    lab.drain();
+    assert!(lab.wants_to_connect());
+}
+
+#[test]
+fn after_a_lost_line_everything_is_announced_again() {
+    let mut lab = Lab::online();
+    lab.client.share(manifest(), lab.now);
+    lab.client.handle_closed(None, lab.now);
+    lab.sleep();
+    lab.sent();
+    lab.register();
+    assert!(lab.requests().iter().any(|(_, request)| matches!(request, Request::Announce { .. })));
+}
+
+#[test]
+fn a_search_asks_one_peer_after_another_until_a_manifest_is_right() {
+    let mut lab = Lab::online();
+    let manifest = manifest();
+    let file = manifest.file();
+    lab.client.fetch(file, lab.now);
+    lab.sent();
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2), info(3)] });
+    let asked = |lab: &mut Lab| {
+        let sent = lab.sent();
+        [2, 3].into_iter().find(|number| {
+            sent.iter().any(|text| text.contains("get_manifest") && text.contains(&peer(*number).to_string()))
+        })
+    };
+    let first = asked(&mut lab).unwrap();
+    let wrong = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: Bytes::from_static(&[0; 32]) };
+    lab.say(first, wrong);
+    let second = asked(&mut lab).unwrap();
+    assert_ne!(first, second);
+    let right = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() };
+    lab.say(first, right.clone());
+    assert!(!lab.outputs.iter().any(|output| matches!(output, Output::Create { .. })), "it was not asked any more");
+    lab.say(second, right);
+    assert!(lab.outputs.iter().any(|output| matches!(output, Output::Create { .. })));
+}
+
+#[test]
+fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason() {
+    let mut lab = Lab::online();
+    lab.client.share(manifest(), lab.now);
+    lab.drain();
+    let announced = |(seq, request)| if let Request::Announce { .. } = request { seq } else { None };
+    let seq = lab.requests().into_iter().find_map(announced);
+    let (code, message) = (ErrorCode::TooManyFiles, String::new());
+    lab.respond(seq, &Response::Error { code, message, to: None });
+    let problem = Problem::Refused { code };
+    assert_eq!(lab.last_report().stage, page::Stage::Failed { problem });
+}
+
+#[test]
+fn no_frame_from_the_tracker_makes_it_panic_or_stop() {
+    let mut lab = Lab::online();
+    for text in ["", "{", "[]", r#"{"type":"dance"}"#, r#"{"from":"x"}"#, r#"{"type":"registered"}"#] {
+        lab.client.handle_text(text, lab.now);
+    }
+    for frame in [&b""[..], b"\0\0\0\xff{}", b"\xff\xff\xff\xff"] {
+        lab.client.handle_binary(&Bytes::from_static(frame), lab.now);
+    }
+    lab.drain();
+    lab.client.fetch(manifest().file(), lab.now);
+    lab.drain();
+    assert!(!lab.requests().is_empty());
+}
