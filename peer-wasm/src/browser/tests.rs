@@ -90,8 +90,10 @@ async fn a_chosen_file_is_hashed_and_read_from_where_it_is() {
     let hashed = hashing::hash(1, &file).await.expect("hashed");
     assert_eq!(hashed.file(), manifest().file());
     assert_eq!(hashed.facts().name.as_str(), "a_b.bin");
-    let store = Store::Source(file);
-    assert_eq!(store.read(4_096, 4_096).expect("read"), content()[4_096..8_192]);
+    let mut store = Store::of_source(file);
+    for offset in [4_096, 8_192, 0] {
+        assert_eq!(store.read(offset, 4_096).expect("read"), content()[offset as usize..offset as usize + 4_096]);
+    }
     assert!(store.read(SIZE as u64 - 10, 11).is_err(), "a file that became shorter cannot be read");
 }
 

@@ -194,7 +194,7 @@ impl Worker {
             let file = manifest.file();
             // A copy that is complete already goes on being served.
             if !session.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
-                session.stores.insert(file, Store::Source(source));
+                session.stores.insert(file, Store::of_source(source));
             }
             session.client.share(Arc::new(manifest), now);
         });
@@ -245,7 +245,7 @@ impl Session {
             }
             Output::Create { manifest } => self.create(&manifest, worker, disk.cloned()),
             Output::Read { file, id, offset, len } => {
-                if let Some(store) = self.stores.get(&file) {
+                if let Some(store) = self.stores.get_mut(&file) {
                     let result = store.read(offset, len);
                     self.client.handle_read(file, id, result, now);
                 }

@@ -133,7 +133,7 @@ impl Swarm {
             let picked = if self.blocks.none_missing() {
                 self.endgame_pick(peer, now)
             } else {
-                self.picker.pick(&neighbour.has, &geometry, max_bytes, &mut self.rng)
+                self.picker.pick(&neighbour.has, neighbour.last_asked, &geometry, max_bytes, &mut self.rng)
             };
             let Some(run) = picked else { return };
             let missing = self.blocks.request(run);

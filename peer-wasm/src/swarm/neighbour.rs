@@ -37,6 +37,7 @@ pub(super) struct Neighbour {
     pub(super) snubbed: bool,
 
     pub(super) in_flight: Vec<InFlight>,
+    pub(super) last_asked: Option<Run>,
     pub(super) in_flight_bytes: u64,
     pub(super) window: u64,
     /// Requests taken back, by us or by a choke; their blocks may still come and are welcome.
@@ -66,6 +67,7 @@ impl Neighbour {
             it_chokes_us: true,
             snubbed: false,
             in_flight: Vec::new(),
+            last_asked: None,
             in_flight_bytes: 0,
             window: FIRST_WINDOW,
             stale: VecDeque::new(),
@@ -92,6 +94,7 @@ impl Neighbour {
             self.last_progress = now;
         }
         self.in_flight.push(InFlight { run, sent: now });
+        self.last_asked = Some(run);
         self.in_flight_bytes += geometry.run_len(run);
     }
 

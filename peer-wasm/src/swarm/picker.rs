@@ -7,6 +7,10 @@ use super::{blocks::Blocks, config::BlockStrategy};
 use protocol::{Bitfield, Geometry, Run};
 use rand::{Rng, RngExt as _};
 
+/// Runs asked of one neighbour follow each other inside stretches of this many bytes, and of no more than this part of
+/// the file, so that neighbours still hold different parts of it.
+const MAX_STRETCH: u64 = 1 << 20;
+const MIN_STRETCHES: u64 = 64;
 /// The place of a block that is in no band.
 const NOWHERE: u32 = u32::MAX;
 
@@ -87,10 +91,22 @@ impl Picker {
         true
     }
 
-    /// The next run to ask of a neighbour that has `has`, of at most `max_bytes` (but at least one block).
-    pub(crate) fn pick(&self, has: &Bitfield, geometry: &Geometry, max_bytes: u32, rng: &mut impl Rng) -> Option<Run> {
+    /// The next run to ask of a neighbour that has `has`, of at most `max_bytes` (but at least one block). `last` is
+    /// what was asked of it before: going on from there where that costs no rarity lets it read ahead.
+    pub(crate) fn pick(
+        &self,
+        has: &Bitfield,
+        last: Option<Run>,
+        geometry: &Geometry,
+        max_bytes: u32,
+        rng: &mut impl Rng,
+    ) -> Option<Run> {
         let first = match self.strategy {
-            BlockStrategy::RarestFirst => self.rarest(has)?,
+            BlockStrategy::RarestFirst => {
+                let rarest = self.rarest(has)?;
+                let follows = last.and_then(|last| self.following(last, has, geometry));
+                follows.filter(|&next| self.availability(next) <= self.availability(rarest)).unwrap_or(rarest)
+            }
             BlockStrategy::Random => self.random(has, rng)?,
             BlockStrategy::Sequential { window } => self.next_in_window(has, window).or_else(|| self.rarest(has))?,
         };
@@ -99,6 +115,14 @@ impl Picker {
 
     fn rarest(&self, has: &Bitfield) -> Option<u32> {
         self.bands.iter().flatten().copied().find(|&index| has.has(index))
+    }
+
+    /// The block after `last`, if it is missing and in the same stretch of the file.
+    fn following(&self, last: Run, has: &Bitfield, geometry: &Geometry) -> Option<u32> {
+        let stretch = (geometry.size() / MIN_STRETCHES).min(MAX_STRETCH) / u64::from(geometry.block_size().bytes());
+        let next = last.blocks().end;
+        let fits = next < geometry.blocks() && stretch > 0 && u64::from(next) % stretch != 0;
+        (fits && self.is_missing(next) && has.has(next)).then_some(next)
     }
 
     fn random(&self, has: &Bitfield, rng: &mut impl Rng) -> Option<u32> {
@@ -159,14 +183,14 @@ mod tests {
         let mut picker = picker(BlockStrategy::RarestFirst, rng);
         (0..BLOCKS).for_each(|index| picker.gained(index, rng));
         (0..BLOCKS).filter(|index| ![7, 40].contains(index)).for_each(|index| picker.gained(index, rng));
-        let mut pick = |has: &Bitfield| picker.pick(has, &geometry(), 4_096, rng).unwrap().index();
+        let mut pick = |has: &Bitfield| picker.pick(has, None, &geometry(), 4_096, rng).unwrap().index();
         assert!([7, 40].contains(&pick(&Bitfield::full(BLOCKS))));
         assert_eq!(pick(&with([3, 40, 50])), 40);
         assert_eq!(pick(&with([3])), 3);
         picker.remove(7);
         picker.lost(50, rng);
         picker.lost(50, rng);
-        assert_eq!(picker.pick(&with([7, 40, 50]), &geometry(), 4_096, rng).unwrap().index(), 50);
+        assert_eq!(picker.pick(&with([7, 40, 50]), None, &geometry(), 4_096, rng).unwrap().index(), 50);
     }
 
     #[test]
@@ -175,7 +199,7 @@ mod tests {
             .map(|seed| {
                 let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed);
                 let picker = picker(BlockStrategy::RarestFirst, rng);
-                picker.pick(&Bitfield::full(BLOCKS), &geometry(), 4_096, rng).unwrap().index()
+                picker.pick(&Bitfield::full(BLOCKS), None, &geometry(), 4_096, rng).unwrap().index()
             })
             .collect();
         firsts.sort_unstable();
@@ -188,7 +212,7 @@ mod tests {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
         let mut picker = picker(BlockStrategy::Sequential { window: 64 }, rng);
         let run = |picker: &Picker, rng: &mut Xoshiro256PlusPlus| {
-            let run = picker.pick(&Bitfield::full(BLOCKS), &geometry(), 8 * 4_096, rng).unwrap();
+            let run = picker.pick(&Bitfield::full(BLOCKS), None, &geometry(), 8 * 4_096, rng).unwrap();
             (run.index(), run.count())
         };
         assert_eq!(run(&picker, rng), (0, 8));
@@ -200,12 +224,30 @@ mod tests {
     }
 
     #[test]
+    fn runs_follow_each_other_inside_a_stretch_unless_another_block_is_rarer() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+        let geometry = Geometry::new(4_096 * 4_096, BlockSize::for_file(0)).unwrap();
+        let full = Bitfield::full(4_096);
+        let mut picker = Picker::new(BlockStrategy::RarestFirst, &Blocks::new(Bitfield::empty(4_096)), rng);
+        (0..4_096).for_each(|index| picker.gained(index, rng));
+        let pick = |picker: &Picker, last, rng: &mut Xoshiro256PlusPlus| {
+            picker.pick(&full, Some(geometry.run(last, 1).unwrap()), &geometry, 4_096, rng).unwrap().index()
+        };
+        assert_eq!(pick(&picker, 130, rng), 131);
+        assert_ne!(pick(&picker, 127, rng), 128, "a stretch of 64 blocks ends there");
+        picker.lost(3_000, rng);
+        assert_eq!(pick(&picker, 130, rng), 3_000);
+        picker.lost(131, rng);
+        assert_eq!(pick(&picker, 130, rng), 131);
+    }
+
+    #[test]
     fn every_strategy_picks_each_block_once_and_then_none() {
         for strategy in [BlockStrategy::RarestFirst, BlockStrategy::Random, BlockStrategy::Sequential { window: 4 }] {
             let rng = &mut Xoshiro256PlusPlus::seed_from_u64(9);
             let mut picker = picker(strategy, rng);
             let mut picked = Vec::new();
-            while let Some(run) = picker.pick(&Bitfield::full(BLOCKS), &geometry(), 3 * 4_096, rng) {
+            while let Some(run) = picker.pick(&Bitfield::full(BLOCKS), None, &geometry(), 3 * 4_096, rng) {
                 run.blocks().for_each(|index| assert!(picker.remove(index)));
                 picked.extend(run.blocks());
             }
