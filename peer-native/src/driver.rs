@@ -23,14 +23,14 @@ use tokio::{
 /// What the handle asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Share { manifest: Manifest, store: Store, done: oneshot::Sender<()> },
-    Fetch { file: FileId },
+    Share { path: PathBuf, manifest: Manifest, store: Store, done: oneshot::Sender<()> },
+    Fetch { file: FileId, done: oneshot::Sender<()> },
 }
 
 /// What came of something done on another thread, because disks are slow.
 #[derive(Debug)]
 enum Done {
-    Created { file: FileId, blocks: u32, result: Result<Store, Problem> },
+    Created { file: FileId, blocks: u32, result: Result<Arc<Store>, Problem> },
     Read { file: FileId, id: ReadId, result: Result<Bytes, Problem> },
     Written { file: FileId, run: Run, result: Result<(), Problem> },
     Finished { file: FileId, result: Result<Option<PathBuf>, Problem> },
@@ -88,16 +88,26 @@ impl Driver {
     fn handle_command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Share { manifest, store, done } => {
+            Command::Share { path, manifest, store, done } => {
                 let file = manifest.file();
                 if !self.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
                     self.stores.insert(file, Arc::new(store));
                 }
                 self.client.share(Arc::new(manifest), now);
+                self.state.send_modify(|state| _ = state.finished.entry(file).or_insert(path));
                 // The handle may not wait any more.
                 _ = done.send(());
             }
-            Command::Fetch { file } => self.client.fetch(file, now),
+            Command::Fetch { file, done } => {
+                self.client.fetch(file, now);
+                // What is known of an earlier try is not the outcome of this one.
+                self.state.send_if_modified(|state| {
+                    state.transfers.remove(&file);
+                    false
+                });
+                self.drain();
+                _ = done.send(());
+            }
         }
     }
 
@@ -119,22 +129,19 @@ impl Driver {
         let now = self.now();
         match done {
             Done::Created { file, blocks, result } => {
-                let result = result.map(|store| {
-                    self.stores.insert(file, Arc::new(store));
-                    (Bitfield::empty(blocks), Storage::Disk)
-                });
-                self.client.handle_created(file, result, now);
+                let ready = result.as_ref().map(|_| (Bitfield::empty(blocks), Storage::Disk));
+                if self.client.handle_created(file, ready.map_err(Clone::clone), now)
+                    && let Ok(store) = result
+                {
+                    self.stores.insert(file, store);
+                }
             }
             Done::Read { file, id, result } => self.client.handle_read(file, id, result, now),
             Done::Written { file, run, result } => self.client.handle_stored(file, run, result, now),
-            Done::Finished { file, result } => self.state.send_modify(|state| match result {
-                Ok(path) => state.finished.extend(path.map(|path| (file, path))),
-                Err(problem) => {
-                    if let Some(transfer) = state.transfers.get_mut(&file) {
-                        transfer.stage = Stage::Failed { problem };
-                    }
-                }
-            }),
+            Done::Finished { file, result } => match result {
+                Ok(path) => self.state.send_modify(|state| state.finished.extend(path.map(|path| (file, path)))),
+                Err(problem) => self.client.handle_failed(file, problem, now),
+            },
         }
     }
 
@@ -154,7 +161,7 @@ impl Driver {
                     self.work.spawn_blocking(move || Done::Created {
                         file: manifest.file(),
                         blocks: manifest.geometry().blocks(),
-                        result: Store::create(&folder, manifest.facts()),
+                        result: Store::create(&folder, manifest.facts()).map(Arc::new),
                     });
                 }
                 Output::Read { file, id, offset, len } => {
@@ -171,14 +178,7 @@ impl Driver {
                         });
                     }
                 }
-                Output::Discard { file } => {
-                    if let Some(store) = self.stores.remove(&file) {
-                        self.work.spawn_blocking(move || {
-                            store.discard();
-                            Done::Finished { file, result: Ok(None) }
-                        });
-                    }
-                }
+                Output::Discard { file } => _ = self.stores.remove(&file),
                 Output::Update(update) => self.tell(update),
             }
         }

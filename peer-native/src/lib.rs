@@ -71,7 +71,7 @@ pub struct State {
     pub room: Option<Vec<RoomFile>>,
     /// Every file that is fetched or shared.
     pub transfers: BTreeMap<FileId, Transfer>,
-    /// Where finished files are.
+    /// Where files are that are here whole.
     pub finished: BTreeMap<FileId, PathBuf>,
     /// The last thing that went wrong and concerns no transfer.
     pub problem: Option<Problem>,
@@ -131,21 +131,26 @@ impl Peer {
     /// If the file cannot be read, is too large, or changes meanwhile.
     pub async fn share(&self, path: impl Into<PathBuf>) -> Result<FileId, Error> {
         let path = path.into();
-        let hashed = tokio::task::spawn_blocking(move || hash(&path)).await.map_err(|_| Error::Stopped)?;
-        let (manifest, store) = hashed?;
+        let hashed = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || hash(&path)
+        });
+        let (manifest, store) = hashed.await.map_err(|_| Error::Stopped)??;
         let file = manifest.file();
         let (done, wait) = oneshot::channel();
-        self.command(Command::Share { manifest, store, done }).await?;
+        self.command(Command::Share { path, manifest, store, done }).await?;
         wait.await.map_err(|_| Error::Stopped)?;
         Ok(file)
     }
 
-    /// Fetches a file and tells where it is. It is served on as long as the peer runs.
+    /// Fetches a file and tells where it is; at once if it is here. It is served on as long as the peer runs.
     ///
     /// # Errors
     /// If the transfer fails. While nobody has the file, it waits.
     pub async fn fetch(&self, file: FileId) -> Result<PathBuf, Error> {
-        self.command(Command::Fetch { file }).await?;
+        let (done, begun) = oneshot::channel();
+        self.command(Command::Fetch { file, done }).await?;
+        begun.await.map_err(|_| Error::Stopped)?;
         let mut state = self.state.clone();
         loop {
             {

@@ -10,6 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
+use tempfile::{Builder, TempPath};
 
 /// The most names tried for a finished file before giving up.
 const MAX_NAMES: u32 = 1_000;
@@ -25,8 +26,8 @@ pub(crate) struct Store {
 enum Origin {
     /// A person's own file, as it was when it was hashed.
     Shared { size: u64, modified: Option<SystemTime> },
-    /// A file of ours, under a temporary name until it is complete.
-    Fetched { part: PathBuf },
+    /// A file of ours, under a temporary name until it is complete; it is removed if that never comes.
+    Fetched { part: Mutex<Option<TempPath>>, folder: PathBuf },
 }
 
 impl Store {
@@ -47,10 +48,15 @@ impl Store {
     pub(crate) fn create(folder: &Path, facts: &FileFacts) -> Result<Self, Problem> {
         let create = || {
             fs::create_dir_all(folder)?;
-            let part = folder.join(format!(".{:.16}.part", facts.file));
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&part)?;
+            let mut builder = Builder::new();
+            builder.prefix(".minibit-").suffix(".part");
+            // As any new file of this person's, not for their eyes only.
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+            let (file, part) = builder.tempfile_in(folder)?.into_parts();
             file.set_len(facts.size)?;
-            Ok(Self { file: Mutex::new(file), origin: Origin::Fetched { part } })
+            let origin = Origin::Fetched { part: Mutex::new(Some(part)), folder: folder.to_owned() };
+            Ok(Self { file: Mutex::new(file), origin })
         };
         create().map_err(|error: io::Error| problem(&error))
     }
@@ -86,37 +92,26 @@ impl Store {
     /// # Errors
     /// If the disk fails.
     pub(crate) fn finish(&self, name: &FileName) -> Result<Option<PathBuf>, Problem> {
-        let Origin::Fetched { part } = &self.origin else { return Ok(None) };
-        let finish = || {
-            self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_all()?;
-            let path = reserve(part, name)?;
-            fs::rename(part, &path)?;
-            Ok(Some(path))
-        };
-        finish().map_err(|error: io::Error| problem(&error))
-    }
-
-    /// Removes what was fetched of a file that is not complete.
-    pub(crate) fn discard(&self) {
-        if let Origin::Fetched { part } = &self.origin {
-            // It is gone if the file was complete.
-            _ = fs::remove_file(part);
-        }
+        let Origin::Fetched { part, folder } = &self.origin else { return Ok(None) };
+        let Some(part) = part.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(None) };
+        let synced = self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_all();
+        let path = synced.and_then(|()| persist(part, folder, name)).map_err(|error| problem(&error))?;
+        Ok(Some(path))
     }
 }
 
-/// Makes an empty file under the first free name, so that nobody else takes it before the rename.
-fn reserve(part: &Path, name: &FileName) -> io::Result<PathBuf> {
+/// Renames a file to the first name that is free; never over another file.
+fn persist(mut part: TempPath, folder: &Path, name: &FileName) -> io::Result<PathBuf> {
     let name = Path::new(name.as_str());
     let stem = name.file_stem().unwrap_or_default().to_string_lossy();
     let extension = name.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
     for number in 0..MAX_NAMES {
         let candidate = if number == 0 { name.to_owned() } else { format!("{stem} ({number}){extension}").into() };
-        let path = part.with_file_name(candidate);
-        match File::create_new(&path) {
-            Ok(_) => return Ok(path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        let path = folder.join(candidate);
+        match part.persist_noclobber(&path) {
+            Ok(()) => return Ok(path),
+            Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => part = taken.path,
+            Err(failed) => return Err(failed.error),
         }
     }
     Err(ErrorKind::AlreadyExists.into())
@@ -171,9 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn two_that_fetch_the_same_file_into_one_folder_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = [1, 2].map(|_| Store::create(folder.path(), &facts(5)).unwrap());
+        one.write(0, b"hello").unwrap();
+        two.write(0, b"hel").unwrap();
+        let path = one.finish(&facts(5).name).unwrap().unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"hello");
+    }
+
+    #[test]
     fn what_is_stopped_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        Store::create(folder.path(), &facts(5)).unwrap().discard();
+        drop(Store::create(folder.path(), &facts(5)).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

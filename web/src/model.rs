@@ -118,6 +118,7 @@ impl Model {
         self.connection.set(Connection::Connecting);
         self.files.set(BTreeMap::new());
         self.transfers.set(Vec::new());
+        self.hashing.set(Vec::new());
         match browser::tracker() {
             Some(url) => self.send(Command::Join { url, room }),
             None => self.notify(Notice::Problem(Problem::BadAddress)),

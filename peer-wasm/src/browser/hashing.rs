@@ -1,7 +1,7 @@
 //! Making the manifest of a chosen file, with progress.
 
-use super::{port::post, store::read_piece};
-use crate::page::{Problem, Update};
+use super::store::read_piece;
+use crate::page::Problem;
 use protocol::{BlockSize, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
 use web_sys::File;
 
@@ -13,11 +13,11 @@ pub(super) fn name_of(file: &File) -> FileName {
     FileName::nearest(&file.name())
 }
 
-/// Reads and hashes a file, telling the page how far it is.
+/// Reads and hashes a file, telling how many bytes are done.
 ///
 /// # Errors
 /// If the file is too large, or cannot be read to its end.
-pub(super) async fn hash(share: u32, file: &File) -> Result<Manifest, Problem> {
+pub(super) async fn hash(file: &File, progress: impl Fn(u64)) -> Result<Manifest, Problem> {
     let total = file.size() as u64;
     let too_large = || Problem::FileTooLarge { max: MAX_FILE_SIZE };
     let geometry = Geometry::new(total, BlockSize::for_file(total)).map_err(|_| too_large())?;
@@ -25,7 +25,7 @@ pub(super) async fn hash(share: u32, file: &File) -> Result<Manifest, Problem> {
     let mut hasher = ManifestHasher::new(geometry);
     while hasher.total() < total {
         let done = hasher.total();
-        post(&Update::Hashing { share, name: name.clone(), done, total }, None);
+        progress(done);
         hasher.update(&read_piece(file, done, PIECE.min(total - done)).await?);
     }
     let media_type = file.type_().parse().unwrap_or_else(|_| MediaType::default());

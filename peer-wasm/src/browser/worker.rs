@@ -114,6 +114,7 @@ impl Worker {
                 store.discard(state.disk.as_deref(), file);
             }
         }
+        state.to_hash.clear();
         state.generation += 1;
         let config = ClientConfig { room: room.clone(), name: None, binary: true, swarm: Config::default() };
         state.session = Some(Session {
@@ -166,35 +167,53 @@ impl Worker {
         });
     }
 
+    fn is_in(&self, generation: u32) -> bool {
+        self.0.borrow().session.as_ref().is_some_and(|session| session.generation == generation)
+    }
+
     /// Hashes the next chosen file, if none is being hashed.
     fn hash_next(&self) {
-        let (share, file) = {
+        let (generation, share, file) = {
             let mut state = self.0.borrow_mut();
             if state.hashing {
                 return;
             }
-            let Some(next) = state.to_hash.pop_front() else { return };
+            let Some((share, file)) = state.to_hash.pop_front() else { return };
+            // A file chosen in one room is not shared in the next.
+            let Some(generation) = state.session.as_ref().map(|session| session.generation) else { return };
             state.hashing = true;
-            next
+            (generation, share, file)
         };
         let worker = self.clone();
         spawn_local(async move {
-            match hashing::hash(share, &file).await {
-                Ok(manifest) => worker.share(share, file, manifest),
-                Err(problem) => post(&Update::NotShared { share, name: hashing::name_of(&file), problem }, None),
+            let (name, total) = (hashing::name_of(&file), file.size() as u64);
+            let tell = |update: &Update| {
+                if worker.is_in(generation) {
+                    post(update, None);
+                }
+            };
+            let progress = |done| tell(&Update::Hashing { share, name: name.clone(), done, total });
+            match hashing::hash(&file, progress).await {
+                Ok(manifest) => {
+                    tell(&Update::Shared { share, file: manifest.file() });
+                    worker.share(generation, file, manifest);
+                }
+                Err(problem) => tell(&Update::NotShared { share, name: name.clone(), problem }),
             }
             worker.0.borrow_mut().hashing = false;
             worker.hash_next();
         });
     }
 
-    fn share(&self, share: u32, source: File, manifest: Manifest) {
-        post(&Update::Shared { share, file: manifest.file() }, None);
-        self.input(None, |session, now| {
+    fn share(&self, generation: u32, source: File, manifest: Manifest) {
+        let disk = self.0.borrow().disk.clone();
+        self.input(Some(generation), |session, now| {
             let file = manifest.file();
             // A copy that is complete already goes on being served.
-            if !session.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
-                session.stores.insert(file, Store::of_source(source));
+            if !session.client.swarm(file).is_some_and(|swarm| swarm.is_complete())
+                && let Some(partial) = session.stores.insert(file, Store::of_source(source))
+            {
+                partial.discard(disk.as_deref(), file);
             }
             session.client.share(Arc::new(manifest), now);
         });
@@ -281,15 +300,24 @@ impl Session {
         let (file, geometry) = (manifest.file(), *manifest.geometry());
         let (worker, generation) = (worker.clone(), self.generation);
         spawn_local(async move {
-            let created = Store::create(disk, file, geometry).await;
+            let (mut store, result) = match Store::create(disk.clone(), file, geometry).await {
+                Ok(store) => {
+                    let ready = (Bitfield::empty(geometry.blocks()), store.kind());
+                    (Some(store), Ok(ready))
+                }
+                Err(problem) => (None, Err(problem)),
+            };
             worker.input(Some(generation), |session, now| {
-                let result = created.map(|store| {
-                    let kind = store.kind();
+                if session.client.handle_created(file, result, now)
+                    && let Some(store) = store.take()
+                {
                     session.stores.insert(file, store);
-                    (Bitfield::empty(geometry.blocks()), kind)
-                });
-                session.client.handle_created(file, result, now);
+                }
             });
+            // Not wanted any more: stopped, shared from elsewhere, or the room was left.
+            if let Some(store) = store {
+                store.discard(disk.as_deref(), file);
+            }
         });
     }
 

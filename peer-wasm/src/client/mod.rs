@@ -3,11 +3,13 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `link` | the line to the tracker: connecting again, and noticing that it is dead |
+//! | `manifests` | sending manifests to those who search |
 //! | `search` | finding somebody who has a file, and its manifest |
 //! | `transfer` | one file: searching, being prepared, active, or failed |
 //! | `output` | what the shell has to do |
 
 mod link;
+mod manifests;
 mod output;
 mod search;
 #[cfg(test)]
@@ -19,10 +21,12 @@ pub use output::{Output, Receipt};
 use crate::{
     Instant,
     page::{Connection, Problem, RoomFile, Storage, Update},
-    swarm::{Config, ReadId, StorageFailed, Swarm},
+    swarm::{Config, Owed, ReadId, StorageFailed, Swarm},
 };
 use bytes::Bytes;
 use link::{Action, Link};
+use manifests::Manifests;
+use output::Sent;
 use protocol::{
     Bitfield, ErrorCode, FileId, FileInfo, Identity, Manifest, PROTOCOL_VERSION, ParseError, PeerId, PeerInfo,
     PeerMessage, PeerName, Request, Response, RoomName, Run, TrackerFrame, close, decode_tracker_binary,
@@ -39,8 +43,8 @@ use transfer::{Stage, Transfer};
 
 /// Peers asked for at once; the tracker may give fewer.
 const PEERS_WANTED: u32 = 40;
-/// Manifests sent per second; they can be large, and anybody in the room may ask.
-const MAX_MANIFESTS_PER_SECOND: u32 = 32;
+/// The most files of which it is remembered what peers still owed when their swarm ended.
+const MAX_OWED: usize = 64;
 
 /// What a peer is told at the start.
 #[derive(Debug, Clone)]
@@ -70,8 +74,9 @@ pub struct Client {
     last_seq: u32,
     announcements: BTreeMap<u32, FileId>,
     transfers: BTreeMap<FileId, Transfer>,
-    /// The second in which manifests were last sent, and how many.
-    manifests_sent: (u64, u32),
+    /// What peers may still send to swarms that have ended.
+    owed: BTreeMap<FileId, Owed>,
+    manifests: Manifests,
     outputs: VecDeque<Output>,
 }
 
@@ -86,7 +91,8 @@ impl Client {
             last_seq: 0,
             announcements: BTreeMap::new(),
             transfers: BTreeMap::new(),
-            manifests_sent: (0, 0),
+            owed: BTreeMap::new(),
+            manifests: Manifests::default(),
             outputs: VecDeque::new(),
         };
         client.connect(now);
@@ -98,6 +104,10 @@ impl Client {
         let file = manifest.file();
         let complete = self.transfers.get(&file).and_then(Transfer::swarm).is_some_and(Swarm::is_complete);
         if !complete {
+            if self.swarm(file).is_some() {
+                // The neighbours know a swarm that lacked blocks; they are to meet the new one afresh.
+                self.request(None, &Request::Leave { file: Some(file) });
+            }
             let have = Bitfield::full(manifest.geometry().blocks());
             self.activate(manifest, have, Storage::Source, now);
         }
@@ -108,7 +118,7 @@ impl Client {
     pub fn fetch(&mut self, file: FileId, now: Instant) {
         let failed = self.transfers.get(&file).is_none_or(|transfer| matches!(transfer.stage, Stage::Failed { .. }));
         if failed {
-            self.transfers.insert(file, Transfer::searching(file, now));
+            self.replace(file, Some(Transfer::searching(file, now)));
             self.ask_for_peers(file);
         }
         self.settle(now);
@@ -116,7 +126,7 @@ impl Client {
 
     /// Stops fetching or sharing a file and forgets it.
     pub fn stop(&mut self, file: FileId, now: Instant) {
-        if self.transfers.remove(&file).is_some() {
+        if self.replace(file, None) {
             self.request(None, &Request::Leave { file: Some(file) });
             self.outputs.push_back(Output::Discard { file });
             self.outputs.push_back(Output::Update(Update::Stopped { file }));
@@ -145,6 +155,7 @@ impl Client {
             self.identity = None;
         }
         self.announcements.clear();
+        self.manifests.clear();
         for transfer in self.transfers.values_mut() {
             transfer.line_lost(now);
         }
@@ -165,22 +176,32 @@ impl Client {
     }
 
     /// The storage that [`Output::Create`] asked for is there, with these blocks in it already, or cannot be had.
-    pub fn handle_created(&mut self, file: FileId, result: Result<(Bitfield, Storage), Problem>, now: Instant) {
-        let Some(Transfer { stage: Stage::Preparing(manifest), .. }) = self.transfers.get(&file) else { return };
+    /// Tells whether it is still wanted; if not, the shell gives it back.
+    pub fn handle_created(&mut self, file: FileId, result: Result<(Bitfield, Storage), Problem>, now: Instant) -> bool {
+        let Some(Transfer { stage: Stage::Preparing(manifest), .. }) = self.transfers.get(&file) else { return false };
         let manifest = Arc::clone(manifest);
         match result {
             Ok((have, storage)) => self.activate(manifest, have, storage, now),
             Err(problem) => self.fail(file, problem, now),
         }
         self.settle(now);
+        true
+    }
+
+    /// The shell cannot go on with a file.
+    pub fn handle_failed(&mut self, file: FileId, problem: Problem, now: Instant) {
+        if self.swarm(file).is_some() {
+            self.fail(file, problem, now);
+        }
+        self.settle(now);
     }
 
     /// Blocks handed out as [`Output::Write`] are stored, or could not be.
     pub fn handle_stored(&mut self, file: FileId, run: Run, result: Result<(), Problem>, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        match result {
-            Ok(()) => transfer.with_swarm(now, |swarm| swarm.handle_stored(run, Ok(()), now)),
-            Err(problem) => self.fail(file, problem, now),
+        match (self.transfers.get_mut(&file), result) {
+            (Some(transfer), Ok(())) => transfer.with_swarm(now, |swarm| swarm.handle_stored(run, Ok(()), now)),
+            (Some(_), Err(problem)) => return self.handle_failed(file, problem, now),
+            (None, _) => {}
         }
         self.settle_one(file, now);
     }
@@ -196,16 +217,24 @@ impl Client {
         if let Some(problem) = problem {
             // The requester hears of it before the swarm is left.
             self.settle_one(file, now);
-            self.fail(file, problem, now);
+            self.handle_failed(file, problem, now);
         }
         self.settle_one(file, now);
     }
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
-        if let Some(transfer) = self.transfers.get_mut(&receipt.file) {
-            transfer.with_swarm(now, |swarm| swarm.handle_sent(receipt.bytes));
-            self.settle_one(receipt.file, now);
+        match receipt.0 {
+            Sent::Block { file, bytes } => {
+                if let Some(transfer) = self.transfers.get_mut(&file) {
+                    transfer.with_swarm(now, |swarm| swarm.handle_sent(bytes));
+                    self.settle_one(file, now);
+                }
+            }
+            Sent::Manifest => {
+                self.manifests.done();
+                self.send_manifests();
+            }
         }
     }
 
@@ -337,7 +366,8 @@ impl Client {
         let file = message.file();
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         if let PeerMessage::GetManifest { .. } = message {
-            self.send_manifest(file, from, now);
+            self.manifests.asked(from, file);
+            self.send_manifests();
         } else if let PeerMessage::Manifest { facts, hashes } = message {
             match transfer.handle_manifest(from, facts, &hashes, now) {
                 Some(manifest) => self.outputs.push_back(Output::Create { manifest }),
@@ -348,17 +378,16 @@ impl Client {
         }
     }
 
-    fn send_manifest(&mut self, file: FileId, to: PeerId, now: Instant) {
-        let second = now.since_start().as_secs();
-        if self.manifests_sent.0 != second {
-            self.manifests_sent = (second, 0);
-        }
-        let Some(swarm) = self.transfers.get(&file).and_then(Transfer::swarm) else { return };
-        if self.manifests_sent.1 < MAX_MANIFESTS_PER_SECOND {
-            self.manifests_sent.1 += 1;
-            let manifest = swarm.manifest();
-            let message = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() };
-            self.outputs.push_back(Output::Send { frame: encode_envelope(to, message, false), receipt: None });
+    fn send_manifests(&mut self) {
+        while let Some((to, file)) = self.manifests.next() {
+            match self.transfers.get(&file).and_then(Transfer::swarm) {
+                Some(swarm) => {
+                    let (facts, hashes) = (swarm.manifest().facts().clone(), swarm.manifest().hashes());
+                    let frame = encode_envelope(to, PeerMessage::Manifest { facts, hashes }, false);
+                    self.outputs.push_back(Output::Send { frame, receipt: Some(Receipt(Sent::Manifest)) });
+                }
+                None => self.manifests.done(),
+            }
         }
     }
 
@@ -409,7 +438,9 @@ impl Client {
 
     fn activate(&mut self, manifest: Arc<Manifest>, have: Bitfield, storage: Storage, now: Instant) {
         let file = manifest.file();
-        let swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
+        let mut swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
+        self.replace(file, None);
+        swarm.expect_late(self.owed.remove(&file).unwrap_or_default());
         self.transfers.insert(file, Transfer::active(swarm, storage, now));
         self.announce(file);
         self.ask_for_peers(file);
@@ -440,11 +471,26 @@ impl Client {
     /// Leaves the swarm of a file that cannot go on.
     fn fail(&mut self, file: FileId, problem: Problem, now: Instant) {
         info!(?file, ?problem, "failed");
-        if let Some(transfer) = self.transfers.get_mut(&file) {
-            transfer.fail(problem, now);
+        if let Some(transfer) = self.transfers.get(&file) {
+            let failed = transfer.failed(problem, now);
+            self.replace(file, Some(failed));
             self.request(None, &Request::Leave { file: Some(file) });
             self.outputs.push_back(Output::Discard { file });
         }
+    }
+
+    /// Puts another transfer, or none, in the place of a file's; tells whether there was one.
+    fn replace(&mut self, file: FileId, transfer: Option<Transfer>) -> bool {
+        let old = self.transfers.remove(&file);
+        let existed = old.is_some();
+        if let Some(owed) = old.and_then(Transfer::into_owed) {
+            if self.owed.len() >= MAX_OWED {
+                self.owed.pop_first();
+            }
+            self.owed.insert(file, owed);
+        }
+        self.transfers.extend(transfer.map(|transfer| (file, transfer)));
+        existed
     }
 
     /// Sends to the tracker; tells whether there is a line to send on.

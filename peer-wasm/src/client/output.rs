@@ -16,7 +16,7 @@ pub enum Output {
     Send {
         /// The frame.
         frame: Frame,
-        /// For frames with block data.
+        /// For large frames: they wait until the line has room.
         receipt: Option<Receipt>,
     },
     /// Make room for a file; answer with `handle_created`.
@@ -55,16 +55,15 @@ pub enum Output {
     Update(Update),
 }
 
-/// Names payload bytes that were handed to the shell.
+/// Names something large that was handed to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    pub(super) file: FileId,
-    pub(super) bytes: u64,
-}
+pub struct Receipt(pub(super) Sent);
 
-impl Receipt {
-    /// The payload bytes.
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
+/// What a receipt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Payload bytes of blocks of a file.
+    Block { file: FileId, bytes: u64 },
+    /// A manifest.
+    Manifest,
 }

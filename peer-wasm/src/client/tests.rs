@@ -247,3 +247,151 @@ fn no_frame_from_the_tracker_makes_it_panic_or_stop() {
     lab.drain();
     assert!(!lab.requests().is_empty());
 }
+
+/// A file of `blocks` blocks of 4 KiB.
+fn large(blocks: u64) -> (Vec<u8>, Arc<Manifest>) {
+    let content: Vec<u8> = (0..blocks * 4_096).map(|i| (i * 31 + i / 253) as u8).collect();
+    let geometry = Geometry::new(content.len() as u64, BlockSize::try_from(4_096).unwrap()).unwrap();
+    let mut hasher = ManifestHasher::new(geometry);
+    hasher.update(&content);
+    (content, Arc::new(hasher.finish("large.bin".parse().unwrap(), MediaType::default()).unwrap()))
+}
+
+impl Lab {
+    /// Fetches a file until requests go out to peer 2, which has all of it and serves; gives those requests.
+    fn download(&mut self, manifest: &Arc<Manifest>) -> Vec<(u32, u32)> {
+        let file = manifest.file();
+        let blocks = manifest.geometry().blocks();
+        self.client.fetch(file, self.now);
+        self.drain();
+        self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+        self.say(2, PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() });
+        assert!(self.client.handle_created(file, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now));
+        self.drain();
+        self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+        self.say(2, PeerMessage::Bitfield { file, blocks: Bitfield::full(blocks).to_bytes() });
+        self.sent();
+        self.say(2, PeerMessage::Unchoke { file });
+        self.peer_messages().into_iter().filter_map(requested).collect()
+    }
+
+    fn peer_messages(&mut self) -> Vec<PeerMessage> {
+        let message = |text: String| match decode_client_text(&text) {
+            Ok(ClientFrame::Envelope { message, .. }) => {
+                decode_tracker_text(&format!("{}{message}}}", forwarded_head(ME))).ok()
+            }
+            Ok(ClientFrame::Request { .. }) | Err(_) => None,
+        };
+        let inner = |frame| if let TrackerFrame::Envelope { message, .. } = frame { Some(message) } else { None };
+        self.sent().into_iter().filter_map(message).filter_map(inner).collect()
+    }
+}
+
+fn requested(message: PeerMessage) -> Option<(u32, u32)> {
+    if let PeerMessage::Request { index, count, .. } = message { Some((index, count)) } else { None }
+}
+
+#[test]
+fn a_source_is_not_dropped_for_what_it_still_sent_to_a_download_that_was_stopped() {
+    let (content, manifest) = large(1_024);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    let requests = lab.download(&manifest);
+    assert!(!requests.is_empty());
+    lab.client.stop(file, lab.now);
+    lab.drain();
+    lab.download(&manifest);
+    for (index, count) in requests {
+        let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+        lab.say(2, PeerMessage::Block { file, index, count, data: Bytes::copy_from_slice(data) });
+    }
+    assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(2)));
+}
+
+#[test]
+fn sharing_what_is_being_fetched_meets_the_swarm_afresh() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.download(&manifest);
+    lab.sent();
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.drain();
+    let requests: Vec<_> = lab.requests().into_iter().map(|(_, request)| request).collect();
+    assert_eq!(requests[0], Request::Leave { file: Some(file) });
+    assert!(matches!(requests[1], Request::Announce { .. }));
+    assert_eq!(requests[2], Request::GetPeers { file, limit: Some(PEERS_WANTED) });
+}
+
+#[test]
+fn storage_that_comes_too_late_is_given_back() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.fetch(file, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+    lab.say(2, PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() });
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    assert!(!lab.client.handle_created(file, Ok((Bitfield::empty(32), Storage::Disk)), lab.now));
+    assert!(lab.client.swarm(file).unwrap().is_complete());
+}
+
+#[test]
+fn a_flood_for_manifests_is_bounded_by_the_line_and_starves_nobody() {
+    let (_, manifest) = large(4_096);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    lab.sent();
+    (0..1_000).for_each(|_| lab.say(9, PeerMessage::GetManifest { file }));
+    lab.say(4, PeerMessage::GetManifest { file });
+    let mut receipts: VecDeque<_> = VecDeque::new();
+    let mut texts = Vec::new();
+    let mut look = |lab: &mut Lab, receipts: &mut VecDeque<Receipt>| {
+        for output in std::mem::take(&mut lab.outputs) {
+            if let Output::Send { frame: Frame::Text(text), receipt } = output {
+                texts.push(text);
+                receipts.extend(receipt);
+            }
+        }
+        texts.len()
+    };
+    assert!(look(&mut lab, &mut receipts) <= 2, "without room on the line");
+    while let Some(receipt) = receipts.pop_front() {
+        lab.client.handle_sent(receipt, lab.now);
+        lab.drain();
+        look(&mut lab, &mut receipts);
+    }
+    assert!(texts.len() <= 4, "{} manifests", texts.len());
+    assert!(texts.iter().any(|text| text.contains(&peer(4).to_string())));
+}
+
+#[test]
+fn a_choked_peer_that_floods_requests_is_dropped() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
+    lab.sent();
+    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file, index: 0, count: 1 }));
+    assert!(lab.sent().len() <= 1_024);
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+#[test]
+fn a_write_that_fails_late_does_not_fail_the_next_try() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.download(&manifest);
+    let run = manifest.geometry().run(0, 1).unwrap();
+    lab.client.handle_stored(file, run, Err(Problem::StorageFull), lab.now);
+    lab.client.fetch(file, lab.now);
+    lab.client.handle_stored(file, run, Err(Problem::StorageFull), lab.now);
+    lab.drain();
+    assert_eq!(lab.last_report().stage, page::Stage::Searching);
+}

@@ -1,10 +1,10 @@
 //! One file of this peer.
 
-use super::{Output, Receipt, search::Search, seconds};
+use super::{Output, Receipt, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{self, About, Problem, Storage, Update},
-    swarm::{BlockState, Event, StorageRequest, Swarm},
+    swarm::{BlockState, Event, Owed, StorageRequest, Swarm},
 };
 use protocol::{FileFacts, FileId, Manifest, PeerId, PeerInfo, PeerMessage, encode_envelope};
 use rand::Rng;
@@ -82,6 +82,11 @@ impl Transfer {
 
     pub(super) fn swarm(&self) -> Option<&Swarm> {
         if let Stage::Active(swarm) = &self.stage { Some(swarm) } else { None }
+    }
+
+    /// Ends the swarm, if there is one; tells what peers still owe it.
+    pub(super) fn into_owed(self) -> Option<Owed> {
+        if let Stage::Active(swarm) = self.stage { Some(swarm.into_owed()) } else { None }
     }
 
     /// Gives an input to the swarm, if there is one; what comes out is collected by [`Transfer::settle`].
@@ -164,11 +169,9 @@ impl Transfer {
         }
     }
 
-    pub(super) fn fail(&mut self, problem: Problem, now: Instant) {
-        self.stage = Stage::Failed { problem, about: self.about() };
-        self.contacts.clear();
-        self.tell_tracker_at = None;
-        self.report_at = Some(now);
+    /// What a transfer that cannot go on leaves.
+    pub(super) fn failed(&self, problem: Problem, now: Instant) -> Self {
+        Self::new(self.file, Stage::Failed { problem, about: self.about() }, self.storage, now)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -209,7 +212,7 @@ impl Transfer {
                     if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
                 let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
                 let frame = encode_envelope(to, transmit.message, binary);
-                let receipt = bytes.map(|bytes| Receipt { file, bytes: bytes as u64 });
+                let receipt = bytes.map(|bytes| Receipt(Sent::Block { file, bytes: bytes as u64 }));
                 outputs.push_back(Output::Send { frame, receipt });
             }
             while let Some(request) = swarm.poll_storage() {

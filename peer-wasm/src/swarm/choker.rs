@@ -16,6 +16,8 @@ pub(super) struct Candidate {
     pub(super) peer: PeerId,
     /// The higher, the sooner it is served.
     pub(super) score: u64,
+    /// It did not use the place it had: it gets one only if nobody else wants it.
+    pub(super) idle: bool,
 }
 
 /// Who is served.
@@ -35,6 +37,8 @@ impl Choker {
     pub(super) fn round(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
         candidates.shuffle(rng);
         candidates.sort_by_key(|candidate| Reverse(candidate.score));
+        let everyone = candidates.iter().map(|candidate| candidate.peer).collect();
+        candidates.retain(|candidate| !candidate.idle);
         self.rounds_on_trial += 1;
         match config.peer_strategy {
             PeerStrategy::RareBlocks => self.keep_or_promote(&candidates, config),
@@ -46,6 +50,7 @@ impl Choker {
             }
         }
         self.fill(candidates.iter().map(|candidate| candidate.peer).collect(), config, rng);
+        self.fill(everyone, config, rng);
     }
 
     /// Gives free places to interested neighbours, at random.
@@ -101,7 +106,7 @@ mod tests {
     }
 
     fn candidates(scores: &[u64]) -> Vec<Candidate> {
-        (0..).zip(scores).map(|(number, &score)| Candidate { peer: peer(number), score }).collect()
+        (0..).zip(scores).map(|(number, &score)| Candidate { peer: peer(number), score, idle: false }).collect()
     }
 
     fn served(choker: &Choker) -> BTreeSet<PeerId> {
@@ -132,6 +137,19 @@ mod tests {
         }
         choker.fill(vec![peer(7)], &config(PeerStrategy::Reciprocal), rng);
         assert_eq!(served(&choker), BTreeSet::from([peer(7)]));
+    }
+
+    #[test]
+    fn whoever_does_not_use_its_place_makes_room_for_others() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(3);
+        for strategy in [PeerStrategy::Reciprocal, PeerStrategy::RareBlocks, PeerStrategy::Random] {
+            let mut choker = Choker::default();
+            let mut all = candidates(&[9, 9, 9, 9, 9, 0]);
+            all[..5].iter_mut().for_each(|candidate| candidate.idle = true);
+            choker.round(all, &config(strategy), rng);
+            assert!(choker.serves(peer(5)), "{strategy:?}");
+            assert_eq!(served(&choker).len(), 5, "a place that nobody else wants is not left empty");
+        }
     }
 
     #[test]

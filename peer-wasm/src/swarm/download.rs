@@ -1,6 +1,6 @@
 //! Asking for blocks, receiving and verifying them, announcing them.
 
-use super::{BlockState, Event, StorageFailed, StorageRequest, Swarm, Timer, Violation};
+use super::{BlockState, Event, StorageFailed, StorageRequest, Swarm, Timer, Violation, neighbour::Neighbour};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
@@ -62,10 +62,12 @@ impl Swarm {
     }
 
     /// What is in flight stays so: each request is still answered, by its block or by a `reject`.
-    pub(super) fn handle_choke(&mut self, from: PeerId) {
+    pub(super) fn handle_choke(&mut self, from: PeerId, now: Instant) {
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
             neighbour.it_chokes_us = true;
         }
+        // If it was the last to be relied on, those that are snubbed get another try.
+        self.request_of_all(now);
     }
 
     pub(super) fn handle_unchoke(&mut self, from: PeerId, now: Instant) {
@@ -129,6 +131,12 @@ impl Swarm {
             if self.halted || !neighbour.we_are_interested || self.in_flight_bytes >= self.config.max_in_flight {
                 return;
             }
+            if neighbour.is_snubbed()
+                && !neighbour.deserves_another_try(now)
+                && self.neighbours.values().any(Neighbour::is_serving)
+            {
+                return;
+            }
             let Some(max_bytes) = neighbour.next_run_bytes(self.config.max_run, now) else { return };
             let picked = if self.blocks.none_missing() {
                 self.endgame_pick(peer, now)
@@ -151,10 +159,11 @@ impl Swarm {
         }
     }
 
-    /// Asks every neighbour that has room, after requests became free.
+    /// Asks every neighbour that has room, after requests became free; those that are snubbed come last.
     pub(super) fn request_of_all(&mut self, now: Instant) {
-        let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.request_of(peer, now));
+        let mut peers: Vec<_> = self.neighbours.iter().map(|(&peer, other)| (other.is_snubbed(), peer)).collect();
+        peers.sort_unstable();
+        peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
     }
 
     /// Takes requests back from neighbours that owe them for too long, so that others can have them.
@@ -167,9 +176,9 @@ impl Swarm {
             .map(|(&peer, _)| peer)
             .collect();
         for peer in snubbed {
-            self.take_all_back(peer);
+            self.cancel_all(peer);
             if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-                neighbour.snubbed = true;
+                neighbour.snubbed = Some(now);
                 neighbour.last_progress = now;
             }
         }
@@ -224,11 +233,14 @@ impl Swarm {
         }
     }
 
-    fn take_all_back(&mut self, peer: PeerId) {
+    /// Takes back everything asked of a neighbour.
+    fn cancel_all(&mut self, peer: PeerId) {
+        let file = self.file();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         self.in_flight_bytes -= neighbour.in_flight_bytes;
         for run in neighbour.take_all_back() {
             self.release(run);
+            self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
         }
     }
 

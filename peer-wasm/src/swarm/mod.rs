@@ -28,11 +28,12 @@ pub use timers::Timer;
 
 use crate::Instant;
 use blocks::Blocks;
+use bytes::Bytes;
 use choker::Choker;
 use neighbour::Neighbour;
 use picker::Picker;
 use protocol::{Bitfield, FileId, Manifest, PeerId, PeerMessage, Run};
-use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -42,6 +43,8 @@ use timers::TimerTable;
 
 /// The most peers remembered as dropped for a violation, and the most remembered as gone with requests open.
 const MAX_REMEMBERED: usize = 1_024;
+/// The most peers that wait for a place among the neighbours.
+const MAX_WAITING: usize = 256;
 
 /// One file's swarm, seen from one peer: a state machine without IO, clock or randomness of its own.
 ///
@@ -76,6 +79,8 @@ pub struct Swarm {
     picker: Picker,
     choker: Choker,
     neighbours: BTreeMap<PeerId, Neighbour>,
+    /// Peers that were introduced while there was no place for them, and the bitfield they sent.
+    waiting: BTreeMap<PeerId, Option<Bytes>>,
     /// Peers dropped for a violation; they may not come back.
     banned: BTreeSet<PeerId>,
     /// What peers that left still owed; if they come back at once, it may arrive.
@@ -90,6 +95,7 @@ pub struct Swarm {
     halted: bool,
 
     reads: BTreeMap<ReadId, (PeerId, Run)>,
+    /// Begins anywhere, so that answers to reads of an earlier swarm of this file are not taken for ours.
     next_read: u64,
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
@@ -101,6 +107,10 @@ pub struct Swarm {
     storage: VecDeque<StorageRequest>,
     events: VecDeque<Event>,
 }
+
+/// The requests that peers may still answer to a swarm that has ended.
+#[derive(Debug, Default)]
+pub struct Owed(BTreeMap<PeerId, Vec<Run>>);
 
 /// How one neighbour stands, to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +146,7 @@ impl Swarm {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let blocks = Blocks::new(have);
         let picker = Picker::new(config.block_strategy, &blocks, &mut rng);
+        let next_read = rng.next_u64() / 2;
         Self {
             config,
             manifest,
@@ -144,6 +155,7 @@ impl Swarm {
             picker,
             choker: Choker::default(),
             neighbours: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             banned: BTreeSet::new(),
             departed: BTreeMap::new(),
             timers: TimerTable::default(),
@@ -152,7 +164,7 @@ impl Swarm {
             repeated_bytes: 0,
             halted: false,
             reads: BTreeMap::new(),
-            next_read: 0,
+            next_read,
             uploading_bytes: 0,
             last_served: None,
             received: Rate::new(),
@@ -163,33 +175,46 @@ impl Swarm {
         }
     }
 
+    /// Takes over what peers owed to an earlier swarm of this file, whose blocks may still arrive.
+    pub fn expect_late(&mut self, owed: Owed) {
+        self.departed = owed.0;
+    }
+
+    /// Ends the swarm; tells what peers still owe.
+    pub fn into_owed(mut self) -> Owed {
+        let peers: Vec<_> = self.neighbours.keys().copied().collect();
+        for peer in peers {
+            let owed = self.remove(peer).unwrap_or_default();
+            self.remember_departed(peer, owed);
+        }
+        Owed(self.departed)
+    }
+
     /// The tracker introduced a peer of this swarm.
     pub fn handle_peer_joined(&mut self, peer: PeerId, now: Instant) {
-        if self.neighbours.contains_key(&peer)
-            || self.banned.contains(&peer)
-            || self.neighbours.len() >= self.config.max_neighbours
-        {
+        if self.neighbours.contains_key(&peer) || self.banned.contains(&peer) {
             return;
         }
-        let mut neighbour = Neighbour::new(self.manifest.geometry().blocks(), now);
-        neighbour.remember_stale(self.departed.remove(&peer).unwrap_or_default());
-        self.neighbours.insert(peer, neighbour);
-        self.send(peer, PeerMessage::Bitfield { file: self.file(), blocks: self.blocks.stored().to_bytes() });
+        if self.neighbours.len() < self.config.max_neighbours {
+            self.welcome(peer, now);
+        } else if self.waiting.len() < MAX_WAITING {
+            // It is introduced only once, so it must not be forgotten.
+            self.waiting.entry(peer).or_default();
+        }
     }
 
     /// The tracker said that a peer left.
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
-        let Some(owed) = self.remove(peer) else { return };
-        if !owed.is_empty() && self.departed.len() < MAX_REMEMBERED {
-            self.departed.insert(peer, owed);
+        self.waiting.remove(&peer);
+        if let Some(owed) = self.remove(peer) {
+            self.remember_departed(peer, owed);
+            self.go_on_without(now);
         }
-        self.fill_slots();
-        self.request_of_all(now);
-        self.serve();
     }
 
     /// The line to the tracker broke: no neighbour can be reached, and what was being sent is lost.
     pub fn handle_line_lost(&mut self, now: Instant) {
+        self.waiting.clear();
         let peers: Vec<_> = self.neighbours.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.handle_peer_left(peer, now));
         self.transmits.clear();
@@ -199,6 +224,12 @@ impl Swarm {
 
     /// A message from another peer. From a peer that is no neighbour it is ignored.
     pub fn handle_message(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
+        if let Some(kept) = self.waiting.get_mut(&from)
+            && let PeerMessage::Bitfield { blocks, .. } = &message
+            && blocks.len() <= self.blocks.stored().len().div_ceil(8) as usize
+        {
+            *kept = Some(blocks.clone());
+        }
         if !self.neighbours.contains_key(&from) || message.file() != self.file() {
             return;
         }
@@ -291,7 +322,7 @@ impl Swarm {
             wanted_by_us: neighbour.we_are_interested,
             served_by_us: !neighbour.we_choke_it,
             wants_from_us: neighbour.it_is_interested,
-            snubbed: neighbour.snubbed,
+            snubbed: neighbour.is_snubbed(),
             down_rate: neighbour.received.per_second(now),
             up_rate: neighbour.sent.per_second(now),
         })
@@ -305,9 +336,9 @@ impl Swarm {
             PeerMessage::Have { blocks, .. } => self.handle_have(from, &blocks, now)?,
             PeerMessage::Interested { .. } => self.handle_interest(from, true, now),
             PeerMessage::NotInterested { .. } => self.handle_interest(from, false, now),
-            PeerMessage::Choke { .. } => self.handle_choke(from),
+            PeerMessage::Choke { .. } => self.handle_choke(from, now),
             PeerMessage::Unchoke { .. } => self.handle_unchoke(from, now),
-            PeerMessage::Request { index, count, .. } => self.handle_request(from, message_run(index, count)?)?,
+            PeerMessage::Request { index, count, .. } => self.handle_request(from, message_run(index, count)?, now)?,
             PeerMessage::Cancel { index, count, .. } => self.handle_cancel(from, message_run(index, count)?),
             PeerMessage::Block { index, count, data, .. } => {
                 self.handle_block(from, message_run(index, count)?, &data, now)?;
@@ -336,9 +367,35 @@ impl Swarm {
             self.banned.insert(peer);
         }
         self.events.push_back(Event::Dropped { peer, violation });
+        self.go_on_without(now);
+    }
+
+    /// After a neighbour is gone: gives what it had to others.
+    fn go_on_without(&mut self, now: Instant) {
+        while self.neighbours.len() < self.config.max_neighbours
+            && let Some((peer, bitfield)) = self.waiting.pop_first()
+        {
+            self.welcome(peer, now);
+            if let Some(blocks) = bitfield {
+                self.handle_message(peer, PeerMessage::Bitfield { file: self.file(), blocks }, now);
+            }
+        }
         self.fill_slots();
         self.request_of_all(now);
         self.serve();
+    }
+
+    fn welcome(&mut self, peer: PeerId, now: Instant) {
+        let mut neighbour = Neighbour::new(self.manifest.geometry().blocks(), now);
+        neighbour.remember_stale(self.departed.remove(&peer).unwrap_or_default());
+        self.neighbours.insert(peer, neighbour);
+        self.send(peer, PeerMessage::Bitfield { file: self.file(), blocks: self.blocks.stored().to_bytes() });
+    }
+
+    fn remember_departed(&mut self, peer: PeerId, owed: Vec<Run>) {
+        if !owed.is_empty() && self.departed.len() < MAX_REMEMBERED {
+            self.departed.insert(peer, owed);
+        }
     }
 
     fn send(&mut self, to: PeerId, message: PeerMessage) {

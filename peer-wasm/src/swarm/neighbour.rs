@@ -5,7 +5,8 @@ use crate::Instant;
 use protocol::{Bitfield, Geometry, Run};
 use std::{collections::VecDeque, time::Duration};
 
-/// The most requests of a neighbour that wait to be served; one that asks for more floods.
+/// The most requests of a neighbour that wait to be served, and the most that are rejected in a second; one that asks
+/// for more floods.
 pub(super) const MAX_QUEUED: usize = 1_024;
 /// The most requests remembered as taken back, whose blocks may still be on their way.
 const MAX_STALE: usize = 1_024;
@@ -13,6 +14,12 @@ const MAX_STALE: usize = 1_024;
 const FIRST_WINDOW: u64 = 128 << 10;
 /// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
 const RUN_TIME: Duration = Duration::from_millis(20);
+/// How long a snubbed neighbour is left alone while others serve.
+const SECOND_CHANCE: Duration = Duration::from_secs(15);
+/// What a neighbour is taken for until it delivers, in bytes per second.
+const ASSUMED_RATE: u64 = 64_000;
+/// The longest that a slow neighbour is waited for.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// The first requests to a neighbour, before its rate is known, in bytes.
 const FIRST_RUN: u32 = 32 << 10;
 
@@ -33,8 +40,8 @@ pub(super) struct Neighbour {
     pub(super) it_is_interested: bool,
     pub(super) we_choke_it: bool,
     pub(super) it_chokes_us: bool,
-    /// It serves us but delivers nothing.
-    pub(super) snubbed: bool,
+    /// It serves us but delivers nothing, since then.
+    pub(super) snubbed: Option<Instant>,
 
     pub(super) in_flight: Vec<InFlight>,
     pub(super) last_asked: Option<Run>,
@@ -47,11 +54,21 @@ pub(super) struct Neighbour {
 
     /// Its requests that wait to be served.
     pub(super) queue: VecDeque<Run>,
+    /// The second in which its requests were last rejected, and how many.
+    rejected: (u64, usize),
+    /// It asked for something in this choke round.
+    pub(super) asked_this_round: bool,
+    /// It was served already when this choke round began.
+    pub(super) served_since_round: bool,
+    /// It was served for a whole round and asked for nothing.
+    pub(super) idle: bool,
 
     pub(super) received: Rate,
+    /// The rate at the last delivery, or that of this delivery alone if it was slower, in bytes per second.
+    last_rate: u64,
     pub(super) sent: Rate,
-    /// Bytes received in this choke round and the one before.
-    pub(super) received_rounds: [u64; 2],
+    /// Bytes received in this choke round and the two before.
+    pub(super) received_rounds: [u64; 3],
     /// Bytes sent since it joined.
     pub(super) total_sent: u64,
 }
@@ -65,7 +82,7 @@ impl Neighbour {
             it_is_interested: false,
             we_choke_it: true,
             it_chokes_us: true,
-            snubbed: false,
+            snubbed: None,
             in_flight: Vec::new(),
             last_asked: None,
             in_flight_bytes: 0,
@@ -73,20 +90,40 @@ impl Neighbour {
             stale: VecDeque::new(),
             last_progress: now,
             queue: VecDeque::new(),
+            rejected: (0, 0),
+            asked_this_round: false,
+            served_since_round: false,
+            idle: false,
             received: Rate::new(),
+            last_rate: 0,
             sent: Rate::new(),
-            received_rounds: [0; 2],
+            received_rounds: [0; 3],
             total_sent: 0,
         }
     }
 
     /// How many bytes the next request may have: at least one block if the window has any room.
     pub(super) fn next_run_bytes(&self, max_run: u32, now: Instant) -> Option<u32> {
-        if self.it_chokes_us || (self.snubbed && !self.in_flight.is_empty()) || self.in_flight_bytes >= self.window {
+        if self.it_chokes_us || self.in_flight_bytes >= self.window || (self.is_snubbed() && !self.in_flight.is_empty())
+        {
             return None;
         }
         let per_run = self.received.per_second(now) * RUN_TIME.as_millis() as u64 / 1_000;
         Some((per_run.max(FIRST_RUN.into()) as u32).min(max_run))
+    }
+
+    pub(super) const fn is_snubbed(&self) -> bool {
+        self.snubbed.is_some()
+    }
+
+    /// Whether it can be relied on: it serves us and delivers.
+    pub(super) fn is_serving(&self) -> bool {
+        !self.it_chokes_us && self.we_are_interested && !self.is_snubbed()
+    }
+
+    /// Whether it is snubbed for so long that it may be tried again.
+    pub(super) fn deserves_another_try(&self, now: Instant) -> bool {
+        self.snubbed.is_some_and(|since| now.since(since) >= SECOND_CHANCE)
     }
 
     pub(super) fn requested(&mut self, run: Run, geometry: &Geometry, now: Instant) {
@@ -125,6 +162,24 @@ impl Neighbour {
         runs
     }
 
+    /// Notes that a request was rejected; tells whether that is still bearable.
+    pub(super) fn may_be_rejected(&mut self, now: Instant) -> bool {
+        let second = now.since_start().as_secs();
+        if self.rejected.0 != second {
+            self.rejected = (second, 0);
+        }
+        self.rejected.1 += 1;
+        self.rejected.1 <= MAX_QUEUED
+    }
+
+    /// Ends a choke round.
+    pub(super) fn end_round(&mut self) {
+        // Whoever holds a place for a whole round without using it makes room for others, until it asks again.
+        self.idle = (self.idle || self.served_since_round) && !self.asked_this_round && self.queue.is_empty();
+        self.asked_this_round = false;
+        self.received_rounds = [0, self.received_rounds[0], self.received_rounds[1]];
+    }
+
     /// Notes requests taken back whose blocks may still come.
     pub(super) fn remember_stale(&mut self, runs: impl IntoIterator<Item = Run>) {
         self.stale.extend(runs);
@@ -140,17 +195,23 @@ impl Neighbour {
     /// Grows the window by what was delivered, as long as it holds less than a second's worth.
     pub(super) fn delivered(&mut self, bytes: u64, max_window: u64, now: Instant) {
         self.received.add(bytes, now);
+        let rate = self.received.per_second(now);
+        let since_last = now.since(self.last_progress).as_millis().max(1) as u64;
+        self.last_rate = rate.min(bytes * 1_000 / since_last);
         self.received_rounds[0] += bytes;
         self.last_progress = now;
-        self.snubbed = false;
-        let second = self.received.per_second(now).max(FIRST_WINDOW);
+        self.snubbed = None;
+        let second = rate.max(FIRST_WINDOW);
         self.window = (self.window + bytes).min(second).min(max_window);
     }
 
-    /// When the neighbour counts as snubbed: it owes something and delivered nothing for `patience` beyond the time
-    /// that a window takes at its rate.
+    /// When the neighbour counts as snubbed: it owes something, and delivered nothing for `patience` and twice the time
+    /// that what it owes takes at its last rate.
     pub(super) fn overdue(&self, patience: Duration) -> Option<Instant> {
-        (!self.in_flight.is_empty()).then(|| self.last_progress + patience)
+        let rate = if self.last_rate == 0 { ASSUMED_RATE } else { self.last_rate };
+        let millis = 2_000 * self.in_flight_bytes / rate;
+        let waiting = !self.in_flight.is_empty();
+        waiting.then(|| self.last_progress + (patience + Duration::from_millis(millis)).min(LONGEST_PATIENCE))
     }
 
     /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate; `None` while that

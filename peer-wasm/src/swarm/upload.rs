@@ -51,7 +51,7 @@ impl Swarm {
         self.fill_slots();
     }
 
-    pub(super) fn handle_request(&mut self, from: PeerId, run: Run) -> Result<(), Violation> {
+    pub(super) fn handle_request(&mut self, from: PeerId, run: Run, now: Instant) -> Result<(), Violation> {
         let file = self.file();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if neighbour.queue.contains(&run) {
@@ -62,7 +62,11 @@ impl Swarm {
         }
         if !neighbour.we_choke_it && run.blocks().all(|index| self.blocks.stored().has(index)) {
             neighbour.queue.push_back(run);
+            neighbour.asked_this_round = true;
+            neighbour.idle = false;
             self.serve();
+        } else if !neighbour.may_be_rejected(now) {
+            return Err(Violation::RequestFlood);
         } else {
             self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
         }
@@ -77,20 +81,21 @@ impl Swarm {
 
     pub(super) fn choke_round(&mut self, now: Instant) {
         let complete = self.is_complete();
+        self.neighbours.values_mut().for_each(Neighbour::end_round);
         let candidates: Vec<_> = self
             .neighbours
             .iter()
             .filter(|(_, neighbour)| neighbour.it_is_interested)
-            .map(|(&peer, neighbour)| Candidate { peer, score: self.score(neighbour, complete) })
+            .map(|(&peer, neighbour)| Candidate { peer, score: self.score(neighbour, complete), idle: neighbour.idle })
             .collect();
         if !candidates.is_empty() {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         self.choker.round(candidates, &self.config, &mut self.rng);
-        for neighbour in self.neighbours.values_mut() {
-            neighbour.received_rounds = [0, neighbour.received_rounds[0]];
-        }
         self.apply_choker();
+        for neighbour in self.neighbours.values_mut() {
+            neighbour.served_since_round = !neighbour.we_choke_it;
+        }
     }
 
     /// Gives places that became free to whoever waits.

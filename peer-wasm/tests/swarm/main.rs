@@ -144,6 +144,68 @@ fn a_peer_that_promises_and_never_delivers_is_worked_around() {
 }
 
 #[test]
+fn silent_peers_cannot_hold_a_download_whatever_their_ids() {
+    // Block size, blocks, silent peers, the honest one.
+    for (block, blocks, silent, honest) in
+        [(BLOCK, 256, 1..=1, 2), (BLOCK, 256, 1..=2, 3), (32_768, 512, 1..=3, 5), (1 << 20, 40, 1..=4, 5)]
+    {
+        let (content, manifest) = file((blocks * block) as usize, block);
+        let mut network = Network::new();
+        for number in silent.chain([honest]) {
+            network.join(peer(number), Config::default(), &manifest, &content, Bitfield::full(blocks));
+            network.nodes.get_mut(&peer(number)).unwrap().silent = number != honest;
+        }
+        network.join(peer(100), Config::default(), &manifest, &content, Bitfield::empty(blocks));
+        network.run_until(Network::all_complete);
+        assert!(network.now.since_start() < Duration::from_secs(90), "{block}: {:?}", network.now);
+    }
+}
+
+#[test]
+fn a_slow_line_is_not_taken_for_silence() {
+    // Block size, blocks, bytes per second.
+    for (block, blocks, uplink) in [(BLOCK, 256, 5_000), (BLOCK, 1_024, 20_000), (1 << 20, 20, 100_000)] {
+        let (content, manifest) = file((blocks * block) as usize, block);
+        let mut network = Network::new();
+        network.join(peer(0), Config::default(), &manifest, &content, Bitfield::full(blocks));
+        network.nodes.get_mut(&peer(0)).unwrap().uplink = uplink;
+        network.join(peer(1), Config::default(), &manifest, &content, Bitfield::empty(blocks));
+        network.run_until(Network::all_complete);
+        let twice = network.payload - content.len() as u64;
+        assert!(twice * 5 < content.len() as u64, "{uplink}: {twice} of {} bytes came twice", content.len());
+    }
+}
+
+#[test]
+fn peers_that_do_not_use_their_places_lose_them() {
+    let (content, manifest) = file(40 << 20, 64 << 10);
+    let mut network = Network::new();
+    network.join(peer(0), Config::default(), &manifest, &content, Bitfield::full(640));
+    for number in 1..=40 {
+        network.with(peer(0), |seed, now| {
+            seed.handle_peer_joined(peer(number), now);
+            seed.handle_message(peer(number), PeerMessage::Interested { file: seed.file() }, now);
+        });
+    }
+    network.join(peer(100), Config::default(), &manifest, &content, Bitfield::empty(640));
+    network.run_until(Network::all_complete);
+    assert!(network.now.since_start() < Duration::from_secs(150), "{:?}", network.now);
+}
+
+#[test]
+fn a_peer_that_found_no_place_gets_one_when_others_leave() {
+    let (content, manifest) = file(40 * 4_096, BLOCK);
+    let mut network = Network::new();
+    network.join(peer(0), Config::default(), &manifest, &content, Bitfield::full(40));
+    (1..=80).for_each(|number| network.with(peer(0), |seed, now| seed.handle_peer_joined(peer(number), now)));
+    network.join(peer(100), Config::default(), &manifest, &content, Bitfield::empty(40));
+    while network.step() {}
+    assert!(!network.all_complete());
+    (1..=80).for_each(|number| network.with(peer(0), |seed, now| seed.handle_peer_left(peer(number), now)));
+    network.run_until(Network::all_complete);
+}
+
+#[test]
 fn the_others_complete_when_the_seed_leaves_and_one_copy_remains() {
     let (mut network, content) = swarm_of(5, 100, &Config::default());
     network.run_until(|network| {

@@ -24,7 +24,7 @@ pub struct Node {
     pub content: Vec<u8>,
     pub events: Vec<Event>,
     /// Bytes per second that it can send.
-    uplink: u64,
+    pub uplink: u64,
     uplink_free: Instant,
     pub storage_fails: bool,
     /// Sends blocks with one bit wrong.
