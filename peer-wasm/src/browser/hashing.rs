@@ -26,7 +26,7 @@ pub(super) async fn hash(file: &File, progress: impl Fn(u64)) -> Result<Manifest
     while hasher.total() < total {
         let done = hasher.total();
         progress(done);
-        hasher.update(&read_piece(file, done, PIECE.min(total - done)).await?);
+        hasher.update(&read_piece(file, done..total.min(done + PIECE)).await?.to_vec());
     }
     let media_type = file.type_().parse().unwrap_or_else(|_| MediaType::default());
     hasher.finish(name, media_type).map_err(|_| Problem::FileUnreadable)

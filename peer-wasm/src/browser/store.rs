@@ -1,24 +1,25 @@
 //! One file's bytes.
 
-use super::{describe, disk::Disk, storage_problem};
-use crate::page::{Problem, Storage};
-use bytes::Bytes;
-use js_sys::{ArrayBuffer, Uint8Array};
-use protocol::{FileFacts, FileId, Geometry, Run};
-use std::{collections::VecDeque, rc::Rc};
-use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    Blob, File, FilePropertyBag, FileReaderSync, FileSystemFileHandle, FileSystemReadWriteOptions,
-    FileSystemSyncAccessHandle,
+use super::{
+    ahead::{ReadAhead, Reading},
+    describe,
+    disk::Disk,
+    storage_problem,
 };
+use crate::{
+    page::{Problem, Storage},
+    swarm::ReadId,
+};
+use bytes::Bytes;
+use js_sys::Uint8Array;
+use protocol::{FileFacts, FileId, Geometry, Run};
+use std::{ops::Range, rc::Rc};
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{File, FilePropertyBag, FileSystemFileHandle, FileSystemReadWriteOptions, FileSystemSyncAccessHandle};
 
 /// The largest file that is kept in memory, in bytes: more would end the tab.
 const MAX_IN_MEMORY: u64 = 1 << 30;
-/// How many times what was asked for is read of a chosen file.
-const READ_AHEAD: u64 = 4;
-/// The most such pieces kept of one file: at most one for each peer that is served. They are outside the memory of wasm.
-const MAX_PIECES: usize = 5;
 
 pub(super) enum Store {
     /// The file that the person chose; read from there, never copied.
@@ -31,8 +32,8 @@ pub(super) enum Store {
 
 impl Store {
     /// Reads from a file that the person chose.
-    pub(super) const fn of_source(file: File) -> Self {
-        Self::Source { file, ahead: ReadAhead { pieces: VecDeque::new() } }
+    pub(super) fn of_source(file: File) -> Self {
+        Self::Source { file, ahead: ReadAhead::default() }
     }
 
     /// Makes room for a file: on disk, or in memory where there is no disk.
@@ -60,21 +61,27 @@ impl Store {
         }
     }
 
-    /// Reads `len` bytes from `offset`, which are whole blocks.
-    ///
-    /// # Errors
-    /// If the person's file changed, or the browser fails.
-    pub(super) fn read(&mut self, offset: u64, len: u32) -> Result<Bytes, Problem> {
+    /// Reads `len` bytes from `offset`, which are whole blocks. `id` is for an answer that comes later.
+    pub(super) fn read(&mut self, id: ReadId, offset: u64, len: u32) -> Reading {
         match self {
-            Self::Source { file, ahead } => ahead.read(file, offset, len),
-            Self::Disk { access, .. } => read_disk(access, offset, len),
+            Self::Source { file, ahead } => ahead.read(file, id, offset, len),
+            Self::Disk { access, .. } => Reading::Done(read_disk(access, offset, len)),
             Self::Memory { blocks, geometry } => {
                 let block_size = u64::from(geometry.block_size().bytes());
                 let range = (offset / block_size) as usize..(offset + u64::from(len)).div_ceil(block_size) as usize;
                 let pieces = blocks.get(range).into_iter().flatten().flatten();
-                Ok(pieces.flat_map(Uint8Array::to_vec).collect())
+                Reading::Done(Ok(pieces.flat_map(Uint8Array::to_vec).collect()))
             }
         }
+    }
+
+    /// Takes what [`Reading::Begin`] asked for, and gives the answers that waited for it.
+    pub(super) fn take_piece(
+        &mut self,
+        piece: Range<u64>,
+        read: Result<Uint8Array, Problem>,
+    ) -> Vec<(ReadId, Result<Bytes, Problem>)> {
+        if let Self::Source { ahead, .. } = self { ahead.take(piece, read) } else { Vec::new() }
     }
 
     /// Writes the blocks of `run`, which begin at `offset`.
@@ -149,52 +156,12 @@ pub(super) async fn file_of(handle: FileSystemFileHandle) -> Result<File, Proble
 ///
 /// # Errors
 /// If it changed on disk or is gone.
-pub(super) async fn read_piece(file: &File, offset: u64, len: u64) -> Result<Bytes, Problem> {
-    let slice = slice(file, offset, len)?;
-    Ok(whole(JsFuture::from(slice.array_buffer()).await, len)?.to_vec().into())
-}
-
-/// Pieces read lately of a file that the person chose, each somewhat longer than was asked for: receivers ask for what
-/// follows, and the browser takes almost as long for a quarter of a megabyte as for a whole one.
-pub(super) struct ReadAhead {
-    pieces: VecDeque<(u64, Uint8Array)>,
-}
-
-impl ReadAhead {
-    fn read(&mut self, file: &File, offset: u64, len: u32) -> Result<Bytes, Problem> {
-        let end = offset + u64::from(len);
-        let holds = |(start, piece): &&(u64, Uint8Array)| *start <= offset && end <= start + u64::from(piece.length());
-        if let Some((start, piece)) = self.pieces.iter().find(holds) {
-            return Ok(piece.subarray((offset - start) as u32, (end - start) as u32).to_vec().into());
-        }
-        // Up to the next multiple: there a receiver that goes on asking for what follows turns elsewhere.
-        let stretch = u64::from(len) * READ_AHEAD;
-        let stretch_end = (offset / stretch + 1) * stretch;
-        let piece = read_now(file, offset, stretch_end.min(file.size() as u64).max(end) - offset)?;
-        let bytes = piece.subarray(0, len).to_vec().into();
-        if self.pieces.len() == MAX_PIECES {
-            self.pieces.pop_front();
-        }
-        self.pieces.push_back((offset, piece));
-        Ok(bytes)
-    }
-}
-
-/// Reads part of a file at once: for so few bytes that costs half of what a promise does.
-fn read_now(file: &File, offset: u64, len: u64) -> Result<Uint8Array, Problem> {
-    let reader = FileReaderSync::new().map_err(|_| Problem::FileUnreadable)?;
-    let buffer = reader.read_as_array_buffer(&slice(file, offset, len)?);
-    whole(buffer.map(JsValue::from), len)
-}
-
-fn slice(file: &File, offset: u64, len: u64) -> Result<Blob, Problem> {
-    file.slice_with_f64_and_f64(offset as f64, (offset + len) as f64).map_err(|_| Problem::FileUnreadable)
-}
-
-/// What was read, if it is all that was asked for.
-fn whole(read: Result<JsValue, JsValue>, len: u64) -> Result<Uint8Array, Problem> {
-    let buffer: ArrayBuffer = read.and_then(JsValue::dyn_into).map_err(|_| Problem::FileUnreadable)?;
-    if u64::from(buffer.byte_length()) == len { Ok(Uint8Array::new(&buffer)) } else { Err(Problem::FileUnreadable) }
+pub(super) async fn read_piece(file: &File, piece: Range<u64>) -> Result<Uint8Array, Problem> {
+    let unreadable = |_| Problem::FileUnreadable;
+    let slice = file.slice_with_f64_and_f64(piece.start as f64, piece.end as f64).map_err(unreadable)?;
+    let buffer = JsFuture::from(slice.array_buffer()).await.map_err(unreadable)?;
+    let bytes = Uint8Array::new(&buffer);
+    if u64::from(bytes.length()) == piece.end - piece.start { Ok(bytes) } else { Err(Problem::FileUnreadable) }
 }
 
 fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, Problem> {

@@ -1,11 +1,16 @@
 //! The storage and the hashing in a real worker of a real browser.
 
 use super::{
+    ahead::Reading,
     disk::Disk,
     hashing,
     store::{Saved, Store, file_of, read_piece},
 };
-use crate::page::Storage;
+use crate::{
+    page::{Problem, Storage},
+    swarm::ReadId,
+};
+use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use protocol::{FileId, Geometry, Manifest, ManifestHasher, MediaType};
 use std::rc::Rc;
@@ -44,14 +49,34 @@ async fn holds_a_file(disk: Option<Rc<Disk>>, kind: Storage) {
         let bytes = &content()[offset as usize..(offset + geometry.run_len(run)) as usize];
         store.write(run, offset, bytes).expect("written");
     }
-    assert_eq!(store.read(4_096, 8_192).expect("read"), content()[4_096..12_288]);
-    assert_eq!(store.read(3 * 4_096, 100).expect("read"), content()[3 * 4_096..]);
+    assert_eq!(read(&mut store, 4_096, 8_192).await.expect("read"), content()[4_096..12_288]);
+    assert_eq!(read(&mut store, 3 * 4_096, 100).await.expect("read"), content()[3 * 4_096..]);
     let saved = match store.saved(manifest.facts()) {
         Saved::Now(file) => file.expect("a file"),
         Saved::Later(handle) => file_of(handle).await.expect("a file"),
     };
-    assert_eq!(read_piece(&saved, 0, SIZE as u64).await.expect("read"), content());
+    assert_eq!(read_piece(&saved, 0..SIZE as u64).await.expect("read").to_vec(), content());
     store.discard(disk.as_deref(), manifest.file());
+}
+
+/// Reads as the worker does.
+async fn read(store: &mut Store, offset: u64, len: u32) -> Result<Bytes, Problem> {
+    let id = ReadId::for_test(offset);
+    match store.read(id, offset, len) {
+        Reading::Done(result) => result,
+        Reading::Later => panic!("nothing is being read"),
+        Reading::Begin(file, piece) => {
+            assert!(
+                matches!(store.read(ReadId::for_test(u64::MAX), offset, len), Reading::Later),
+                "it is coming already"
+            );
+            let bytes = read_piece(&file, piece.clone()).await;
+            let mut answers = store.take_piece(piece, bytes);
+            assert_eq!(answers.len(), 2);
+            assert_eq!(answers[0].0, id);
+            answers.remove(0).1
+        }
+    }
 }
 
 #[wasm_bindgen_test]
@@ -92,9 +117,10 @@ async fn a_chosen_file_is_hashed_and_read_from_where_it_is() {
     assert_eq!(hashed.facts().name.as_str(), "a_b.bin");
     let mut store = Store::of_source(file);
     for offset in [4_096, 8_192, 0] {
-        assert_eq!(store.read(offset, 4_096).expect("read"), content()[offset as usize..offset as usize + 4_096]);
+        let bytes = read(&mut store, offset, 4_096).await.expect("read");
+        assert_eq!(bytes, content()[offset as usize..offset as usize + 4_096]);
     }
-    assert!(store.read(SIZE as u64 - 10, 11).is_err(), "a file that became shorter cannot be read");
+    assert!(read(&mut store, SIZE as u64 - 10, 11).await.is_err(), "a file that became shorter cannot be read");
 }
 
 #[wasm_bindgen_test]

@@ -1,11 +1,12 @@
 //! The event loop of the worker: every event becomes one input to the core, then the outputs are drained.
 
 use super::{
+    ahead::Reading,
     disk::Disk,
     hashing,
     port::{post, read, scope},
     socket::{Socket, SocketEvent},
-    store::{Saved, Store, file_of},
+    store::{Saved, Store, file_of, read_piece},
 };
 use crate::{
     Instant,
@@ -18,6 +19,7 @@ use protocol::{Bitfield, FileId, Manifest, RoomName};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -265,8 +267,11 @@ impl Session {
             Output::Create { manifest } => self.create(&manifest, worker, disk.cloned()),
             Output::Read { file, id, offset, len } => {
                 if let Some(store) = self.stores.get_mut(&file) {
-                    let result = store.read(offset, len);
-                    self.client.handle_read(file, id, result, now);
+                    match store.read(id, offset, len) {
+                        Reading::Done(result) => self.client.handle_read(file, id, result, now),
+                        Reading::Later => {}
+                        Reading::Begin(source, piece) => self.read_piece(file, source, piece, worker),
+                    }
                 }
             }
             Output::Write { file, run, offset, data } => {
@@ -318,6 +323,19 @@ impl Session {
             if let Some(store) = store {
                 store.discard(disk.as_deref(), file);
             }
+        });
+    }
+
+    fn read_piece(&self, file: FileId, source: File, piece: Range<u64>, worker: &Worker) {
+        let (worker, generation) = (worker.clone(), self.generation);
+        spawn_local(async move {
+            let read = read_piece(&source, piece.clone()).await;
+            worker.input(Some(generation), |session, now| {
+                let Some(store) = session.stores.get_mut(&file) else { return };
+                for (id, result) in store.take_piece(piece, read) {
+                    session.client.handle_read(file, id, result, now);
+                }
+            });
         });
     }
 

@@ -39,6 +39,14 @@ pub enum StorageRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadId(pub(super) u64);
 
+#[cfg(all(test, target_arch = "wasm32"))]
+impl ReadId {
+    /// An id for tests of storages.
+    pub(crate) const fn for_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// The storage could not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageFailed;
