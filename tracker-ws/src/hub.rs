@@ -8,7 +8,9 @@ use crate::{
 };
 use bytes::Bytes;
 use protocol::{ErrorCode, PeerId, Request, Response, close, encode_response, forwarded_head};
+use serde::Deserialize;
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     future,
     sync::{
@@ -25,9 +27,11 @@ use tracing::{debug, trace};
 
 /// Envelopes below this size go before data; they say what to do, and they cost little.
 const SMALL_ENVELOPE: usize = 4 << 10;
-/// A bitfield goes before data even if it is larger, because it must arrive before what is said after it.
-const BITFIELD: &str = r#"{"type":"bitfield""#;
-/// That of [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
+/// Below this size, and below half of what it was received in, a message is copied rather than cut out: a slice would
+/// keep a buffer that may be far larger than what its receiver is charged for.
+const COPIED_BYTES: usize = 64 << 10;
+/// A bitfield goes before data even if it is not small, because it must arrive before what is said after it. That of
+/// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
 const LARGEST_BITFIELD: usize = 6 << 10;
 
 /// An envelope as it was received.
@@ -252,8 +256,7 @@ impl State {
 }
 
 impl Envelope<'_> {
-    /// The frame for the receiver, and whether it is control. Only small ones are copied; that also keeps them from
-    /// holding on to the large buffer that they were received in.
+    /// The frame for the receiver, and whether it is control.
     fn forwarded(&self, from: PeerId) -> (OutFrame, bool) {
         let mut head = forwarded_head(from);
         match self {
@@ -265,14 +268,87 @@ impl Envelope<'_> {
             Self::Text { frame, message } => {
                 // The message is the envelope's last value; nothing but its closing brace follows.
                 let start = message.as_ptr().addr() - frame.as_ptr().addr();
-                let is_bitfield = frame.len() < LARGEST_BITFIELD && message.starts_with(BITFIELD);
-                (OutFrame::text_with_body(&head, frame.slice(start..)), is_bitfield)
+                let body = frame.slice(start..);
+                (OutFrame::text_with_body(&head, kept(body, frame.len())), is_bitfield(frame, message))
             }
             Self::Binary { message, data } => {
                 head.push_str(message);
                 head.push('}');
-                (OutFrame::binary(&head, data.clone()), false)
+                // The head of a frame is short, so that large data is nearly all of it.
+                (OutFrame::binary(&head, kept(data.clone(), data.len())), false)
             }
+        }
+    }
+}
+
+/// What is kept of a frame of `frame_len` bytes so that `part` of it can wait.
+fn kept(part: Bytes, frame_len: usize) -> Bytes {
+    if part.len() < COPIED_BYTES.max(frame_len / 2) { Bytes::copy_from_slice(&part) } else { part }
+}
+
+fn is_bitfield(frame: &Bytes, message: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    frame.len() < LARGEST_BITFIELD
+        && serde_json::from_str::<Head<'_>>(message).is_ok_and(|head| head.r#type == "bitfield")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
+
+    /// Whether the frame that is forwarded keeps the frame it came in.
+    fn is_shared(frame: Bytes, forward: impl FnOnce(&Bytes) -> OutFrame) -> bool {
+        let forwarded = forward(&frame);
+        let is_shared = !frame.is_unique();
+        drop(forwarded);
+        assert!(frame.is_unique());
+        is_shared
+    }
+
+    fn text(padding: usize, len: usize) -> bool {
+        let message = format!("[{}]", "1".repeat(len));
+        let frame = format!(r#"{{"to":"{ALICE}",{}"message":{message}}}"#, " ".repeat(padding));
+        is_shared(frame.into(), |frame| {
+            let text = std::str::from_utf8(frame).unwrap();
+            let message = &text[text.find('[').unwrap()..text.len() - 1];
+            Envelope::Text { frame, message }.forwarded(ALICE).0
+        })
+    }
+
+    #[test]
+    fn what_is_kept_of_a_frame_is_about_what_is_charged() {
+        assert!(text(0, 1 << 20), "large messages are not copied");
+        assert!(!text(1 << 20, 10), "a short message does not keep the spaces around it");
+        assert!(!text(1 << 20, 100_000), "nor does a longer one");
+        for (len, expected) in [(1, false), (10_000, false), (1 << 20, true)] {
+            let frame = Bytes::from(vec![7; 100 + len]);
+            let forward =
+                |frame: &Bytes| Envelope::Binary { message: "{}", data: frame.slice(100..) }.forwarded(ALICE).0;
+            assert_eq!(is_shared(frame, forward), expected, "{len} bytes of data");
+        }
+    }
+
+    #[test]
+    fn a_bitfield_is_known_however_it_is_written() {
+        let padding = "A".repeat(5_000);
+        for (start, expected) in [
+            (r#"{"type":"bitfield","#, true),
+            (r#"{"type": "bitfield", "#, true),
+            (r#"{ "file" : "type", "type" : "bit\u0066ield", "#, true),
+            (r#"{"type":"have","#, false),
+            (r#"{"file":"bitfield","#, false),
+        ] {
+            let message = format!(r#"{start}"blocks":"{padding}"}}"#);
+            let frame = Bytes::from(format!("{message}}}"));
+            let message = std::str::from_utf8(&frame[..message.len()]).unwrap();
+            let (_, is_control) = Envelope::Text { frame: &frame, message }.forwarded(ALICE);
+            assert_eq!(is_control, expected, "{start}");
         }
     }
 }
