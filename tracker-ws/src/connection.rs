@@ -153,7 +153,7 @@ impl Client<'_> {
                 }
                 Err(error) => return self.complain(&error),
             },
-            Message::Ping(payload) => self.outbox.push_control(OutFrame::pong(payload)),
+            Message::Ping(payload) => self.outbox.push_pong(&payload),
             Message::Close(close) => return Err(close.map_or(NORMAL, |close| close.code.into())),
             Message::Pong(_) | Message::Frame(_) => {}
         }

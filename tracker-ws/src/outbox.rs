@@ -16,6 +16,8 @@ const CONTROL_BYTES: usize = 4 << 20;
 const CALM_BYTES: usize = 1 << 20;
 /// About the most bytes written at once; what came later and is more urgent waits no longer than that.
 const BATCH_BYTES: usize = 512 << 10;
+/// The frames that an empty lane keeps room for.
+const KEPT_FRAMES: usize = 32;
 
 /// What came of a frame with data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Lanes {
+    /// The answer to the newest ping; the older ones need none (RFC 6455 section 5.5.3).
+    pong: Option<OutFrame>,
     control: VecDeque<Control>,
     control_bytes: usize,
     data: VecDeque<OutFrame>,
@@ -87,16 +91,27 @@ impl Outbox {
         self.push_urgent(Control { frame, is_update: true });
     }
 
+    /// Answers a ping, in place of the answer to an older one that still waits.
+    pub(crate) fn push_pong(&self, payload: &[u8]) {
+        let mut lanes = self.lock();
+        if lanes.closing != Closing::Open {
+            return;
+        }
+        lanes.pong = Some(OutFrame::pong(payload));
+        drop(lanes);
+        self.filled.notify_one();
+    }
+
     /// Adds a frame with data, if there is room. A frame larger than all the room is accepted by an empty outbox.
     pub(crate) fn push_data(&self, frame: OutFrame) -> Pushed {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
             return Pushed::Accepted;
         }
-        if lanes.data_bytes + frame.len() > self.data_limit && lanes.data_bytes > 0 {
+        if lanes.data_bytes + frame.cost() > self.data_limit && lanes.data_bytes > 0 {
             return Pushed::Busy;
         }
-        lanes.data_bytes += frame.len();
+        lanes.data_bytes += frame.cost();
         lanes.data.push_back(frame);
         drop(lanes);
         self.filled.notify_one();
@@ -168,7 +183,7 @@ impl Outbox {
         if control.is_update {
             lanes.drop_updates();
         }
-        lanes.control_bytes += control.frame.len();
+        lanes.control_bytes += control.frame.cost();
         lanes.control.push_back(control);
         if lanes.control_bytes > CONTROL_BYTES {
             self.close_locked(&mut lanes, close::SLOW_RECEIVER);
@@ -195,24 +210,33 @@ impl Outbox {
 
 impl Lanes {
     fn fill(&mut self, batch: &mut Batch) {
+        if let Some(pong) = self.pong.take() {
+            batch.push(pong);
+        }
         while batch.len() < BATCH_BYTES
             && let Some(control) = self.control.pop_front()
         {
-            self.control_bytes -= control.frame.len();
+            self.control_bytes -= control.frame.cost();
             batch.push(control.frame);
         }
         while batch.len() < BATCH_BYTES
             && let Some(frame) = self.data.pop_front()
         {
-            self.data_bytes -= frame.len();
+            self.data_bytes -= frame.cost();
             batch.push(frame);
+        }
+        if self.control.is_empty() {
+            self.control.shrink_to(KEPT_FRAMES);
+        }
+        if self.data.is_empty() {
+            self.data.shrink_to(KEPT_FRAMES);
         }
     }
 
     fn drop_updates(&mut self) {
         self.control.retain(|control| {
             if control.is_update {
-                self.control_bytes -= control.frame.len();
+                self.control_bytes -= control.frame.cost();
             }
             !control.is_update
         });
@@ -251,6 +275,40 @@ mod tests {
         assert_eq!(outbox.push_data(frame(600)), Pushed::Busy);
         taken(&outbox).await;
         assert_eq!(outbox.push_data(frame(600)), Pushed::Accepted);
+    }
+
+    #[tokio::test]
+    async fn many_empty_frames_are_not_for_free() {
+        let outbox = Outbox::new(10_000);
+        assert!((0..1_000).any(|_| outbox.push_data(frame(0)) == Pushed::Busy));
+        for _ in 0..CONTROL_BYTES / 100 {
+            outbox.push_control(frame(0));
+        }
+        assert_eq!(outbox.lock().closing, Closing::Asked(close::SLOW_RECEIVER));
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_ping_is_answered() {
+        let outbox = Outbox::new(0);
+        outbox.push_control(OutFrame::text("x"));
+        for _ in 0..CONTROL_BYTES {
+            outbox.push_pong(b"old");
+        }
+        outbox.push_pong(b"new");
+        assert_eq!(taken(&outbox).await, (b"\x8a\x03new\x81\x01x".to_vec(), true));
+    }
+
+    #[tokio::test]
+    async fn an_empty_lane_gives_its_room_back() {
+        let outbox = Outbox::new(1 << 20);
+        for _ in 0..1_000 {
+            outbox.push_control(frame(1));
+            outbox.push_data(frame(1));
+        }
+        taken(&outbox).await;
+        let lanes = outbox.lock();
+        assert!(lanes.control.capacity() < 100 && lanes.data.capacity() < 100);
+        assert_eq!((lanes.control_bytes, lanes.data_bytes), (0, 0));
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! WebSocket frames on the way out (RFC 6455 section 5.2).
 //!
 //! Frames to a client are not masked, so that what was received can be sent again as it is: a frame is a few bytes of
-//! its own and a shared slice of the frame it came in, written to the socket together and never copied.
+//! its own and a shared slice of the frame it came in, written to the socket together. Only what is small is copied,
+//! because a slice keeps all of what it was cut from.
 
 use bytes::Bytes;
 use std::{collections::VecDeque, io, io::IoSlice};
@@ -9,6 +10,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 /// The slices handed to the system in one call; Linux takes up to 1,024.
 const MAX_SLICES: usize = 64;
+/// About what a frame takes besides its bytes: its place in a queue, and what the allocator and the shared slices keep.
+const FRAME_OVERHEAD: usize = 128;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,8 @@ impl OutFrame {
         Self::new(Opcode::Ping, &[], Bytes::new())
     }
 
-    pub(crate) fn pong(payload: Bytes) -> Self {
-        Self::new(Opcode::Pong, &[], payload)
+    pub(crate) fn pong(payload: &[u8]) -> Self {
+        Self::new(Opcode::Pong, &[payload], Bytes::new())
     }
 
     pub(crate) fn close(code: u16) -> Self {
@@ -60,6 +63,11 @@ impl OutFrame {
     /// The frame's size in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.head.len() + self.body.len()
+    }
+
+    /// About the memory that the frame takes while it waits.
+    pub(crate) const fn cost(&self) -> usize {
+        self.len() + FRAME_OVERHEAD
     }
 
     fn new(opcode: Opcode, begin: &[&[u8]], body: Bytes) -> Self {
@@ -118,6 +126,7 @@ impl Batch {
             }
             self.advance(written);
         }
+        self.slices.shrink_to(MAX_SLICES);
         Ok(())
     }
 
