@@ -147,9 +147,8 @@ impl Hub {
         }
         let (frame, is_control) = envelope.forwarded(route.from);
         let len = frame.len() as u64;
-        if is_control {
-            outbox.push_control(frame);
-        } else if outbox.push_data(frame) == Pushed::Busy {
+        let pushed = if is_control { outbox.push_envelope(frame) } else { outbox.push_data(frame) };
+        if pushed == Pushed::Busy {
             return self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
         }
         self.relayed_messages.fetch_add(1, Relaxed);

@@ -8,9 +8,12 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// The most bytes of control waiting. Control is never dropped, because peers would wait for it forever; a receiver
-/// that lets this much pile up is closed and comes back to a fresh state.
+/// The most bytes of control waiting. The tracker's own words are never dropped, because the receiver's picture would
+/// be wrong forever; one that lets this much pile up is closed and comes back to a fresh state.
 const CONTROL_BYTES: usize = 4 << 20;
+/// The most bytes of control waiting at which envelopes are added. The rest is for the tracker's own words, so that no
+/// peer can have another closed.
+const ENVELOPE_BYTES: usize = 1 << 20;
 /// A client with this many bytes of control waiting is not read from, so that one that asks faster than it reads
 /// slows only itself.
 const CALM_BYTES: usize = 1 << 20;
@@ -19,7 +22,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// The frames that an empty lane keeps room for.
 const KEPT_FRAMES: usize = 32;
 
-/// What came of a frame with data.
+/// What came of a frame from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
     /// It waits, or the receiver is gone and nobody is to blame.
@@ -84,6 +87,22 @@ impl Outbox {
     /// Adds a frame that must arrive. If too many wait already, the receiver is closed instead.
     pub(crate) fn push_control(&self, frame: OutFrame) {
         self.push_urgent(Control { frame, is_update: false });
+    }
+
+    /// Adds a peer's frame that goes before data, if there is room.
+    pub(crate) fn push_envelope(&self, frame: OutFrame) -> Pushed {
+        let mut lanes = self.lock();
+        if lanes.closing != Closing::Open {
+            return Pushed::Accepted;
+        }
+        if lanes.control_bytes + frame.cost() > ENVELOPE_BYTES {
+            return Pushed::Busy;
+        }
+        lanes.control_bytes += frame.cost();
+        lanes.control.push_back(Control { frame, is_update: false });
+        drop(lanes);
+        self.filled.notify_one();
+        Pushed::Accepted
     }
 
     /// Adds a frame that tells a state, in place of an older one that still waits.
@@ -331,6 +350,18 @@ mod tests {
         assert_eq!(taken(&outbox).await, (b"\x81\x01x\x88\x02\x0f\xa0".to_vec(), false));
         assert!(!outbox.calm().await);
         outbox.closed().await;
+    }
+
+    #[tokio::test]
+    async fn peers_cannot_have_a_receiver_closed() {
+        let outbox = Outbox::new(0);
+        let accepted = (0..=CONTROL_BYTES / 1_000).filter(|_| outbox.push_envelope(frame(1_000)) == Pushed::Accepted);
+        assert!((900..1_000).contains(&accepted.count()));
+        outbox.push_control(frame(1_000));
+        assert_eq!(outbox.lock().closing, Closing::Open);
+        taken(&outbox).await;
+        taken(&outbox).await;
+        assert_eq!(outbox.push_envelope(frame(1_000)), Pushed::Accepted);
     }
 
     #[tokio::test]
