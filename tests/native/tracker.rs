@@ -329,6 +329,38 @@ async fn a_flood_of_small_messages_is_refused_and_does_not_close_its_receiver() 
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_does_not_read_is_not_kept_for_ever() -> anyhow::Result<()> {
+    // Its line breaks, or it only stays silent.
+    for (heartbeat_ms, breaks) in [(15_000, true), (500, false)] {
+        let limits = Limits { heartbeat_ms, ..Limits::default() };
+        let tracker = TestTracker::start_with(Config { limits, ..Config::default() }).await?;
+        let mut watcher = Client::join(&tracker, "lobby").await?;
+        for file in 0..200 {
+            let mut facts = announcement(NONE);
+            facts["file"] = format!("{file:064x}").into();
+            facts["name"] = "a".repeat(250).into();
+            watcher.ask(facts).await?;
+        }
+        announce(&mut watcher, NONE).await?;
+        let mut stuck = Client::join(&tracker, "lobby").await?;
+        announce(&mut stuck, NONE).await?;
+        watcher.ask(json!({ "type": "get_peers", "file": FILE })).await?;
+        // The answers are some 17 MB, far more than what the system buffers and the tracker lets wait.
+        for _ in 0..200 {
+            stuck.send(&json!({ "type": "list_files" })).await?;
+        }
+        let id = stuck.id().to_owned();
+        if breaks {
+            fill_with_small(&mut watcher, &id).await?;
+        }
+        let stuck = (!breaks).then_some(stuck);
+        assert_eq!(watcher.expect_type("peer_left").await?["peer"], id);
+        drop(stuck);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_tracker_that_stops_says_so_to_everyone() -> anyhow::Result<()> {
     let tracker = TestTracker::start().await?;
     let mut registered = Client::join(&tracker, "lobby").await?;

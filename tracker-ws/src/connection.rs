@@ -1,6 +1,7 @@
 //! One client: a task that reads, a task that writes.
 
 use crate::{
+    half::{ReadOnly, Signs, WriteHalf},
     hub::{Envelope, Hub},
     outbox::Outbox,
     registry::ConnId,
@@ -9,19 +10,10 @@ use crate::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use protocol::{ClientFrame, ParseError, close, decode_client_binary, decode_client_text};
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_tungstenite::{
@@ -54,7 +46,10 @@ type Socket = WebSocketStream<ReadOnly>;
 pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
     let limits = &hub.config().limits;
     let outbox = Arc::new(Outbox::new(limits.queue_bytes as usize));
+    let signs = Arc::new(Signs::default());
     let (read_half, write_half) = stream.into_split();
+    let read_half = ReadOnly { half: read_half, signs: Arc::clone(&signs) };
+    let write_half = WriteHalf { half: write_half, signs: Arc::clone(&signs) };
     let mut writer = tokio::spawn(write(write_half, Arc::clone(&outbox)));
 
     let max = Some(limits.message_bytes as usize);
@@ -65,11 +60,11 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
         // It writes nothing but its answers to pings and closes, which `ReadOnly` drops.
         .write_buffer_size(0)
         .max_write_buffer_size(1 << 10);
-    let mut socket = Socket::from_partially_read(ReadOnly(read_half), begun.into(), Role::Server, Some(config)).await;
+    let mut socket = Socket::from_partially_read(read_half, begun.into(), Role::Server, Some(config)).await;
 
     let code = match hub.connect(&outbox) {
         Ok(conn) => {
-            let code = Client { hub: &hub, outbox: &outbox, conn, malformed: 0 }.read(&mut socket).await;
+            let code = Client { hub: &hub, outbox: &outbox, signs: &signs, conn, malformed: 0 }.read(&mut socket).await;
             hub.disconnect(conn);
             debug!(conn = conn.0, code, "connection ended");
             code
@@ -79,7 +74,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
     outbox.close(code);
     let hang_up = async {
         let _ = (&mut writer).await;
-        drain(socket.into_inner().0).await;
+        drain(socket.into_inner()).await;
     };
     if timeout(CLOSE_GRACE, hang_up).await.is_err() {
         writer.abort();
@@ -89,6 +84,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
 struct Client<'a> {
     hub: &'a Hub,
     outbox: &'a Outbox,
+    signs: &'a Signs,
     conn: ConnId,
     malformed: u32,
 }
@@ -97,13 +93,15 @@ impl Client<'_> {
     /// Reads until the end, and gives the code to close with.
     async fn read(&mut self, socket: &mut Socket) -> u16 {
         let mut heartbeat = heartbeat(self.hub.config().limits.heartbeat_ms);
-        let mut heard = false;
         let mut silence = 0;
-        while self.outbox.calm().await {
+        loop {
+            let is_calm = self.outbox.is_calm();
             tokio::select! {
                 biased;
-                message = socket.next() => {
-                    heard = true;
+                // The outbox has its code already.
+                () = self.outbox.closed() => return NORMAL,
+                () = self.outbox.calmed(), if !is_calm => {}
+                message = socket.next(), if is_calm => {
                     let handled = match message {
                         Some(Ok(message)) => self.handle(message),
                         Some(Err(error)) => Err(code_of(&error)),
@@ -113,9 +111,10 @@ impl Client<'_> {
                         return code;
                     }
                 }
-                () = self.outbox.closed() => break,
                 _ = heartbeat.tick() => {
-                    if heard {
+                    let (heard, written) = self.signs.take();
+                    // While nothing is read from a client, that it reads is what shows that it is there.
+                    if heard || (written && !is_calm) {
                         silence = 0;
                     } else if silence == MAX_SILENCE {
                         return close::SILENT;
@@ -123,12 +122,9 @@ impl Client<'_> {
                         silence += 1;
                         self.outbox.push_control(OutFrame::ping());
                     }
-                    heard = false;
                 }
             }
         }
-        // The outbox has its code already.
-        NORMAL
     }
 
     /// Handles one message.
@@ -167,19 +163,27 @@ impl Client<'_> {
     }
 }
 
-async fn write(mut socket: OwnedWriteHalf, outbox: Arc<Outbox>) -> io::Result<()> {
+async fn write(mut socket: WriteHalf, outbox: Arc<Outbox>) {
+    if let Err(error) = write_all(&mut socket, &outbox).await {
+        debug!(%error, "cannot write");
+    }
+    // Whoever waits for room hears by this that there will be none.
+    outbox.close(NORMAL);
+}
+
+async fn write_all(socket: &mut WriteHalf, outbox: &Outbox) -> io::Result<()> {
     let mut batch = Batch::default();
     let mut more = true;
     while more {
         more = outbox.fill(&mut batch).await;
-        batch.write_to(&mut socket).await?;
+        batch.write_to(socket).await?;
     }
     socket.shutdown().await
 }
 
 /// Reads to the end, so that the system does not reset the connection over unread bytes and the client gets to see
 /// the close frame.
-async fn drain(mut socket: OwnedReadHalf) {
+async fn drain(mut socket: ReadOnly) {
     let mut buffer = vec![0; READ_BUFFER];
     while let Ok(1..) = socket.read(&mut buffer).await {}
 }
@@ -198,30 +202,5 @@ fn code_of(error: &WsError) -> u16 {
         WsError::Protocol(_) => PROTOCOL_ERROR,
         WsError::Utf8(_) => INVALID_DATA,
         _ => NORMAL,
-    }
-}
-
-/// The reading half of a socket as what the WebSocket reader wants. All writing is the outbox's: it orders pongs and
-/// closes among the other frames.
-#[derive(Debug)]
-struct ReadOnly(OwnedReadHalf);
-
-impl AsyncRead for ReadOnly {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ReadOnly {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -11,6 +11,7 @@
 
 mod config;
 mod connection;
+mod half;
 mod http;
 mod hub;
 mod outbox;

@@ -1,0 +1,137 @@
+//! The halves of a socket, which note that bytes go through them.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
+
+/// Signs that somebody is at the other end. They are bytes and not messages, because a large one takes its time on a
+/// slow line.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    heard: AtomicBool,
+    written: AtomicBool,
+}
+
+impl Signs {
+    /// Whether bytes came, and whether bytes went, since the last call.
+    pub(crate) fn take(&self) -> (bool, bool) {
+        (self.heard.swap(false, Relaxed), self.written.swap(false, Relaxed))
+    }
+}
+
+/// The reading half of a socket as what the WebSocket reader wants. All writing is the outbox's: it orders pongs and
+/// closes among the other frames.
+#[derive(Debug)]
+pub(crate) struct ReadOnly {
+    pub(crate) half: OwnedReadHalf,
+    pub(crate) signs: Arc<Signs>,
+}
+
+impl AsyncRead for ReadOnly {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.half).poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.signs.heard.store(true, Relaxed);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for ReadOnly {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub(crate) struct WriteHalf {
+    pub(crate) half: OwnedWriteHalf,
+    pub(crate) signs: Arc<Signs>,
+}
+
+impl WriteHalf {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.signs.written.store(true, Relaxed);
+        }
+        written
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.half).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.half).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.half).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    #[tokio::test]
+    async fn each_byte_is_a_sign_and_the_end_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (read, write) = listener.accept().await.unwrap().0.into_split();
+        let signs = Arc::new(Signs::default());
+        let mut read = ReadOnly { half: read, signs: Arc::clone(&signs) };
+        let mut write = WriteHalf { half: write, signs: Arc::clone(&signs) };
+        assert_eq!(signs.take(), (false, false));
+
+        // The first byte of a frame, which is no message yet.
+        client.write_all(&[0x81]).await.unwrap();
+        read.read_u8().await.unwrap();
+        assert_eq!(signs.take(), (true, false));
+        write.write_all(&[0x81]).await.unwrap();
+        assert_eq!(signs.take(), (false, true));
+        drop(client);
+        assert_eq!(read.read(&mut [0]).await.unwrap_or(0), 0);
+        assert_eq!(signs.take(), (false, false));
+    }
+}
