@@ -23,8 +23,12 @@ use tracing::{debug, info, warn};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of such a head.
 const HEAD_BYTES: usize = 16 << 10;
-/// Connections that speak HTTP at one time; those that became WebSockets are counted apart.
+/// Connections that speak HTTP at one time; those that became WebSockets are counted apart. Others wait for their turn.
 const MAX_HTTP_CONNECTIONS: usize = 1_024;
+/// How long a connection may ask for one thing after the other before it has to make room.
+const HTTP_LIFETIME: Duration = Duration::from_secs(60);
+/// How long the last answer may take after that; the page of some MB gets through a line of 300 kbit/s.
+const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// The wait after the system could not accept a connection, which mostly means that it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the connections may take to end when the tracker stops.
@@ -89,7 +93,8 @@ impl Tracker {
         });
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        accept(&listener, http::router(App { hub: Arc::clone(&hub), alive }), stopping, shutdown).await;
+        let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+        accept(&listener, http::router(App { hub: Arc::clone(&hub), alive }), slots, stopping, shutdown).await;
 
         info!("stopping");
         drop(listener);
@@ -106,21 +111,22 @@ impl Tracker {
 async fn accept(
     listener: &TcpListener,
     router: Router,
+    slots: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes the semaphore");
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
             () = &mut shutdown => return,
         };
         match accepted {
-            Ok((stream, addr)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => drop(tokio::spawn(serve_http(stream, router.clone(), stopping.clone(), slot))),
-                Err(_) => debug!(%addr, "too many HTTP connections"),
-            },
+            Ok((stream, _)) => drop(tokio::spawn(serve_http(stream, router.clone(), stopping.clone(), slot))),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -144,19 +150,21 @@ async fn serve_http(
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_header_size(HEAD_BYTES);
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let stop = async {
-        // An error means that the tracker is gone altogether.
-        let _ = stopping.wait_for(|stop| *stop).await;
+    let over = async {
+        // Whether the time is over, the tracker stops, or it is gone altogether: the end is the same.
+        let _ = timeout(HTTP_LIFETIME, stopping.wait_for(|stop| *stop)).await;
     };
     let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = stop => {
+        served = connection.as_mut() => Ok(served),
+        () = over => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(LAST_ANSWER, connection).await
         }
     };
-    if let Err(error) = served {
-        debug!(%error, "an HTTP connection failed");
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "an HTTP connection failed"),
+        Err(_) => debug!("an HTTP connection took too long"),
     }
 }
 
@@ -172,5 +180,51 @@ fn advice(error: io::ErrorKind) -> &'static str {
              every network it is in"
         }
         _ => "check --host and --port",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::future;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    fn router() -> Router {
+        Router::new().route("/", get(async || "x".repeat(100_000)))
+    }
+
+    /// Time is virtual and goes on whenever nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_and_does_not_read_makes_room_in_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = listener.accept().await.unwrap().0;
+        let (_stop, stopping) = watch::channel(false);
+        let slots = Arc::new(Semaphore::new(1));
+        let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
+        // The answers are 100 MB.
+        client.write_all(&REQUEST.repeat(1_000)).await.unwrap();
+        let served = serve_http(stream, router(), stopping, slot);
+        timeout(10 * (HTTP_LIFETIME + LAST_ANSWER), served).await.expect("it must end");
+        assert_eq!(slots.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_for_whom_there_is_no_room_is_served_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (_stop, stopping) = watch::channel(false);
+        let slots = Arc::new(Semaphore::new(1));
+        tokio::spawn(async move { accept(&listener, router(), slots, stopping, future::pending()).await });
+        let mut first = TcpStream::connect(addr).await.unwrap();
+        first.write_all(REQUEST).await.unwrap();
+        first.read_u8().await.unwrap();
+        let mut second = TcpStream::connect(addr).await.unwrap();
+        second.write_all(REQUEST).await.unwrap();
+        drop(first);
+        assert_eq!(second.read_u8().await.unwrap(), b'H');
     }
 }
