@@ -436,6 +436,7 @@ async fn a_wrong_handshake_gets_an_http_answer() -> anyhow::Result<()> {
         (format!("{upgrade}{key}Sec-WebSocket-Version: 8\r\n"), "426"),
         (format!("{upgrade}Sec-WebSocket-Version: 13\r\n"), "400"),
         (format!("{upgrade}Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n"), "400"),
+        (format!("{upgrade}{key}Sec-WebSocket-Version: 13\r\nContent-Length: 1\r\n"), "400"),
     ] {
         let (head, _) = get(&tracker, "/ws", &headers).await?;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{headers}: {head}");

@@ -5,8 +5,9 @@
 use super::App;
 use crate::connection;
 use axum::{
+    body::HttpBody as _,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::rt::TokioIo;
@@ -20,6 +21,9 @@ const VERSION: &str = "13";
 const KEY_LEN: usize = 24;
 
 pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Response {
+    if request.method() != Method::GET || !request.body().is_end_stream() {
+        return Mistake::NoGet.into_response();
+    }
     let accept = match accept_key(request.headers()) {
         Ok(accept) => accept,
         Err(mistake) => return mistake.into_response(),
@@ -47,6 +51,7 @@ pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Respons
 /// What is wrong with a request for a WebSocket.
 #[derive(Debug)]
 enum Mistake {
+    NoGet,
     NoUpgrade,
     Version,
     Key,
@@ -55,6 +60,7 @@ enum Mistake {
 impl IntoResponse for Mistake {
     fn into_response(self) -> Response {
         let (status, reason) = match self {
+            Self::NoGet => (StatusCode::BAD_REQUEST, "the handshake is a GET without a body"),
             Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket"),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, "this address speaks version 13 of WebSocket"),
             Self::Key => (StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key must be 16 bytes in base64"),
