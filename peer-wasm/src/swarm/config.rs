@@ -93,7 +93,8 @@ impl Default for Config {
             max_neighbours: 80,
             // Two downloads at a time stay within the queue that the tracker has for one receiver.
             max_in_flight: 4 << 20,
-            max_window: 4 << 20,
+            // Half of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
+            max_window: 2 << 20,
             // Tabs move 256 KiB frames fastest.
             max_run: 256 << 10,
             upload_budget: 2 << 20,
