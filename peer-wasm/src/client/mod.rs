@@ -297,6 +297,7 @@ impl Client {
             Response::PeerLeft { file, peer } => {
                 if let Some(transfer) = self.transfers.get_mut(&file) {
                     transfer.peer_left(peer, now);
+                    self.ask_for_manifest(file, now);
                 }
             }
             Response::Files { files } => self.handle_files(files),
@@ -350,7 +351,13 @@ impl Client {
         if let Some(file) = seq.and_then(|seq| self.announcements.remove(&seq)) {
             self.fail(file, Problem::Refused { code }, now);
         } else if let (ErrorCode::UnknownPeer, Some(peer)) = (code, to) {
-            self.transfers.values_mut().for_each(|transfer| transfer.peer_left(peer, now));
+            let files: Vec<_> = self.files().collect();
+            for file in files {
+                if let Some(transfer) = self.transfers.get_mut(&file) {
+                    transfer.peer_left(peer, now);
+                }
+                self.ask_for_manifest(file, now);
+            }
         } else if self.link.is_registering() {
             if code == ErrorCode::WrongSecret {
                 self.identity = None;

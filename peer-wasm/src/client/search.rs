@@ -19,25 +19,33 @@ pub(super) struct Search {
     /// Peers that sent a wrong manifest, or none.
     failed: BTreeSet<PeerId>,
     asked: Option<PeerId>,
+    /// Nobody else was found for a while: those that failed may do better now.
+    desperate: bool,
     /// When the peer asked is given up, or else when to look for peers again.
     deadline: Instant,
 }
 
 impl Search {
     pub(super) fn new(now: Instant) -> Self {
-        Self { candidates: BTreeSet::new(), failed: BTreeSet::new(), asked: None, deadline: now + RETRY }
+        Self {
+            candidates: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            asked: None,
+            desperate: false,
+            deadline: now + RETRY,
+        }
     }
 
     pub(super) fn found(&mut self, peer: PeerId) {
-        if self.candidates.len() < MAX_PEERS && !self.failed.contains(&peer) {
+        if self.candidates.len() < MAX_PEERS {
             self.candidates.insert(peer);
         }
     }
 
-    pub(super) fn lost(&mut self, peer: PeerId) {
+    pub(super) fn lost(&mut self, peer: PeerId, now: Instant) {
         self.candidates.remove(&peer);
         if self.asked == Some(peer) {
-            self.asked = None;
+            self.give_up(now);
         }
     }
 
@@ -58,24 +66,33 @@ impl Search {
         self.asked == Some(peer)
     }
 
-    /// The peer asked sent a wrong manifest, or none in time.
-    pub(super) fn give_up(&mut self) {
+    /// The peer asked sent a wrong manifest, or none in time, or left.
+    pub(super) fn give_up(&mut self, now: Instant) {
         if let Some(peer) = self.asked.take() {
             if self.failed.len() == MAX_PEERS {
                 self.failed.clear();
             }
             self.failed.insert(peer);
+            self.deadline = now + RETRY;
         }
     }
 
     /// The next peer to ask, if none is being asked.
     pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<PeerId> {
-        if self.asked.is_some() || self.candidates.is_empty() {
+        if self.asked.is_some() {
             return None;
         }
-        let peer = *self.candidates.iter().nth(rng.random_range(0..self.candidates.len()))?;
+        let mut choice: Vec<_> = self.candidates.difference(&self.failed).copied().collect();
+        if choice.is_empty() && self.desperate {
+            choice.extend(&self.candidates);
+        }
+        if choice.is_empty() {
+            return None;
+        }
+        let peer = choice[rng.random_range(0..choice.len())];
         self.candidates.remove(&peer);
         self.asked = Some(peer);
+        self.desperate = false;
         self.deadline = now + MANIFEST_PATIENCE;
         Some(peer)
     }
@@ -85,13 +102,9 @@ impl Search {
         if now < self.deadline {
             return false;
         }
+        self.give_up(now);
         self.deadline = now + RETRY;
-        let slow = self.asked.is_some();
-        self.give_up();
-        if self.candidates.is_empty() {
-            // Nobody else to ask: those that failed may do better now.
-            self.failed.clear();
-        }
-        !slow || self.candidates.is_empty()
+        self.desperate = true;
+        true
     }
 }

@@ -221,6 +221,30 @@ fn a_search_asks_one_peer_after_another_until_a_manifest_is_right() {
 }
 
 #[test]
+fn a_search_prefers_peers_that_have_not_failed_and_comes_back_to_those_that_have() {
+    let mut lab = Lab::online();
+    let file = manifest().file();
+    let asked = |lab: &mut Lab| {
+        let sent = lab.sent();
+        [2, 3].into_iter().find(|number| {
+            sent.iter().any(|text| text.contains("get_manifest") && text.contains(&peer(*number).to_string()))
+        })
+    };
+    lab.client.fetch(file, lab.now);
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+    assert_eq!(asked(&mut lab), Some(2));
+    let unknown = Response::Error { code: ErrorCode::UnknownPeer, message: String::new(), to: Some(peer(2)) };
+    lab.respond(None, &unknown);
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2), info(3)] });
+    assert_eq!(asked(&mut lab), Some(3));
+    lab.respond(None, &Response::PeerLeft { file, peer: peer(3) });
+    assert_eq!(asked(&mut lab), None);
+    assert_eq!(lab.sleep(), Duration::from_secs(2));
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+    assert_eq!(asked(&mut lab), Some(2));
+}
+
+#[test]
 fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason() {
     let mut lab = Lab::online();
     lab.client.share(manifest(), lab.now);

@@ -120,7 +120,7 @@ impl Transfer {
     pub(super) fn peer_left(&mut self, peer: PeerId, now: Instant) {
         self.contacts.remove(&peer);
         if let Stage::Searching(search) = &mut self.stage {
-            search.lost(peer);
+            search.lost(peer, now);
         }
         self.with_swarm(now, |swarm| swarm.handle_peer_left(peer, now));
     }
@@ -163,7 +163,7 @@ impl Transfer {
             }
             Err(error) => {
                 debug!(%from, %error, "a manifest is wrong");
-                search.give_up();
+                search.give_up(now);
                 None
             }
         }
