@@ -91,7 +91,7 @@ impl Default for Config {
             choke_round: Duration::from_secs(10),
             optimistic_rounds: 3,
             max_neighbours: 80,
-            // Two downloads at a time stay within the queue that the tracker has for one receiver.
+            // Two downloads at a time in binary frames stay within the queue that the tracker has for one receiver.
             max_in_flight: 4 << 20,
             // Half of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
             max_window: 2 << 20,
