@@ -190,6 +190,7 @@ pub fn explain(problem: &Problem) -> String {
         Problem::StorageFull => "the disk is full; make room and fetch the file again".to_owned(),
         Problem::StorageFailed { detail } => format!("the disk failed: {detail}"),
         Problem::Refused { code } => format!("the tracker refused ({code}); try another room, or ask who runs it"),
+        Problem::TagTaken => "its id begins like that of another file here; fetch it when that one is done".to_owned(),
         Problem::BadAddress => "the tracker's address is none; it looks like ws://127.0.0.1:9000/ws".to_owned(),
     }
 }

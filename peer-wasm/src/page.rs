@@ -260,6 +260,8 @@ pub enum Problem {
         /// Its code.
         code: ErrorCode,
     },
+    /// Another file of this peer has the same tag.
+    TagTaken,
     /// The address of the tracker is none.
     BadAddress,
 }

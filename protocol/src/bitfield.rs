@@ -23,7 +23,8 @@ pub enum BitfieldError {
 /// One bit per block, the first block in the highest bit of the first byte (as in BEP 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitfield {
-    bits: Vec<u8>,
+    /// The first block in the highest bit of the first word.
+    words: Vec<u64>,
     blocks: u32,
     ones: u32,
 }
@@ -31,16 +32,16 @@ pub struct Bitfield {
 impl Bitfield {
     /// A bitfield with no block set.
     pub fn empty(blocks: u32) -> Self {
-        Self { bits: vec![0; blocks.div_ceil(8) as usize], blocks, ones: 0 }
+        Self { words: vec![0; blocks.div_ceil(u64::BITS) as usize], blocks, ones: 0 }
     }
 
     /// A bitfield with every block set.
     pub fn full(blocks: u32) -> Self {
-        let mut bits = vec![0xff; blocks.div_ceil(8) as usize];
-        if let Some(last) = bits.last_mut() {
+        let mut words = vec![u64::MAX; blocks.div_ceil(u64::BITS) as usize];
+        if let Some(last) = words.last_mut() {
             *last &= used_bits(blocks);
         }
-        Self { bits, blocks, ones: blocks }
+        Self { words, blocks, ones: blocks }
     }
 
     /// Reads what [`Bitfield::to_bytes`] wrote, for a file of `blocks` blocks.
@@ -48,20 +49,28 @@ impl Bitfield {
     /// # Errors
     /// If the length is wrong or a spare bit is set.
     pub fn from_bytes(bytes: &[u8], blocks: u32) -> Result<Self, BitfieldError> {
-        let expected = blocks.div_ceil(8) as usize;
+        let expected = blocks.div_ceil(u8::BITS) as usize;
         if bytes.len() != expected {
             return Err(BitfieldError::Length { blocks, expected, actual: bytes.len() });
         }
-        if bytes.last().is_some_and(|last| last & !used_bits(blocks) != 0) {
+        let word = |chunk: &[u8]| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_be_bytes(word)
+        };
+        let words: Vec<_> = bytes.chunks(8).map(word).collect();
+        if words.last().is_some_and(|last| last & !used_bits(blocks) != 0) {
             return Err(BitfieldError::SpareBits);
         }
-        let ones = bytes.iter().map(|byte| byte.count_ones()).sum();
-        Ok(Self { bits: bytes.to_vec(), blocks, ones })
+        let ones = words.iter().map(|word| word.count_ones()).sum();
+        Ok(Self { words, blocks, ones })
     }
 
     /// The bits as they travel.
     pub fn to_bytes(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.bits)
+        let mut bytes: Vec<_> = self.words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        bytes.truncate(self.blocks.div_ceil(u8::BITS) as usize);
+        bytes.into()
     }
 
     /// The number of blocks in the file.
@@ -86,7 +95,7 @@ impl Bitfield {
 
     /// Whether block `index` is set; no block past the end is.
     pub fn has(&self, index: u32) -> bool {
-        self.bits.get(index as usize / 8).is_some_and(|byte| byte & mask(index) != 0)
+        self.words.get(place(index)).is_some_and(|word| word & mask(index) != 0)
     }
 
     /// Sets block `index` and tells whether that changed anything. An index past the end changes nothing.
@@ -94,7 +103,7 @@ impl Bitfield {
         if index >= self.blocks || self.has(index) {
             return false;
         }
-        self.bits[index as usize / 8] |= mask(index);
+        self.words[place(index)] |= mask(index);
         self.ones += 1;
         true
     }
@@ -104,26 +113,47 @@ impl Bitfield {
         if !self.has(index) {
             return false;
         }
-        self.bits[index as usize / 8] &= !mask(index);
+        self.words[place(index)] &= !mask(index);
         self.ones -= 1;
         true
     }
 
     /// The blocks set, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.blocks).filter(|&index| self.has(index))
+        (0..).zip(&self.words).flat_map(|(place, &word)| ones(place, word))
+    }
+
+    /// The blocks set in both, in order, beginning near `start` and going round.
+    pub fn common(&self, other: &Self, start: u32) -> impl Iterator<Item = u32> {
+        let words = self.words.len().min(other.words.len());
+        let start = place(start).min(words);
+        let both = move |place: usize| ones(place as u32, self.words[place] & other.words[place]);
+        (start..words).chain(0..start).flat_map(both)
     }
 }
 
-fn mask(index: u32) -> u8 {
-    0x80 >> (index % 8)
+const fn place(index: u32) -> usize {
+    (index / u64::BITS) as usize
 }
 
-/// The bits of the last byte that stand for blocks.
-fn used_bits(blocks: u32) -> u8 {
-    match blocks % 8 {
-        0 => 0xff,
-        used => !(0xff >> used),
+const fn mask(index: u32) -> u64 {
+    1 << (u64::BITS - 1 - index % u64::BITS)
+}
+
+/// The blocks that a word stands for and that are set, in order.
+fn ones(place: u32, mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.leading_zeros())?;
+        word &= !mask(bit);
+        Some(place * u64::BITS + bit)
+    })
+}
+
+/// The bits of the last word that stand for blocks.
+fn used_bits(blocks: u32) -> u64 {
+    match blocks % u64::BITS {
+        0 => u64::MAX,
+        used => !(u64::MAX >> used),
     }
 }
 
@@ -150,6 +180,20 @@ mod tests {
             assert_eq!(full.iter().count(), blocks as usize);
             assert_eq!(Bitfield::from_bytes(&full.to_bytes(), blocks), Ok(full));
         }
+    }
+
+    #[test]
+    fn what_is_set_in_both_is_found_from_any_start() {
+        let some = |blocks: &[u32]| {
+            let mut bitfield = Bitfield::empty(300);
+            blocks.iter().for_each(|&index| assert!(bitfield.set(index)));
+            bitfield
+        };
+        let (one, other) = (some(&[0, 63, 64, 130, 299]), some(&[0, 1, 64, 131, 299]));
+        let common = |start| one.common(&other, start).collect::<Vec<_>>();
+        assert_eq!(common(0), [0, 64, 299]);
+        assert_eq!(common(200), [299, 0, 64]);
+        assert_eq!(common(u32::MAX), [0, 64, 299]);
     }
 
     #[test]

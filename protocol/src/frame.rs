@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 /// Bytes of a binary frame's head length.
 const HEAD_LEN: usize = 4;
-/// The longest head of a binary frame in bytes; real ones have about 200.
+/// The longest head of a binary frame in bytes; real ones have about 100.
 const MAX_HEAD: usize = 4 << 10;
 /// The most bytes of a parser's complaint that are passed on.
 const MAX_COMPLAINT: usize = 200;
@@ -297,7 +297,7 @@ mod tests {
     const FILE: FileId = FileId::from_bytes([0xf1; 32]);
 
     fn block(data: &'static [u8]) -> PeerMessage {
-        PeerMessage::Block { file: FILE, index: 3, count: 2, data: Bytes::from_static(data) }
+        PeerMessage::Block { file: FILE.tag(), index: 3, count: 2, data: Bytes::from_static(data) }
     }
 
     /// What the tracker makes of a frame, without its state.
@@ -372,7 +372,7 @@ mod tests {
             r#"{"type":"get_peers"}"#,
             r#"{"type":"get_peers","file":"f1"}"#,
             r#"{"type":"get_peers","file":"../../etc","limit":-1}"#,
-            r#"{"type":"register","protocol":1,"room":"a b"}"#,
+            r#"{"type":"register","protocol":2,"room":"a b"}"#,
             r#"{"type":"update_blocks","file":"00","blocks":"!"}"#,
         ] {
             assert!(matches!(decode_client_text(text), Err(ParseError::Malformed(_))), "{text}");

@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 const MIN_BLOCK_SIZE: u32 = 4 << 10;
 /// The largest block: 1 MiB.
 const MAX_BLOCK_SIZE: u32 = 1 << 20;
-/// The default block size is the smallest that cuts a file into at most this many blocks.
-const DEFAULT_MOST_BLOCKS: u64 = 4_096;
+/// A file is cut into at least this many blocks by default.
+const DEFAULT_FEWEST_BLOCKS: u64 = 1_024;
+/// Blocks are no larger by default, because tabs move frames of this size fastest,
+const DEFAULT_LARGEST_BLOCK: u64 = 256 << 10;
+/// unless there would be more of them than this.
+const DEFAULT_MOST_BLOCKS: u64 = 16_384;
 /// The most blocks of one file. A manifest of this many, 32 bytes a hash, fits into one message.
 pub const MAX_BLOCKS: u32 = 32_768;
 /// The largest file, in bytes: 32 GiB.
@@ -53,10 +57,13 @@ pub enum GeometryError {
 pub struct BlockSize(u32);
 
 impl BlockSize {
-    /// The default for a file of `size` bytes: the smallest size that makes at most 4,096 blocks, so that
-    /// files from 4 MiB to 4 GiB have between 1,024 and 4,096.
+    /// The default for a file of `size` bytes: the largest size that makes at least 1,024 blocks, up to 256 KiB as long
+    /// as there are at most 16,384 blocks. With more and smaller ones, announcing and asking for each costs more than is
+    /// gained by having it sooner.
     pub fn for_file(size: u64) -> Self {
-        let wanted = size.div_ceil(DEFAULT_MOST_BLOCKS).next_power_of_two();
+        let fitting = 1 << (size / DEFAULT_FEWEST_BLOCKS).max(1).ilog2();
+        let smallest = size.div_ceil(DEFAULT_MOST_BLOCKS).next_power_of_two();
+        let wanted = DEFAULT_LARGEST_BLOCK.min(fitting).max(smallest);
         Self(wanted.clamp(MIN_BLOCK_SIZE.into(), MAX_BLOCK_SIZE.into()) as u32)
     }
 
@@ -196,11 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn the_default_block_size_makes_1024_to_4096_blocks() {
-        for size in [4 << 20, 5_000_000, 50_000_000, 200 << 20, 4 << 30] {
+    fn the_default_block_size_makes_neither_few_blocks_nor_many() {
+        for size in [4 << 20, 5_000_000, 50_000_000, 64 << 20, (256 << 20) - 1] {
             let blocks = Geometry::new(size, BlockSize::for_file(size)).unwrap().blocks();
-            assert!((1_024..=4_096).contains(&blocks), "{size}: {blocks}");
+            assert!((1_024..=2_048).contains(&blocks), "{size}: {blocks}");
         }
+        let bytes = |size| BlockSize::for_file(size).bytes();
+        assert_eq!([64 << 20, 1 << 30, 4 << 30, 8 << 30].map(bytes), [64 << 10, 256 << 10, 256 << 10, 512 << 10]);
         assert_eq!(BlockSize::for_file(0).bytes(), 4 << 10);
         assert_eq!(BlockSize::for_file(MAX_FILE_SIZE).bytes(), 1 << 20);
         assert!(Geometry::new(MAX_FILE_SIZE, BlockSize::for_file(MAX_FILE_SIZE)).is_ok());

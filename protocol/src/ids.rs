@@ -67,8 +67,33 @@ hex_id! {
     FileId, 32
 }
 hex_id! {
+    /// A file in messages between peers: the first 8 bytes of its id, 16 digits.
+    ///
+    /// The whole id would be half of the bytes of a small message. Two files with one tag cannot be fetched by the same
+    /// peer at the same time. To make such a pair takes about 2^32 hashes, and harms only who fetches both: blocks are
+    /// checked against the manifest, which is asked for by the id.
+    FileTag, 8
+}
+hex_id! {
     /// What lets only its owner take a peer id back after a dropped line: 16 bytes, 32 digits.
     Secret, 16
+}
+
+impl FileId {
+    /// What the file is called in messages between peers.
+    pub const fn tag(&self) -> FileTag {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        FileTag([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl FileTag {
+    /// The lowest id with this tag. Ids with one tag follow one another.
+    pub fn first_id(&self) -> FileId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&self.0);
+        FileId(bytes)
+    }
 }
 
 impl fmt::Debug for PeerId {
@@ -80,6 +105,12 @@ impl fmt::Debug for PeerId {
 impl fmt::Debug for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileId({self:.8})")
+    }
+}
+
+impl fmt::Debug for FileTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileTag({self})")
     }
 }
 
@@ -107,6 +138,17 @@ mod tests {
         for text in ["", "00", "00010203fcfdfef", "00010203fcfdfeff00", "00010203FCFDFEFF", "00010203fcfdfefg"] {
             assert_eq!(text.parse::<PeerId>(), Err(IdError { expected: 16 }), "{text}");
         }
+    }
+
+    #[test]
+    fn a_tag_is_how_its_file_id_begins() {
+        let id = FileId::from_bytes(std::array::from_fn(|i| 0xff - i as u8));
+        assert_eq!(id.tag().to_string(), id.to_string()[..16]);
+        assert_eq!(serde_json::to_string(&id.tag()).unwrap(), "\"fffefdfcfbfaf9f8\"");
+        assert_eq!("fffefdfcfbfaf9f8".parse(), Ok(id.tag()));
+        assert!(id.to_string().parse::<FileTag>().is_err());
+        assert_eq!(id.tag().first_id().tag(), id.tag());
+        assert!(id.tag().first_id() <= id);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use frame::{
     decode_tracker_text, encode_envelope, encode_request, encode_response, forwarded_head,
 };
 pub use geometry::{BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_RUN_BYTES, Run};
-pub use ids::{FileId, IdError, PeerId, Secret};
+pub use ids::{FileId, FileTag, IdError, PeerId, Secret};
 pub use manifest::{BlockHash, FileFacts, Manifest, ManifestError, ManifestHasher, SizeChanged};
 pub use messages::{
     ErrorCode, FileInfo, HaveRun, Identity, Limits, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request, Response,

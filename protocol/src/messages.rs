@@ -1,12 +1,12 @@
 //! Every message, as it stands in JSON.
 
-use crate::{FileFacts, FileId, MAX_RUN_BYTES, PeerId, PeerName, RoomName, Secret, encoding};
+use crate::{FileFacts, FileId, FileTag, MAX_RUN_BYTES, PeerId, PeerName, RoomName, Secret, encoding};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the wire that this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What a client asks of the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,7 +265,7 @@ impl fmt::Display for ErrorCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaveRun(pub u32, pub u32);
 
-/// What peers say to each other.
+/// What peers say to each other. Only the manifest is spoken of by the file's id, all else by its tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PeerMessage {
@@ -286,7 +286,7 @@ pub enum PeerMessage {
     /// Which blocks the sender has; the first message between two peers of a swarm, in both directions.
     Bitfield {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// The bytes of a bitfield.
         #[serde(with = "encoding")]
         blocks: Bytes,
@@ -294,34 +294,34 @@ pub enum PeerMessage {
     /// Blocks that the sender got since.
     Have {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// Runs of blocks.
         blocks: Vec<HaveRun>,
     },
     /// The receiver has blocks that the sender wants.
     Interested {
         /// The file.
-        file: FileId,
+        file: FileTag,
     },
     /// The receiver has nothing that the sender wants.
     NotInterested {
         /// The file.
-        file: FileId,
+        file: FileTag,
     },
     /// The sender serves no more requests, and rejects those it has not begun to serve.
     Choke {
         /// The file.
-        file: FileId,
+        file: FileTag,
     },
     /// The sender serves requests.
     Unchoke {
         /// The file.
-        file: FileId,
+        file: FileTag,
     },
     /// Asks for consecutive blocks.
     Request {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// The first block.
         index: u32,
         /// How many.
@@ -331,7 +331,7 @@ pub enum PeerMessage {
     /// Takes a request back.
     Cancel {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// The first block.
         index: u32,
         /// How many.
@@ -341,7 +341,7 @@ pub enum PeerMessage {
     /// Answers a request.
     Block {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// The first block.
         index: u32,
         /// How many.
@@ -354,7 +354,7 @@ pub enum PeerMessage {
     /// Refuses a request: of a peer that is choked, or for a block that the sender does not have (as in BEP 6).
     Reject {
         /// The file.
-        file: FileId,
+        file: FileTag,
         /// The first block.
         index: u32,
         /// How many.
@@ -364,12 +364,12 @@ pub enum PeerMessage {
 }
 
 impl PeerMessage {
-    /// The file that the message is about.
-    pub const fn file(&self) -> FileId {
+    /// The tag of the file that the message is about.
+    pub const fn tag(&self) -> FileTag {
         match self {
-            Self::Manifest { facts, .. } => facts.file,
-            Self::GetManifest { file }
-            | Self::Bitfield { file, .. }
+            Self::GetManifest { file } => file.tag(),
+            Self::Manifest { facts, .. } => facts.file.tag(),
+            Self::Bitfield { file, .. }
             | Self::Have { file, .. }
             | Self::Interested { file }
             | Self::NotInterested { file }
@@ -390,7 +390,7 @@ impl Default for Limits {
             // One run as base64 is 4/3 of its bytes; a manifest of MAX_BLOCKS hashes is as long.
             message_bytes: MAX_RUN_BYTES / 3 * 4 + (64 << 10),
             run_bytes: MAX_RUN_BYTES,
-            queue_bytes: 8 << 20,
+            queue_bytes: 16 << 20,
             files_per_peer: 256,
             peers_per_room: 10_000,
             files_per_room: 1_000,

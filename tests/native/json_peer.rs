@@ -41,10 +41,10 @@ impl JsonPeer {
         })
     }
 
-    /// Tells another peer something about the file.
+    /// Tells another peer something about the file, which only its manifest names in full.
     pub(crate) async fn tell(&mut self, to: &str, kind: &str, mut fields: Value) -> anyhow::Result<()> {
         fields["type"] = kind.into();
-        fields["file"] = self.file.as_str().into();
+        fields["file"] = if kind == "manifest" { self.file.as_str() } else { &self.file[..16] }.into();
         self.client.tell(to, fields).await
     }
 

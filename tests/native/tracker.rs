@@ -1,7 +1,7 @@
 //! The tracker alone, asked by clients that speak plain JSON.
 
 use anyhow::{Context as _, ensure};
-use protocol::Limits;
+use protocol::{Limits, PROTOCOL_VERSION};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, time::Duration};
 use tests::{
@@ -18,6 +18,8 @@ use tracker_ws::Config;
 
 /// A file of two blocks.
 const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
+/// What peers call it.
+const TAG: &str = "f1f1f1f1f1f1f1f1";
 /// Bitfields of two blocks, in base64: neither, the first, both.
 const NONE: &str = "AA==";
 const FIRST: &str = "gA==";
@@ -29,13 +31,13 @@ async fn a_peer_gets_an_id_and_hears_the_limits() -> anyhow::Result<()> {
     let mut client = Client::connect(&tracker).await?;
     let error = client.ask(json!({ "type": "list_files" })).await?;
     assert_eq!(error["code"], "not_registered");
-    let answer = client.ask(json!({ "type": "register", "protocol": 1, "name": "Ana" })).await?;
+    let answer = client.ask(json!({ "type": "register", "protocol": PROTOCOL_VERSION, "name": "Ana" })).await?;
     assert_eq!(answer["type"], "registered");
     assert_eq!((&answer["room"], &answer["resumed"]), (&json!("lobby"), &json!(false)));
     assert_eq!(answer["id"].as_str().map(str::len), Some(16));
     assert_eq!(answer["secret"].as_str().map(str::len), Some(32));
     assert_eq!(answer["limits"], serde_json::to_value(Limits::default())?);
-    let error = client.ask(json!({ "type": "register", "protocol": 1 })).await?;
+    let error = client.ask(json!({ "type": "register", "protocol": PROTOCOL_VERSION })).await?;
     assert_eq!(error["code"], "already_registered");
     assert_eq!(client.ask(json!({ "type": "ping" })).await?["type"], "pong");
     Ok(())
@@ -48,7 +50,7 @@ async fn the_secret_takes_the_id_back_and_replaces_the_older_connection() -> any
     let mut newer = Client::connect(&tracker).await?;
     let mut stolen = older.identity();
     stolen["secret"] = "00".repeat(16).into();
-    let error = newer.ask(json!({ "type": "register", "protocol": 1, "resume": stolen })).await?;
+    let error = newer.ask(json!({ "type": "register", "protocol": PROTOCOL_VERSION, "resume": stolen })).await?;
     assert_eq!(error["code"], "wrong_secret");
     assert_eq!(older.ask(json!({ "type": "ping" })).await?["type"], "pong");
 
@@ -129,7 +131,7 @@ async fn whoever_watches_hears_of_each_change_and_rooms_are_separate() -> anyhow
         assert_eq!(ids(&stranger.ask(request).await?), Vec::<String>::new());
     }
     assert_eq!(stranger.ask(json!({ "type": "list_files" })).await?["files"], json!([]));
-    stranger.tell(sharer.id(), json!({ "type": "interested", "file": FILE })).await?;
+    stranger.tell(sharer.id(), json!({ "type": "interested", "file": TAG })).await?;
     assert_eq!(stranger.expect_error("unknown_peer").await?["to"], sharer.id());
     sharer.ask(json!({ "type": "leave" })).await?;
     watcher.expect("no file", |message| message["files"] == json!([])).await?;
@@ -167,7 +169,7 @@ async fn an_envelope_arrives_byte_for_byte_with_the_senders_true_id() -> anyhow:
         assert_eq!(text.strip_prefix(&start).map(str::trim), Some("}"));
 
         let data = filler.as_bytes();
-        let message = format!(r#"{{"type":"block","file":"{FILE}","index":1}}"#);
+        let message = format!(r#"{{"type":"block","file":"{TAG}","index":1}}"#);
         let envelope = format!(r#"{{"to":"{to}","message":{message}}}"#);
         alice.send_raw(Message::Binary(binary_frame(&envelope, data))).await?;
         let forwarded = binary_frame(&format!(r#"{{"from":"{from}","message":{message}}}"#), data);
@@ -183,23 +185,23 @@ async fn an_envelope_that_lies_or_goes_nowhere_is_refused() -> anyhow::Result<()
     let bob = Client::join(&tracker, "lobby").await?;
     let (id, to) = (alice.id().to_owned(), bob.id().to_owned());
     for text in [
-        format!(r#"{{"to":"{to}","from":"{to}","message":{{"type":"choke","file":"{FILE}"}}}}"#),
-        format!(r#"{{"from":"{to}","message":{{"type":"choke","file":"{FILE}"}}}}"#),
-        format!(r#"{{"to":"{to}","to":"{id}","message":{{"type":"choke","file":"{FILE}"}}}}"#),
+        format!(r#"{{"to":"{to}","from":"{to}","message":{{"type":"choke","file":"{TAG}"}}}}"#),
+        format!(r#"{{"from":"{to}","message":{{"type":"choke","file":"{TAG}"}}}}"#),
+        format!(r#"{{"to":"{to}","to":"{id}","message":{{"type":"choke","file":"{TAG}"}}}}"#),
     ] {
         alice.send_raw(Message::text(text)).await?;
         alice.expect_error("malformed").await?;
     }
     for nobody in [&id, "0000000000000000"] {
-        alice.tell(nobody, json!({ "type": "choke", "file": FILE })).await?;
+        alice.tell(nobody, json!({ "type": "choke", "file": TAG })).await?;
         assert_eq!(alice.expect_error("unknown_peer").await?["to"], *nobody);
     }
-    let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{FILE}","index":0}}}}"#);
+    let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{TAG}","index":0}}}}"#);
     alice.send_raw(Message::Binary(binary_frame(&envelope, b"data"))).await?;
     let error = alice.expect_error("malformed").await?;
     assert_eq!(error["to"], *to, "Bob did not say that he takes binary frames");
     let mut stranger = Client::connect(&tracker).await?;
-    stranger.tell(&to, json!({ "type": "choke", "file": FILE })).await?;
+    stranger.tell(&to, json!({ "type": "choke", "file": TAG })).await?;
     stranger.expect_error("not_registered").await?;
     Ok(())
 }
@@ -280,7 +282,7 @@ async fn a_receiver_that_does_not_read_harms_nobody_else() -> anyhow::Result<()>
     let mut stuck = Client::join_as(&tracker, json!({ "binary": true })).await?;
     let mut healthy = Client::join_as(&tracker, json!({ "binary": true })).await?;
     let block = |to: &str| {
-        let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{FILE}","index":0}}}}"#);
+        let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{TAG}","index":0}}}}"#);
         Message::Binary(binary_frame(&envelope, &[7; 64 << 10]))
     };
     // What the system buffers is not known; it is far less than the most that is sent here.
@@ -299,12 +301,12 @@ async fn a_receiver_that_does_not_read_harms_nobody_else() -> anyhow::Result<()>
 
     sender.send_raw(block(healthy.id())).await?;
     let expected = binary_frame(
-        &format!(r#"{{"from":"{}","message":{{"type":"block","file":"{FILE}","index":0}}}}"#, sender.id()),
+        &format!(r#"{{"from":"{}","message":{{"type":"block","file":"{TAG}","index":0}}}}"#, sender.id()),
         &[7; 64 << 10],
     );
     assert_eq!(healthy.next_frame().await?, Message::Binary(expected.clone()));
     // What was accepted for the slow one is still whole, and control goes before data.
-    sender.tell(stuck.id(), json!({ "type": "choke", "file": FILE })).await?;
+    sender.tell(stuck.id(), json!({ "type": "choke", "file": TAG })).await?;
     assert_eq!(stuck.next_frame().await?, Message::Binary(expected));
     assert_eq!(stuck.expect_from(sender.id()).await?["type"], "choke");
     Ok(())
@@ -323,7 +325,7 @@ async fn a_flood_of_small_messages_is_refused_and_does_not_close_its_receiver() 
     assert_eq!(sender.ask(json!({ "type": "ping" })).await?["type"], "pong");
 
     assert_eq!(slow.ask(json!({ "type": "ping" })).await?["type"], "pong");
-    sender.tell(slow.id(), json!({ "type": "choke", "file": FILE })).await?;
+    sender.tell(slow.id(), json!({ "type": "choke", "file": TAG })).await?;
     slow.expect("the choke", |it| it["message"]["type"] == "choke").await?;
     Ok(())
 }
@@ -411,8 +413,8 @@ async fn the_figures_tell_what_is_going_on() -> anyhow::Result<()> {
     let mut alice = Client::join(&tracker, "lobby").await?;
     let mut bob = Client::join(&tracker, "lobby").await?;
     announce(&mut alice, BOTH).await?;
-    alice.tell(bob.id(), json!({ "type": "choke", "file": FILE })).await?;
-    alice.tell("0000000000000000", json!({ "type": "choke", "file": FILE })).await?;
+    alice.tell(bob.id(), json!({ "type": "choke", "file": TAG })).await?;
+    alice.tell("0000000000000000", json!({ "type": "choke", "file": TAG })).await?;
     alice.expect_error("unknown_peer").await?;
     bob.expect_from(alice.id()).await?;
     let (_, body) = get(&tracker, "/api/status", "").await?;
@@ -457,7 +459,7 @@ async fn announce(client: &mut Client, blocks: &str) -> anyhow::Result<()> {
 
 /// A message that goes before data and is as large as such a one may be.
 fn padded_have() -> Value {
-    json!({ "type": "have", "file": FILE, "blocks": [[0, 1]], "padding": "x".repeat(3_000) })
+    json!({ "type": "have", "file": TAG, "blocks": [[0, 1]], "padding": "x".repeat(3_000) })
 }
 
 /// Sends small messages to a peer that does not read, until one is refused.

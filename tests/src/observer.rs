@@ -77,7 +77,7 @@ impl Observer {
     }
 
     async fn note(&mut self, frame: TrackerFrame) -> Result<()> {
-        let file = self.facts.file;
+        let file = self.facts.file.tag();
         match frame {
             TrackerFrame::Response { response: Response::Peers { peers, .. }, .. } => {
                 for peer in peers {
@@ -113,7 +113,7 @@ impl Observer {
     }
 
     async fn greet(&mut self, peer: PeerId) -> Result<()> {
-        let message = PeerMessage::Bitfield { file: self.facts.file, blocks: self.nothing() };
+        let message = PeerMessage::Bitfield { file: self.facts.file.tag(), blocks: self.nothing() };
         send(&mut self.socket, encode_envelope(peer, message, false)).await
     }
 

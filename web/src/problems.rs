@@ -60,6 +60,7 @@ pub(crate) fn sentence(problem: &Problem, locale: Locale) -> String {
             };
             fill(text, &[("code", &code.to_string())])
         }
+        Problem::TagTaken => all.tag_taken.clone(),
         Problem::BadAddress => all.bad_address.clone(),
     }
 }
@@ -104,6 +105,7 @@ mod tests {
             Problem::FileUnreadable,
             Problem::StorageFull,
             Problem::StorageFailed { detail: "QuotaExceededError".into() },
+            Problem::TagTaken,
             Problem::BadAddress,
         ];
         let mut notices: Vec<_> = problems.into_iter().chain(refused).map(Notice::Problem).collect();

@@ -67,8 +67,8 @@ texts! {
     ProblemTexts {
         not_shared: String, folder: String, file_too_large: String, file_unreadable: String, storage_full: String,
         storage_failed: String, malformed: String, versions: String, identity: String, conflicting_facts: String,
-        too_many_files: String, room_full: String, busy: String, refused: String, bad_address: String,
-        worker_failed: String, worker_stopped: String, save_failed: String, bad_link: String, bad_room: String,
+        too_many_files: String, room_full: String, busy: String, refused: String, tag_taken: String,
+        bad_address: String, worker_failed: String, worker_stopped: String, save_failed: String, bad_link: String, bad_room: String,
         bad_file: String,
     }
 }

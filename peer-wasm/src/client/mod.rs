@@ -28,7 +28,7 @@ use link::{Action, Link};
 use manifests::Manifests;
 use output::Sent;
 use protocol::{
-    Bitfield, ErrorCode, FileId, FileInfo, Identity, Manifest, PROTOCOL_VERSION, ParseError, PeerId, PeerInfo,
+    Bitfield, ErrorCode, FileId, FileInfo, FileTag, Identity, Manifest, PROTOCOL_VERSION, ParseError, PeerId, PeerInfo,
     PeerMessage, PeerName, Request, Response, RoomName, Run, TrackerFrame, close, decode_tracker_binary,
     decode_tracker_text, encode_envelope, encode_request,
 };
@@ -42,7 +42,7 @@ use tracing::{debug, info, trace};
 use transfer::{Stage, Transfer};
 
 /// Peers asked for at once; the tracker may give fewer.
-const PEERS_WANTED: u32 = 40;
+const PEERS_WANTED: u32 = 20;
 /// The most files of which it is remembered what peers still owed when their swarm ended.
 const MAX_OWED: usize = 64;
 
@@ -99,9 +99,14 @@ impl Client {
         client
     }
 
-    /// Shares a file that the shell has and hashed.
+    /// Shares a file that the shell has and hashed. Fails if another file here has its tag.
     pub fn share(&mut self, manifest: Arc<Manifest>, now: Instant) {
         let file = manifest.file();
+        if self.tagged(file.tag()).is_some_and(|first| first != file) {
+            self.replace(file, Some(Transfer::preparing(manifest, Storage::Source, now)));
+            self.fail(file, Problem::TagTaken, now);
+            return self.settle(now);
+        }
         let complete = self.transfers.get(&file).and_then(Transfer::swarm).is_some_and(Swarm::is_complete);
         if !complete {
             if self.swarm(file).is_some() {
@@ -114,12 +119,17 @@ impl Client {
         self.settle(now);
     }
 
-    /// Fetches a file. Does nothing if it is here or on its way; tries again if it had failed.
+    /// Fetches a file. Does nothing if it is here or on its way; tries again if it had failed. Fails if another file
+    /// here has its tag.
     pub fn fetch(&mut self, file: FileId, now: Instant) {
-        let failed = self.transfers.get(&file).is_none_or(|transfer| matches!(transfer.stage, Stage::Failed { .. }));
-        if failed {
+        if self.transfers.get(&file).is_none_or(Transfer::is_failed) {
+            let is_tag_taken = self.tagged(file.tag()).is_some();
             self.replace(file, Some(Transfer::searching(file, now)));
-            self.ask_for_peers(file);
+            if is_tag_taken {
+                self.fail(file, Problem::TagTaken, now);
+            } else {
+                self.ask_for_peers(file);
+            }
         }
         self.settle(now);
     }
@@ -227,7 +237,7 @@ impl Client {
         match receipt.0 {
             Sent::Block { file, bytes } => {
                 if let Some(transfer) = self.transfers.get_mut(&file) {
-                    transfer.with_swarm(now, |swarm| swarm.handle_sent(bytes));
+                    transfer.with_swarm(now, |swarm| swarm.handle_sent(bytes, now));
                     self.settle_one(file, now);
                 }
             }
@@ -276,11 +286,7 @@ impl Client {
                 self.handle_response(seq, response, now);
                 self.settle(now);
             }
-            Ok(TrackerFrame::Envelope { from, message }) => {
-                let file = message.file();
-                self.handle_envelope(from, message, now);
-                self.settle_one(file, now);
-            }
+            Ok(TrackerFrame::Envelope { from, message }) => self.handle_envelope(from, message, now),
             // Another peer's nonsense costs nothing here; a newer tracker's words are not for us.
             Err(error) => debug!(%error, "ignored a frame"),
         }
@@ -369,20 +375,33 @@ impl Client {
     }
 
     fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
-        trace!(%from, file = ?message.file(), "message");
-        let file = message.file();
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        if let PeerMessage::GetManifest { .. } = message {
-            self.manifests.asked(from, file);
-            self.send_manifests();
+        let tag = message.tag();
+        trace!(%from, %tag, "message");
+        if let PeerMessage::GetManifest { file } = message {
+            if self.transfers.contains_key(&file) {
+                self.manifests.asked(from, file);
+                self.send_manifests();
+            }
         } else if let PeerMessage::Manifest { facts, hashes } = message {
+            let file = facts.file;
+            let Some(transfer) = self.transfers.get_mut(&file) else { return };
             match transfer.handle_manifest(from, facts, &hashes, now) {
                 Some(manifest) => self.outputs.push_back(Output::Create { manifest }),
                 None => self.ask_for_manifest(file, now),
             }
-        } else {
+            self.settle_one(file, now);
+        } else if let Some(file) = self.tagged(tag)
+            && let Some(transfer) = self.transfers.get_mut(&file)
+        {
             transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
+            self.settle_one(file, now);
         }
+    }
+
+    /// The file with this tag; there is only one, because a second one fails.
+    fn tagged(&self, tag: FileTag) -> Option<FileId> {
+        let mut same = self.transfers.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
+        same.find(|(_, transfer)| !transfer.is_failed()).map(|(file, _)| *file)
     }
 
     fn send_manifests(&mut self) {

@@ -293,9 +293,9 @@ impl Lab {
         assert!(self.client.handle_created(file, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now));
         self.drain();
         self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-        self.say(2, PeerMessage::Bitfield { file, blocks: Bitfield::full(blocks).to_bytes() });
+        self.say(2, PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(blocks).to_bytes() });
         self.sent();
-        self.say(2, PeerMessage::Unchoke { file });
+        self.say(2, PeerMessage::Unchoke { file: file.tag() });
         self.peer_messages().into_iter().filter_map(requested).collect()
     }
 
@@ -327,7 +327,7 @@ fn a_source_is_not_dropped_for_what_it_still_sent_to_a_download_that_was_stopped
     lab.download(&manifest);
     for (index, count) in requests {
         let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
-        lab.say(2, PeerMessage::Block { file, index, count, data: Bytes::copy_from_slice(data) });
+        lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data: Bytes::copy_from_slice(data) });
     }
     assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(2)));
 }
@@ -401,7 +401,7 @@ fn a_choked_peer_that_floods_requests_is_dropped() {
     lab.drain();
     lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
     lab.sent();
-    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file, index: 0, count: 1 }));
+    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
     assert!(lab.sent().len() <= 1_024);
     assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
 }
@@ -418,4 +418,48 @@ fn a_write_that_fails_late_does_not_fail_the_next_try() {
     lab.client.handle_stored(file, run, Err(Problem::StorageFull), lab.now);
     lab.drain();
     assert_eq!(lab.last_report().stage, page::Stage::Searching);
+}
+
+#[test]
+fn a_message_with_the_tag_of_another_file_is_ignored() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
+    let wrong = Bytes::from_static(b"of the wrong length");
+    lab.say(3, PeerMessage::Bitfield { file: twin(file, 7).tag(), blocks: wrong.clone() });
+    assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+    lab.say(3, PeerMessage::Bitfield { file: file.tag(), blocks: wrong });
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+/// Another file, whose id differs from the byte at `place` on.
+fn twin(file: FileId, place: usize) -> FileId {
+    let mut bytes = *file.as_bytes();
+    bytes[place..].iter_mut().for_each(|byte| *byte = !*byte);
+    FileId::from_bytes(bytes)
+}
+
+#[test]
+fn of_two_files_with_one_tag_the_first_keeps_it() {
+    let (_, manifest) = large(32);
+    let first = manifest.file();
+    let second = twin(first, 8);
+    let mut lab = Lab::online();
+    lab.client.fetch(second, lab.now);
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.drain();
+    let report = lab.last_report();
+    assert_eq!((report.file, report.stage), (first, page::Stage::Failed { problem: Problem::TagTaken }));
+
+    lab.client.stop(second, lab.now);
+    lab.download(&manifest);
+    lab.client.fetch(second, lab.now);
+    lab.drain();
+    let report = lab.last_report();
+    assert_eq!((report.file, report.stage), (second, page::Stage::Failed { problem: Problem::TagTaken }));
+    lab.say(2, PeerMessage::Choke { file: second.tag() });
+    assert!(lab.client.swarm(first).unwrap().neighbours(lab.now).any(|neighbour| !neighbour.serves_us));
 }

@@ -19,9 +19,9 @@ use tracing::{debug, info};
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
-/// How often more peers are asked for while there are few.
-const MORE_PEERS_EVERY: Duration = seconds(10);
-const FEW_PEERS: usize = 8;
+
+/// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
+const MAX_CONTACTS: usize = 512;
 
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -45,7 +45,7 @@ pub(super) struct Transfer {
     last_report: Instant,
     report_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
-    more_peers_at: Option<Instant>,
+    wants_peers: bool,
 }
 
 /// What a transfer's deadlines call for.
@@ -61,12 +61,15 @@ impl Transfer {
         Self::new(file, Stage::Searching(Search::new(now)), Storage::Memory, now)
     }
 
+    pub(super) fn preparing(manifest: Arc<Manifest>, storage: Storage, now: Instant) -> Self {
+        Self::new(manifest.file(), Stage::Preparing(manifest), storage, now)
+    }
+
     pub(super) fn active(swarm: Swarm, storage: Storage, now: Instant) -> Self {
         Self::new(swarm.file(), Stage::Active(Box::new(swarm)), storage, now)
     }
 
     fn new(file: FileId, stage: Stage, storage: Storage, now: Instant) -> Self {
-        let more_peers_at = Some(now + MORE_PEERS_EVERY);
         let contacts = BTreeMap::new();
         Self {
             file,
@@ -76,7 +79,7 @@ impl Transfer {
             last_report: now,
             report_at: Some(now),
             tell_tracker_at: None,
-            more_peers_at,
+            wants_peers: false,
         }
     }
 
@@ -108,7 +111,7 @@ impl Transfer {
             Stage::Searching(search) => search.found(id),
             Stage::Active(swarm) => {
                 swarm.handle_peer_joined(id, now);
-                if swarm.is_neighbour(id) {
+                if self.contacts.len() < MAX_CONTACTS {
                     self.contacts.insert(id, peer);
                 }
                 self.report_soon(now);
@@ -136,6 +139,10 @@ impl Transfer {
     /// Whether it waits for somebody to have the file.
     pub(super) fn is_searching_in_vain(&self) -> bool {
         matches!(&self.stage, Stage::Searching(search) if search.is_in_vain())
+    }
+
+    pub(super) const fn is_failed(&self) -> bool {
+        matches!(self.stage, Stage::Failed { .. })
     }
 
     pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<PeerId> {
@@ -180,8 +187,8 @@ impl Transfer {
             Stage::Active(swarm) => swarm.poll_timeout().map(|(deadline, _)| deadline),
             Stage::Preparing(_) | Stage::Failed { .. } => None,
         };
-        let more_peers_at = self.more_peers_at.filter(|_| self.wants_more_peers());
-        [stage, self.report_at, self.tell_tracker_at, more_peers_at].into_iter().flatten().min()
+        let wants_peers_at = self.wants_peers.then_some(self.last_report);
+        [stage, self.report_at, self.tell_tracker_at, wants_peers_at].into_iter().flatten().min()
     }
 
     pub(super) fn timeout(&mut self, now: Instant) -> Due {
@@ -195,10 +202,7 @@ impl Transfer {
             Stage::Preparing(_) | Stage::Failed { .. } => {}
         }
         due.tell_tracker = self.tell_tracker_at.take_if(|at| *at <= now).is_some();
-        if self.wants_more_peers() && self.more_peers_at.is_some_and(|at| at <= now) {
-            self.more_peers_at = Some(now + MORE_PEERS_EVERY);
-            due.ask_for_peers = true;
-        }
+        due.ask_for_peers |= std::mem::take(&mut self.wants_peers);
         due
     }
 
@@ -231,6 +235,7 @@ impl Transfer {
                         debug!(?file, %peer, %violation, "dropped a peer");
                         self.contacts.remove(&peer);
                     }
+                    Event::WantsPeers => self.wants_peers = true,
                     // Whoever reports a failed read or write to the client names the problem there.
                     Event::StorageFailed => {}
                 }
@@ -245,10 +250,6 @@ impl Transfer {
             }
             outputs.push_back(Output::Update(Update::Transfer { transfer: Box::new(report) }));
         }
-    }
-
-    fn wants_more_peers(&self) -> bool {
-        self.swarm().is_some_and(|swarm| !swarm.is_complete() && self.contacts.len() < FEW_PEERS)
     }
 
     fn report_soon(&mut self, now: Instant) {

@@ -1,8 +1,8 @@
 // One end of a bare transfer through the tracker. With no `sender` it serves; with one it fetches from it and
 // discards. Nothing is hashed, stored or shown.
 
-// The transfer is of no file; any id will do.
-const FILE = "00".repeat(32);
+// The transfer is of no file; any tag will do.
+const FILE = "00".repeat(8);
 const BLOCK = 64 << 10;
 const now = () => performance.timeOrigin + performance.now();
 
@@ -11,7 +11,7 @@ onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
   const count = frame / BLOCK;
   const socket = new WebSocket(url);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => socket.send(JSON.stringify({ type: "register", protocol: 1, room: "bench", binary: true }));
+  socket.onopen = () => socket.send(JSON.stringify({ type: "register", protocol: 2, room: "bench", binary: true }));
   socket.onclose = event => postMessage({ failed: `closed with ${event.code} ${event.reason}` });
   const handle = sender ? receiver() : server();
   socket.onmessage = ({ data }) => {
