@@ -43,6 +43,16 @@ impl Blocks {
         &self.stored
     }
 
+    /// The blocks that are missing.
+    pub(crate) fn missing(&self) -> Bitfield {
+        let mut missing = Bitfield::empty(self.stored.len());
+        (0..)
+            .zip(&self.states)
+            .filter(|(_, state)| **state == BlockState::Missing)
+            .for_each(|(index, _)| _ = missing.set(index));
+        missing
+    }
+
     /// Whether no block is left to ask for the first time.
     pub(crate) fn none_missing(&self) -> bool {
         self.missing == 0

@@ -7,17 +7,33 @@
 
 use super::config::{Config, PeerStrategy};
 use protocol::PeerId;
-use rand::{Rng, RngExt as _, seq::SliceRandom as _};
+use rand::{Rng, seq::SliceRandom as _};
 use std::{cmp::Reverse, collections::BTreeSet};
 
-/// What the choice depends on, for one interested neighbour.
+/// The most neighbours served beyond the places.
+const MAX_EXTRA: usize = 16;
+
+/// What the choice depends on, for one neighbour that lacks blocks.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) peer: PeerId,
-    /// The higher, the sooner it is served.
-    pub(super) score: u64,
+    /// It wants something now. Others get only the places that nobody wants, so that they can ask without waiting.
+    pub(super) interested: bool,
     /// It did not use the place it had: it gets one only if nobody else wants it.
     pub(super) idle: bool,
+    /// It gives, or had no chance yet to show it.
+    pub(super) willing: bool,
+    /// The higher, the sooner it gets a fixed place.
+    pub(super) score: u64,
+    /// How many blocks it has. Those who fell behind have little that others want, so they cannot earn a fixed place:
+    /// the places that need not be earned go to them.
+    pub(super) blocks: u32,
+}
+
+impl Candidate {
+    const fn class(&self) -> (bool, bool, bool) {
+        (self.interested, !self.idle, self.willing)
+    }
 }
 
 /// Who is served.
@@ -26,47 +42,92 @@ pub(super) struct Choker {
     fixed: BTreeSet<PeerId>,
     on_trial: Option<PeerId>,
     rounds_on_trial: u32,
+    /// Served beyond the places, because those who have places leave the line idle.
+    extra: BTreeSet<PeerId>,
 }
 
 impl Choker {
     pub(super) fn serves(&self, peer: PeerId) -> bool {
-        self.fixed.contains(&peer) || self.on_trial == Some(peer)
+        self.fixed.contains(&peer) || self.on_trial == Some(peer) || self.extra.contains(&peer)
     }
 
-    /// A new round over all interested neighbours.
+    pub(super) fn served(&self) -> impl Iterator<Item = PeerId> {
+        self.fixed.iter().copied().chain(self.on_trial).chain(self.extra.iter().copied())
+    }
+
+    /// Takes the place of a neighbour that is to get nothing more.
+    pub(super) fn evict(&mut self, peer: PeerId) {
+        self.fixed.remove(&peer);
+        self.extra.remove(&peer);
+        self.on_trial = self.on_trial.filter(|on_trial| *on_trial != peer);
+    }
+
+    /// A new round over all neighbours that lack blocks.
     pub(super) fn round(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
         candidates.shuffle(rng);
-        candidates.sort_by_key(|candidate| Reverse(candidate.score));
-        let everyone = candidates.iter().map(|candidate| candidate.peer).collect();
-        candidates.retain(|candidate| !candidate.idle);
+        candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.score)));
         self.rounds_on_trial += 1;
+        self.extra.clear();
+        let wanted: Vec<_> = candidates.iter().filter(|other| other.interested && !other.idle).cloned().collect();
         match config.peer_strategy {
-            PeerStrategy::RareBlocks => self.keep_or_promote(&candidates, config),
+            PeerStrategy::RareBlocks => self.keep_or_promote(&wanted, config),
             PeerStrategy::Reciprocal | PeerStrategy::Random => {
                 if self.rounds_on_trial >= config.optimistic_rounds {
                     self.on_trial = None;
                 }
-                self.fixed = best(&candidates, None, config.fixed_slots);
+                self.fixed = best(&wanted, None, config.fixed_slots);
+                self.on_trial = self.on_trial.filter(|peer| !self.fixed.contains(peer));
             }
         }
-        self.fill(candidates.iter().map(|candidate| candidate.peer).collect(), config, rng);
-        self.fill(everyone, config, rng);
+        self.fill(candidates, config, rng);
     }
 
-    /// Gives free places to interested neighbours, at random.
-    pub(super) fn fill(&mut self, interested: Vec<PeerId>, config: &Config, rng: &mut impl Rng) {
-        self.fixed.retain(|peer| interested.contains(peer));
-        self.on_trial = self.on_trial.filter(|peer| interested.contains(peer) && !self.fixed.contains(peer));
-        let mut waiting: Vec<_> = interested.into_iter().filter(|peer| !self.serves(*peer)).collect();
-        while !waiting.is_empty() && (self.fixed.len() < config.fixed_slots || self.on_trial.is_none()) {
-            let peer = waiting.swap_remove(rng.random_range(0..waiting.len()));
+    /// Whether a place is free.
+    pub(super) fn has_room(&self, config: &Config) -> bool {
+        self.fixed.len() < config.fixed_slots || (self.on_trial.is_none() && config.trial_slots > 0)
+    }
+
+    /// Gives free places, and those of neighbours that want nothing, to those who want something.
+    pub(super) fn fill(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
+        let useful =
+            |peer: &PeerId| candidates.iter().any(|other| other.peer == *peer && other.interested && !other.idle);
+        let is_here = |peer: &PeerId| candidates.iter().any(|other| other.peer == *peer);
+        let someone_waits = candidates.iter().any(|other| other.interested && !other.idle && !self.serves(other.peer));
+        let keeps = |peer: &PeerId| if someone_waits { useful(peer) } else { is_here(peer) };
+        self.fixed.retain(keeps);
+        self.extra.retain(keeps);
+        self.on_trial = self.on_trial.filter(keeps);
+        candidates.retain(|candidate| !self.serves(candidate.peer));
+        self.rank(&mut candidates, config, rng);
+        for candidate in candidates {
             if self.fixed.len() < config.fixed_slots {
-                self.fixed.insert(peer);
-            } else {
-                self.on_trial = Some(peer);
+                self.fixed.insert(candidate.peer);
+            } else if self.on_trial.is_none() && config.trial_slots > 0 {
+                self.on_trial = Some(candidate.peer);
                 self.rounds_on_trial = 0;
             }
         }
+    }
+
+    /// Serves one more.
+    pub(super) fn widen(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) -> bool {
+        candidates.retain(|other| other.interested && !self.serves(other.peer));
+        self.rank(&mut candidates, config, rng);
+        candidates.first().is_some_and(|next| self.admit(next.peer, config))
+    }
+
+    /// Serves this one beyond the places, if it is not served; tells whether that changed anything.
+    pub(super) fn admit(&mut self, peer: PeerId, config: &Config) -> bool {
+        let may = self.extra.len() < MAX_EXTRA && config.trial_slots > 0 && !self.serves(peer);
+        may && self.extra.insert(peer)
+    }
+
+    /// In which order places are given that need not be earned.
+    fn rank(&self, candidates: &mut [Candidate], config: &Config, rng: &mut impl Rng) {
+        candidates.shuffle(rng);
+        let blocks =
+            |other: &Candidate| if config.peer_strategy == PeerStrategy::Reciprocal { other.blocks } else { 0 };
+        candidates.sort_by_key(|other| (Reverse(other.class()), blocks(other)));
     }
 
     /// The peer on trial takes a fixed place when it beats the weakest; until then it stays on trial.
@@ -106,7 +167,15 @@ mod tests {
     }
 
     fn candidates(scores: &[u64]) -> Vec<Candidate> {
-        (0..).zip(scores).map(|(number, &score)| Candidate { peer: peer(number), score, idle: false }).collect()
+        let candidate = |(number, &score)| Candidate {
+            peer: peer(number),
+            interested: true,
+            idle: false,
+            willing: true,
+            score,
+            blocks: 0,
+        };
+        (0..).zip(scores).map(candidate).collect()
     }
 
     fn served(choker: &Choker) -> BTreeSet<PeerId> {
@@ -132,11 +201,11 @@ mod tests {
         let rng = &mut Xoshiro256PlusPlus::seed_from_u64(3);
         let mut choker = Choker::default();
         for interested in 1..10u8 {
-            choker.fill((0..interested).map(peer).collect(), &config(PeerStrategy::Reciprocal), rng);
+            choker.fill(candidates(&vec![0; interested.into()]), &config(PeerStrategy::Reciprocal), rng);
             assert_eq!(served(&choker).len(), usize::from(interested.min(5)));
         }
-        choker.fill(vec![peer(7)], &config(PeerStrategy::Reciprocal), rng);
-        assert_eq!(served(&choker), BTreeSet::from([peer(7)]));
+        choker.fill(candidates(&[0]), &config(PeerStrategy::Reciprocal), rng);
+        assert_eq!(served(&choker), BTreeSet::from([peer(0)]), "whoever is gone keeps no place");
     }
 
     #[test]
@@ -162,6 +231,48 @@ mod tests {
             on_trial.extend(choker.on_trial);
         }
         assert_eq!(on_trial, (4..8).map(peer).collect());
+    }
+
+    #[test]
+    fn places_that_nobody_wants_are_lent_to_those_who_may_want_something_later() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(3);
+        let config = config(PeerStrategy::Reciprocal);
+        let mut choker = Choker::default();
+        let mut all = candidates(&[0; 8]);
+        all[1..].iter_mut().for_each(|candidate| candidate.interested = false);
+        choker.fill(all.clone(), &config, rng);
+        assert_eq!(served(&choker).len(), 5);
+        assert!(choker.serves(peer(0)));
+        all[5..].iter_mut().for_each(|candidate| candidate.interested = true);
+        choker.fill(all, &config, rng);
+        assert!([0, 5, 6, 7].iter().all(|&number| choker.serves(peer(number))), "{:?}", served(&choker));
+    }
+
+    #[test]
+    fn the_places_that_need_not_be_earned_go_to_who_gives_and_has_least() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(3);
+        let config = config(PeerStrategy::Reciprocal);
+        let mut choker = Choker::default();
+        let mut all = candidates(&[9, 9, 9, 9, 0, 0, 0]);
+        all.iter_mut().zip([50, 50, 50, 50, 30, 10, 0]).for_each(|(candidate, blocks)| candidate.blocks = blocks);
+        all[6].willing = false;
+        choker.round(all.clone(), &config, rng);
+        assert_eq!(choker.on_trial, Some(peer(5)));
+        assert!(choker.widen(all.clone(), &config, rng) && choker.serves(peer(4)));
+        assert!(choker.widen(all.clone(), &config, rng) && choker.serves(peer(6)));
+        assert!(!choker.widen(all.clone(), &config, rng), "everyone is served");
+        choker.round(all, &config, rng);
+        assert!(!choker.serves(peer(4)) && !choker.serves(peer(6)), "what is lent ends with the round");
+    }
+
+    #[test]
+    fn who_serves_nobody_has_no_places_at_all() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(3);
+        let config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
+        let mut choker = Choker::default();
+        choker.round(candidates(&[1, 2, 3]), &config, rng);
+        assert!(!choker.widen(candidates(&[1, 2, 3]), &config, rng) && !choker.admit(peer(0), &config));
+        assert!(choker.served().next().is_none());
     }
 
     #[test]

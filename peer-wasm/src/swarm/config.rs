@@ -1,9 +1,13 @@
 //! What a swarm may be told to do differently. Strategies are values, so that they can be compared on one swarm.
 
+use protocol::{Manifest, Run};
 use std::time::Duration;
 
+/// The time between two rounds in BitTorrent, which is made for downloads of hours.
+const CLASSIC_ROUND: Duration = Duration::from_secs(10);
+
 /// The settings of one swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// How blocks are chosen.
     pub block_strategy: BlockStrategy,
@@ -11,6 +15,8 @@ pub struct Config {
     pub peer_strategy: PeerStrategy,
     /// Peers served because the strategy ranks them first.
     pub fixed_slots: usize,
+    /// Peers served on trial.
+    pub trial_slots: usize,
     /// Time between two rounds of choosing whom to serve.
     pub choke_round: Duration,
     /// Rounds after which another peer is served on trial.
@@ -24,12 +30,15 @@ pub struct Config {
     pub max_window: u64,
     /// The most bytes in one request.
     pub max_run: u32,
-    /// The most bytes on their way from the storage to the wire.
+    /// The most bytes on their way from the storage to the wire, however fast it is.
     pub upload_budget: u64,
-    /// How long new blocks wait to be announced together.
+    /// How long new blocks that are not rare wait to be announced together.
     pub have_delay: Duration,
     /// A neighbour that delivers nothing for this long, beyond what its rate explains, is snubbed.
     pub snub_after: Duration,
+    /// Tells which blocks of a run the bytes really hold. Every peer hashes them; only a simulation, whose peers would
+    /// hash the same bytes a thousand times, checks them in another way.
+    pub check: fn(&Manifest, Run, &[u8]) -> Vec<bool>,
 }
 
 /// How blocks are chosen.
@@ -59,7 +68,7 @@ pub enum PeerStrategy {
 }
 
 impl Config {
-    /// Every pair of strategies, with a name to show.
+    /// Every pair of strategies as they are known, with 4 + 1 places in rounds of 10 s, and a name to show.
     pub fn presets() -> Vec<(String, Self)> {
         let blocks = [
             ("rarest first", BlockStrategy::RarestFirst),
@@ -73,7 +82,7 @@ impl Config {
         ];
         let pair = |(block_name, block_strategy)| {
             peers.map(|(peer_name, peer_strategy)| {
-                let config = Self { block_strategy, peer_strategy, ..Self::default() };
+                let config = Self { block_strategy, peer_strategy, choke_round: CLASSIC_ROUND, ..Self::default() };
                 (format!("{block_name} blocks, {peer_name} peers"), config)
             })
         };
@@ -82,24 +91,28 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Rarest first, tit-for-tat with 4 + 1 places in rounds of 10 s.
+    /// Rarest first, tit-for-tat with 4 + 1 places in rounds of 2 s: a file of 64 MiB is there within the first rounds of
+    /// BitTorrent's 10 s.
     fn default() -> Self {
         Self {
             block_strategy: BlockStrategy::RarestFirst,
             peer_strategy: PeerStrategy::Reciprocal,
             fixed_slots: 4,
-            choke_round: Duration::from_secs(10),
+            trial_slots: 1,
+            choke_round: Duration::from_secs(2),
             optimistic_rounds: 3,
-            max_neighbours: 80,
-            // Two downloads at a time in binary frames stay within the queue that the tracker has for one receiver.
-            max_in_flight: 4 << 20,
-            // Half of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
+            max_neighbours: 60,
+            // Two downloads at a time stay within the queue that the tracker has for one receiver, and thirty neighbours
+            // have a block of 256 KiB each on its way.
+            max_in_flight: 8 << 20,
+            // A part of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
             max_window: 2 << 20,
             // Tabs move 256 KiB frames fastest.
             max_run: 256 << 10,
             upload_budget: 2 << 20,
-            have_delay: Duration::from_millis(100),
+            have_delay: Duration::from_millis(500),
             snub_after: Duration::from_secs(4),
+            check: Manifest::check_run,
         }
     }
 }

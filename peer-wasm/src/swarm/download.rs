@@ -1,20 +1,16 @@
-//! Asking for blocks, receiving and verifying them, announcing them.
+//! Asking for blocks, receiving and verifying them.
 
-use super::{BlockState, Event, StorageFailed, StorageRequest, Swarm, Timer, Violation, neighbour::Neighbour};
+use super::{BlockState, Event, StorageFailed, StorageRequest, Swarm, Violation, neighbour::Neighbour, picker::Pick};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
-use std::time::Duration;
 
-/// Stored blocks that are announced without waiting for more.
-const HAVE_BATCH: usize = 64;
-/// In the endgame a request is repeated elsewhere only after this long, and only where it will be answered in half
-/// the time.
-const ENDGAME_PATIENCE: Duration = Duration::from_millis(500);
-/// What a neighbour that delivers nothing is expected to need in the endgame.
-const STALLED: Duration = Duration::from_secs(10);
-/// All requests repeated in the endgame together are at most this part of the file, or one block.
-const ENDGAME_SHARE: u64 = 200;
+/// The first blocks come one by one and may be any: a newcomer needs something to give, soon.
+const FIRST_BLOCKS: u32 = 4;
+/// Runs asked of one neighbour follow each other inside stretches of this many bytes, and of no more than this part of
+/// the file, so that neighbours still hold different parts of it.
+const MAX_STRETCH: u64 = 1 << 20;
+const MIN_STRETCHES: u64 = 64;
 
 impl Swarm {
     /// Blocks handed out as [`StorageRequest::Write`] are stored, or could not be.
@@ -30,20 +26,24 @@ impl Swarm {
             }
         }
         if self.is_complete() {
-            self.announce();
+            self.announce_complete(now);
             self.events.push_back(Event::Completed);
-        } else if self.unannounced.len() >= HAVE_BATCH {
-            self.announce();
-        } else if !self.timers.is_set(Timer::Announce) {
-            self.timers.set(Timer::Announce, now + self.config.have_delay);
+        } else {
+            self.schedule_announcements(run, now);
         }
     }
 
     pub(super) fn handle_bitfield(&mut self, from: PeerId, bits: &[u8], now: Instant) -> Result<(), Violation> {
         let has = Bitfield::from_bytes(bits, self.stored().len()).map_err(|_| Violation::BadBitfield)?;
+        if self.neighbours.get(&from).is_some_and(|neighbour| neighbour.is_introduced) {
+            self.welcome_again(from, now);
+        }
+        if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            neighbour.is_introduced = true;
+        }
         self.learn(from, has.iter());
         self.update_interest(from);
-        self.request_of(from, now);
+        self.request_of_all(now);
         Ok(())
     }
 
@@ -67,7 +67,9 @@ impl Swarm {
             neighbour.it_chokes_us = true;
         }
         // If it was the last to be relied on, those that are snubbed get another try.
-        self.request_of_all(now);
+        if self.neighbours.values().any(Neighbour::is_snubbed) {
+            self.request_of_all(now);
+        }
     }
 
     pub(super) fn handle_unchoke(&mut self, from: PeerId, now: Instant) {
@@ -80,14 +82,23 @@ impl Swarm {
     pub(super) fn handle_reject(&mut self, from: PeerId, run: Run, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        if !neighbour.take_in_flight(run, &geometry) {
+        // If it was asked twice and the first request was taken back, it is that one which is rejected.
+        if neighbour.forget_stale(run) {
             return;
         }
+        let Some(request) = neighbour.take_in_flight(run, &geometry) else { return };
         self.in_flight_bytes -= geometry.run_len(run);
+        if let Some(next) = request.moves_to {
+            self.release(run);
+            self.request_of(next, now);
+            self.request_of(from, now);
+            return;
+        }
         if !neighbour.it_chokes_us {
+            neighbour.refuses = true;
             for index in run.blocks() {
                 if neighbour.has.clear(index) {
-                    self.picker.lost(index, &mut self.rng);
+                    self.picker.lost(index);
                     neighbour.wanted -= u32::from(self.blocks.is_wanted(index));
                 }
             }
@@ -102,24 +113,29 @@ impl Swarm {
         let bytes = geometry.run_len(run);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         let was_in_flight = neighbour.answered(run, &geometry).ok_or(Violation::Unrequested)?;
-        if was_in_flight {
+        let was_repeated = run.blocks().any(|index| self.repeated.contains(&index));
+        if was_in_flight.is_some() {
             self.in_flight_bytes -= bytes;
             self.release(run);
         }
         if !run.blocks().any(|index| self.blocks.is_wanted(index)) {
+            self.duplicate_bytes += bytes;
             self.request_of(from, now);
             return Ok(());
         }
-        let correct = self.manifest.check_run(run, data);
+        let correct = (self.config.check)(&self.manifest, run, data);
         self.store_correct(run, data, &correct);
         if correct.contains(&false) {
             return Err(Violation::BadBlock);
         }
         self.received.add(bytes, now);
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.delivered(bytes, self.config.max_window, now);
+            neighbour.delivered(bytes, was_in_flight, self.config.max_window, now);
         }
-        self.cancel_elsewhere(from, run, now);
+        if was_repeated {
+            self.repeated.retain(|index| !run.blocks().contains(index));
+            self.cancel_elsewhere(from, run, now);
+        }
         self.request_of(from, now);
         Ok(())
     }
@@ -128,7 +144,11 @@ impl Swarm {
     pub(super) fn request_of(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
         while let Some(neighbour) = self.neighbours.get(&peer) {
-            if self.halted || !neighbour.we_are_interested || self.in_flight_bytes >= self.config.max_in_flight {
+            if neighbour.it_chokes_us
+                || !neighbour.we_are_interested
+                || self.halted
+                || self.in_flight_bytes >= self.room_for(neighbour)
+            {
                 return;
             }
             if neighbour.is_snubbed()
@@ -141,21 +161,43 @@ impl Swarm {
             let picked = if self.blocks.none_missing() {
                 self.endgame_pick(peer, now)
             } else {
-                self.picker.pick(&neighbour.has, neighbour.last_asked, &geometry, max_bytes, &mut self.rng)
+                let pick = self.next_pick(neighbour, max_bytes);
+                let blocks = self.picker.pick(&neighbour.has, pick, &mut self.rng);
+                blocks.and_then(|blocks| geometry.run(blocks.start, blocks.end - blocks.start).ok())
             };
-            let Some(run) = picked else { return };
+            let Some(run) = picked else { return self.steer_to(peer, now) };
             let missing = self.blocks.request(run);
             if missing.is_empty() {
-                self.repeated_bytes += geometry.run_len(run);
+                self.repeated.extend(run.blocks());
             }
             missing.into_iter().for_each(|index| _ = self.picker.remove(index));
             self.in_flight_bytes += geometry.run_len(run);
-            let file = self.file();
+            let file = self.tag();
             if let Some(neighbour) = self.neighbours.get_mut(&peer) {
                 neighbour.requested(run, &geometry, now);
             }
             self.send(peer, PeerMessage::Request { file, index: run.index(), count: run.count() });
-            self.schedule_requests(now);
+            self.expect_answer(peer, now);
+        }
+    }
+
+    /// How many bytes may be in flight so that more is asked of this neighbour. A quarter of the room is left to those
+    /// who have every block: only they have the rarest.
+    const fn room_for(&self, neighbour: &Neighbour) -> u64 {
+        let room = self.config.max_in_flight;
+        if neighbour.has.is_full() { room } else { room - room / 8 }
+    }
+
+    fn next_pick(&self, neighbour: &Neighbour, max_bytes: u32) -> Pick {
+        let geometry = self.manifest.geometry();
+        let block_size = geometry.block_size().bytes();
+        let is_first = self.stored().count() < FIRST_BLOCKS;
+        let stretch = (geometry.size() / MIN_STRETCHES).min(MAX_STRETCH) / u64::from(block_size);
+        Pick {
+            following: neighbour.last_asked.map(|run| run.blocks().end),
+            most: if is_first { 1 } else { max_bytes / block_size },
+            stretch: stretch as u32,
+            any: is_first,
         }
     }
 
@@ -166,48 +208,13 @@ impl Swarm {
         peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
     }
 
-    /// Takes requests back from neighbours that owe them for too long, so that others can have them.
-    pub(super) fn handle_overdue(&mut self, now: Instant) {
-        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        let snubbed: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, neighbour)| late(neighbour.overdue(self.config.snub_after)))
-            .map(|(&peer, _)| peer)
-            .collect();
-        for peer in snubbed {
-            self.cancel_all(peer);
-            if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-                neighbour.snubbed = Some(now);
-                neighbour.last_progress = now;
-            }
-        }
-        self.request_of_all(now);
-        self.schedule_requests(now);
-    }
-
-    /// Announces the blocks stored since the last time.
-    pub(super) fn announce(&mut self) {
-        self.timers.clear(Timer::Announce);
-        let mut stored = std::mem::take(&mut self.unannounced);
-        stored.sort_unstable();
-        let runs: Vec<_> =
-            stored.chunk_by(|a, b| a + 1 == *b).map(|chunk| HaveRun(chunk[0], chunk.len() as u32)).collect();
-        if runs.is_empty() {
-            return;
-        }
-        let file = self.file();
-        let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, PeerMessage::Have { file, blocks: runs.clone() });
-        }
-    }
-
     /// Gives a run back to the picker, unless it is still asked of somebody else.
     pub(super) fn release(&mut self, run: Run) {
         for index in self.blocks.release(run) {
-            self.picker.insert(index, &mut self.rng);
+            self.picker.insert(index);
         }
+        let asked_twice = |index: &u32| matches!(self.blocks.state(*index), BlockState::Requested(times) if times > 1);
+        self.repeated.retain(|index| !run.blocks().contains(index) || asked_twice(index));
     }
 
     /// Notes blocks that a neighbour has.
@@ -215,14 +222,18 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         for index in indices {
             if neighbour.has.set(index) {
-                self.picker.gained(index, &mut self.rng);
+                if let Some(copies) = &mut self.first_copies {
+                    copies.announced(index, from);
+                }
+                self.picker.gained(index);
                 neighbour.wanted += u32::from(self.blocks.is_wanted(index));
             }
         }
+        neighbour.was_full |= neighbour.has.is_full();
     }
 
-    fn update_interest(&mut self, peer: PeerId) {
-        let file = self.file();
+    pub(super) fn update_interest(&mut self, peer: PeerId) {
+        let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         let interested = neighbour.wanted > 0;
         if interested != neighbour.we_are_interested {
@@ -230,17 +241,6 @@ impl Swarm {
             let message =
                 if interested { PeerMessage::Interested { file } } else { PeerMessage::NotInterested { file } };
             self.send(peer, message);
-        }
-    }
-
-    /// Takes back everything asked of a neighbour.
-    fn cancel_all(&mut self, peer: PeerId) {
-        let file = self.file();
-        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        self.in_flight_bytes -= neighbour.in_flight_bytes;
-        for run in neighbour.take_all_back() {
-            self.release(run);
-            self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
         }
     }
 
@@ -256,14 +256,8 @@ impl Swarm {
         for &index in &fresh {
             self.picker.remove(index);
             self.blocks.storing(index);
-            let owners = self.neighbours.iter_mut().filter(|(_, neighbour)| neighbour.has.has(index));
-            let bored: Vec<_> = owners
-                .filter_map(|(&peer, neighbour)| {
-                    neighbour.wanted -= 1;
-                    (neighbour.wanted == 0).then_some(peer)
-                })
-                .collect();
-            bored.into_iter().for_each(|peer| self.update_interest(peer));
+            let owners = self.neighbours.values_mut().filter(|neighbour| neighbour.has.has(index));
+            owners.for_each(|neighbour| neighbour.wanted -= 1);
         }
         for chunk in fresh.chunk_by(|a, b| a + 1 == *b) {
             let piece = geometry.run(chunk[0], chunk.len() as u32).expect("blocks of a checked run are in the file");
@@ -271,62 +265,6 @@ impl Swarm {
             let start = (offset - geometry.offset(run.index())) as usize;
             let data = data.slice(start..start + geometry.run_len(piece) as usize);
             self.storage.push_back(StorageRequest::Write { run: piece, offset, data });
-        }
-    }
-
-    /// Takes back, from other neighbours, requests of which nothing is wanted any more.
-    fn cancel_elsewhere(&mut self, except: PeerId, arrived: Run, now: Instant) {
-        let geometry = *self.manifest.geometry();
-        let file = self.file();
-        let overlaps =
-            |run: Run| run.blocks().start < arrived.blocks().end && arrived.blocks().start < run.blocks().end;
-        let unwanted: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(peer, _)| **peer != except)
-            .flat_map(|(&peer, neighbour)| neighbour.in_flight.iter().map(move |request| (peer, request.run)))
-            .filter(|(_, run)| overlaps(*run) && !run.blocks().any(|index| self.blocks.is_wanted(index)))
-            .collect();
-        for (peer, run) in unwanted {
-            if let Some(neighbour) = self.neighbours.get_mut(&peer)
-                && neighbour.take_back(run, &geometry)
-            {
-                self.in_flight_bytes -= geometry.run_len(run);
-                self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
-                self.request_of(peer, now);
-            }
-        }
-    }
-
-    /// When nothing is missing but not everything is here: a request of a slower neighbour to repeat at this one.
-    fn endgame_pick(&self, peer: PeerId, now: Instant) -> Option<Run> {
-        let geometry = self.manifest.geometry();
-        let own = self.neighbours.get(&peer)?;
-        let block_size = u64::from(geometry.block_size().bytes());
-        let budget = (geometry.size() / ENDGAME_SHARE).max(block_size).checked_sub(self.repeated_bytes)?;
-        let most = u32::try_from(budget / block_size).ok().filter(|most| *most > 0)?;
-        let asked_once = |index| self.blocks.state(index) == BlockState::Requested(1) && own.has.has(index);
-        self.neighbours
-            .iter()
-            .filter(|(other, _)| **other != peer)
-            .flat_map(|(_, other)| other.in_flight.iter().map(move |request| (other, request)))
-            .filter(|(_, request)| now.since(request.sent) >= ENDGAME_PATIENCE)
-            .filter(|(_, request)| request.run.blocks().all(asked_once))
-            .filter(|(other, request)| {
-                let here = own.time_to_deliver(geometry.run_len(request.run), now).unwrap_or(ENDGAME_PATIENCE);
-                other.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
-            })
-            .min_by_key(|(_, request)| request.sent)
-            .and_then(|(_, request)| geometry.run(request.run.index(), request.run.count().min(most)).ok())
-    }
-
-    /// Sets the timer to the next moment at which a neighbour may be overdue.
-    fn schedule_requests(&mut self, now: Instant) {
-        let overdue = self.neighbours.values().filter_map(|neighbour| neighbour.overdue(self.config.snub_after)).min();
-        let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
-        match overdue.into_iter().chain(endgame).min() {
-            Some(deadline) => self.timers.set(Timer::Requests, deadline),
-            None => self.timers.clear(Timer::Requests),
         }
     }
 }

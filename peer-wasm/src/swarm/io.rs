@@ -63,6 +63,8 @@ pub enum Event {
         /// What it did.
         violation: Violation,
     },
+    /// Too few neighbours have something to give: the tracker may know others.
+    WantsPeers,
     /// The storage failed. After a failed write the swarm asks for no more blocks.
     StorageFailed,
 }

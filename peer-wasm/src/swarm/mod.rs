@@ -2,39 +2,49 @@
 //!
 //! | file | what it owns |
 //! |---|---|
+//! | `joining` | who is a neighbour |
 //! | `blocks` | the state of every block |
 //! | `picker` | which blocks to ask for |
-//! | `download` | asking, receiving, verifying, announcing |
-//! | `choker` | whom to serve |
+//! | `download` | asking, receiving, verifying |
+//! | `late` | requests that wait too long: steering, endgame, snubbing |
+//! | `announce` | telling of new blocks |
+//! | `choker`, `choking` | whom to serve, and when that is decided |
 //! | `upload` | serving |
+//! | `seeding` | giving a new file its first copies |
 //! | `neighbour`, `rate`, `timers` | what is known of a neighbour, how fast it is, what is waited for |
 //! | `config`, `io` | what goes in at the start, what comes out |
 
+mod announce;
 mod blocks;
 mod choker;
+mod choking;
 mod config;
 mod download;
 mod io;
+mod joining;
+mod late;
 mod neighbour;
 mod picker;
 mod rate;
+mod seeding;
 mod timers;
 mod upload;
 
 pub use blocks::BlockState;
 pub use config::{BlockStrategy, Config, PeerStrategy};
 pub use io::{Event, ReadId, StorageFailed, StorageRequest, Transmit, Violation};
+pub use picker::{Pick, Picker};
 pub use timers::Timer;
 
 use crate::Instant;
 use blocks::Blocks;
-use bytes::Bytes;
 use choker::Choker;
+use joining::Waiting;
 use neighbour::Neighbour;
-use picker::Picker;
-use protocol::{Bitfield, FileId, Manifest, PeerId, PeerMessage, Run};
+use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
+use seeding::FirstCopies;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -42,9 +52,7 @@ use std::{
 use timers::TimerTable;
 
 /// The most peers remembered as dropped for a violation, and the most remembered as gone with requests open.
-const MAX_REMEMBERED: usize = 1_024;
-/// The most peers that wait for a place among the neighbours.
-const MAX_WAITING: usize = 256;
+pub(crate) const MAX_REMEMBERED: usize = 1_024;
 
 /// One file's swarm, seen from one peer: a state machine without IO, clock or randomness of its own.
 ///
@@ -79,8 +87,8 @@ pub struct Swarm {
     picker: Picker,
     choker: Choker,
     neighbours: BTreeMap<PeerId, Neighbour>,
-    /// Peers that were introduced while there was no place for them, and the bitfield they sent.
-    waiting: BTreeMap<PeerId, Option<Bytes>>,
+    /// Peers that were introduced while there was no place for them.
+    waiting: BTreeMap<PeerId, Waiting>,
     /// Peers dropped for a violation; they may not come back.
     banned: BTreeSet<PeerId>,
     /// What peers that left still owed; if they come back at once, it may arrive.
@@ -88,9 +96,13 @@ pub struct Swarm {
     timers: TimerTable,
     /// Blocks stored and not announced.
     unannounced: Vec<u32>,
+    /// When new blocks were last announced to everyone.
+    announced: Instant,
     in_flight_bytes: u64,
-    /// Bytes requested a second time in the endgame, over the whole download.
-    repeated_bytes: u64,
+    /// Payload that came although it was here already.
+    duplicate_bytes: u64,
+    /// Blocks asked of a second neighbour in the endgame.
+    repeated: BTreeSet<u32>,
     /// The storage failed: nothing more is asked for.
     halted: bool,
 
@@ -99,7 +111,11 @@ pub struct Swarm {
     next_read: u64,
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
+    /// Requests of neighbours that wait to be served.
+    queued: usize,
     last_served: Option<PeerId>,
+    /// While this peer gives a file its first copies.
+    first_copies: Option<FirstCopies>,
 
     received: Rate,
     sent: Rate,
@@ -129,6 +145,8 @@ pub struct NeighbourStatus {
     pub wants_from_us: bool,
     /// Whether it serves us but delivers nothing.
     pub snubbed: bool,
+    /// Bytes asked of it.
+    pub in_flight: u64,
     /// Bytes per second from it.
     pub down_rate: u64,
     /// Bytes per second to it.
@@ -141,13 +159,14 @@ impl Swarm {
     ///
     /// # Panics
     /// If `have` is not a bitfield of this file.
-    pub fn new(config: Config, manifest: Arc<Manifest>, have: Bitfield, seed: u64, _now: Instant) -> Self {
+    pub fn new(config: Config, manifest: Arc<Manifest>, have: Bitfield, seed: u64, now: Instant) -> Self {
         assert_eq!(have.len(), manifest.geometry().blocks(), "`have` must be a bitfield of this file");
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let blocks = Blocks::new(have);
-        let picker = Picker::new(config.block_strategy, &blocks, &mut rng);
+        let picker = Picker::new(config.block_strategy, &blocks.missing());
+        let first_copies = blocks.stored().is_full().then(|| FirstCopies::new(blocks.stored().len()));
         let next_read = rng.next_u64() / 2;
-        Self {
+        let mut swarm = Self {
             config,
             manifest,
             rng,
@@ -160,19 +179,25 @@ impl Swarm {
             departed: BTreeMap::new(),
             timers: TimerTable::default(),
             unannounced: Vec::new(),
+            announced: now,
             in_flight_bytes: 0,
-            repeated_bytes: 0,
+            duplicate_bytes: 0,
+            repeated: BTreeSet::new(),
             halted: false,
             reads: BTreeMap::new(),
             next_read,
             uploading_bytes: 0,
+            queued: 0,
             last_served: None,
+            first_copies,
             received: Rate::new(),
             sent: Rate::new(),
             transmits: VecDeque::new(),
             storage: VecDeque::new(),
             events: VecDeque::new(),
-        }
+        };
+        swarm.schedule_review(now);
+        swarm
     }
 
     /// Takes over what peers owed to an earlier swarm of this file, whose blocks may still arrive.
@@ -190,47 +215,15 @@ impl Swarm {
         Owed(self.departed)
     }
 
-    /// The tracker introduced a peer of this swarm.
-    pub fn handle_peer_joined(&mut self, peer: PeerId, now: Instant) {
-        if self.neighbours.contains_key(&peer) || self.banned.contains(&peer) {
-            return;
-        }
-        if self.neighbours.len() < self.config.max_neighbours {
-            self.welcome(peer, now);
-        } else if self.waiting.len() < MAX_WAITING {
-            // It is introduced only once, so it must not be forgotten.
-            self.waiting.entry(peer).or_default();
-        }
-    }
-
-    /// The tracker said that a peer left.
-    pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
-        self.waiting.remove(&peer);
-        if let Some(owed) = self.remove(peer) {
-            self.remember_departed(peer, owed);
-            self.go_on_without(now);
-        }
-    }
-
-    /// The line to the tracker broke: no neighbour can be reached, and what was being sent is lost.
-    pub fn handle_line_lost(&mut self, now: Instant) {
-        self.waiting.clear();
-        let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.handle_peer_left(peer, now));
-        self.transmits.clear();
-        let geometry = *self.manifest.geometry();
-        self.uploading_bytes = self.reads.values().map(|(_, run)| geometry.run_len(*run)).sum();
-    }
-
     /// A message from another peer. From a peer that is no neighbour it is ignored.
     pub fn handle_message(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
-        if let Some(kept) = self.waiting.get_mut(&from)
-            && let PeerMessage::Bitfield { blocks, .. } = &message
-            && blocks.len() <= self.blocks.stored().len().div_ceil(8) as usize
-        {
-            *kept = Some(blocks.clone());
+        if message.tag() != self.tag() {
+            return;
         }
-        if !self.neighbours.contains_key(&from) || message.file() != self.file() {
+        if let Some(waiting) = self.waiting.get_mut(&from) {
+            waiting.heard(&message, self.manifest.geometry());
+        }
+        if !self.neighbours.contains_key(&from) {
             return;
         }
         if let Err(violation) = self.handle_neighbour(from, message, now) {
@@ -243,7 +236,11 @@ impl Swarm {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::ChokeRound => self.choke_round(now),
-                Timer::Announce => self.announce(),
+                Timer::Announce => self.announce_to_served(),
+                Timer::AnnounceToAll => self.announce_to_all(now),
+                Timer::Neighbours => self.review_neighbours(now),
+                Timer::Idle => self.handle_idle(now),
+                Timer::FirstCopies => self.handle_first_copies(now),
                 Timer::Requests => self.handle_overdue(now),
             }
         }
@@ -272,6 +269,11 @@ impl Swarm {
     /// The file.
     pub fn file(&self) -> FileId {
         self.manifest.file()
+    }
+
+    /// The file's name in messages between peers.
+    pub fn tag(&self) -> FileTag {
+        self.file().tag()
     }
 
     /// The file's manifest.
@@ -323,6 +325,7 @@ impl Swarm {
             served_by_us: !neighbour.we_choke_it,
             wants_from_us: neighbour.it_is_interested,
             snubbed: neighbour.is_snubbed(),
+            in_flight: neighbour.in_flight_bytes,
             down_rate: neighbour.received.per_second(now),
             up_rate: neighbour.sent.per_second(now),
         })
@@ -348,54 +351,6 @@ impl Swarm {
             PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } => {}
         }
         Ok(())
-    }
-
-    /// Forgets a neighbour and gives back what was asked of it; tells what it still owed.
-    fn remove(&mut self, peer: PeerId) -> Option<Vec<Run>> {
-        let mut neighbour = self.neighbours.remove(&peer)?;
-        self.in_flight_bytes -= neighbour.in_flight_bytes;
-        for run in neighbour.take_all_back() {
-            self.release(run);
-        }
-        neighbour.has.iter().for_each(|index| self.picker.lost(index, &mut self.rng));
-        Some(neighbour.into_stale())
-    }
-
-    fn drop_neighbour(&mut self, peer: PeerId, violation: Violation, now: Instant) {
-        self.remove(peer);
-        if self.banned.len() < MAX_REMEMBERED {
-            self.banned.insert(peer);
-        }
-        self.events.push_back(Event::Dropped { peer, violation });
-        self.go_on_without(now);
-    }
-
-    /// After a neighbour is gone: gives what it had to others.
-    fn go_on_without(&mut self, now: Instant) {
-        while self.neighbours.len() < self.config.max_neighbours
-            && let Some((peer, bitfield)) = self.waiting.pop_first()
-        {
-            self.welcome(peer, now);
-            if let Some(blocks) = bitfield {
-                self.handle_message(peer, PeerMessage::Bitfield { file: self.file(), blocks }, now);
-            }
-        }
-        self.fill_slots();
-        self.request_of_all(now);
-        self.serve();
-    }
-
-    fn welcome(&mut self, peer: PeerId, now: Instant) {
-        let mut neighbour = Neighbour::new(self.manifest.geometry().blocks(), now);
-        neighbour.remember_stale(self.departed.remove(&peer).unwrap_or_default());
-        self.neighbours.insert(peer, neighbour);
-        self.send(peer, PeerMessage::Bitfield { file: self.file(), blocks: self.blocks.stored().to_bytes() });
-    }
-
-    fn remember_departed(&mut self, peer: PeerId, owed: Vec<Run>) {
-        if !owed.is_empty() && self.departed.len() < MAX_REMEMBERED {
-            self.departed.insert(peer, owed);
-        }
     }
 
     fn send(&mut self, to: PeerId, message: PeerMessage) {

@@ -10,7 +10,8 @@ const BUCKET: Duration = Duration::from_millis(250);
 /// target computes the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Rate {
-    buckets: [u64; BUCKETS],
+    /// Bytes; 4 GiB in a quarter of a second are out of reach.
+    buckets: [u32; BUCKETS],
     /// Which bucket since the start of time is the newest.
     newest: u64,
     /// When the first byte was counted; a young rate is not divided by time before it.
@@ -28,7 +29,8 @@ impl Rate {
             self.buckets[stale as usize % BUCKETS] = 0;
         }
         self.newest = bucket;
-        self.buckets[bucket as usize % BUCKETS] += bytes;
+        let newest = &mut self.buckets[bucket as usize % BUCKETS];
+        *newest = newest.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.first.get_or_insert(now);
     }
 
@@ -37,7 +39,7 @@ impl Rate {
         let Some(first) = self.first else { return 0 };
         let bucket = bucket_of(now);
         let oldest = (bucket + 1).saturating_sub(BUCKETS as u64);
-        let bytes: u64 = (oldest..=self.newest).map(|bucket| self.buckets[bucket as usize % BUCKETS]).sum();
+        let bytes: u64 = (oldest..=self.newest).map(|bucket| u64::from(self.buckets[bucket as usize % BUCKETS])).sum();
         // The newest bucket is only partly over; count at least one whole bucket of time.
         let window = BUCKET * (BUCKETS as u32 - 1) + (now.since_start() - BUCKET * bucket as u32);
         let span = now.since(first).min(window).max(BUCKET);

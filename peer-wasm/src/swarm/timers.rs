@@ -7,13 +7,29 @@ use crate::Instant;
 pub enum Timer {
     /// Choose anew whom to serve.
     ChokeRound,
-    /// Announce the blocks stored since.
+    /// Announce new blocks to those that are served.
     Announce,
+    /// Announce new blocks to everyone.
+    AnnounceToAll,
+    /// Serve somebody more, because the line is idle.
+    Idle,
+    /// See whether the neighbours are good enough.
+    Neighbours,
+    /// See which first copies were not passed on.
+    FirstCopies,
     /// See which neighbours owe blocks for too long.
     Requests,
 }
 
-const TIMERS: [Timer; 3] = [Timer::ChokeRound, Timer::Announce, Timer::Requests];
+const TIMERS: [Timer; 7] = [
+    Timer::ChokeRound,
+    Timer::Announce,
+    Timer::AnnounceToAll,
+    Timer::Idle,
+    Timer::Neighbours,
+    Timer::FirstCopies,
+    Timer::Requests,
+];
 
 /// At most one deadline per timer.
 #[derive(Debug, Default)]
@@ -24,6 +40,10 @@ pub(crate) struct TimerTable {
 impl TimerTable {
     pub(crate) fn set(&mut self, timer: Timer, deadline: Instant) {
         self.deadlines[timer as usize] = Some(deadline);
+    }
+
+    pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines[timer as usize]
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {

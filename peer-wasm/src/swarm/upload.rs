@@ -1,20 +1,24 @@
-//! Serving: whom, what, and no more at a time than the line takes.
+//! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
-use super::{Event, PeerStrategy, ReadId, StorageFailed, StorageRequest, Swarm, Timer, Transmit, Violation};
 use super::{
-    choker::Candidate,
-    neighbour::{MAX_QUEUED, Neighbour},
+    Event, ReadId, StorageFailed, StorageRequest, Swarm, Timer, Violation, choking::IDLE, neighbour::MAX_QUEUED,
 };
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Run};
-use std::ops::Bound;
+
+/// The most bytes to have between storage and line while the line's rate is not known.
+const FIRST_BUDGET: u64 = 128 << 10;
+/// What the line sends in a second is this many times what is between storage and line.
+const BUDGETS_PER_SECOND: u64 = 10;
+/// Of each neighbour's requests only so many are compared to find the rarest.
+const LOOK_AHEAD: usize = 16;
 
 impl Swarm {
     /// Bytes asked for by [`StorageRequest::Read`] are here, or could not be read.
     pub fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageFailed>, now: Instant) {
         let Some((peer, run)) = self.reads.remove(&id) else { return };
-        let file = self.file();
+        let file = self.tag();
         let bytes = self.manifest.geometry().run_len(run);
         let (index, count) = (run.index(), run.count());
         match (self.neighbours.get_mut(&peer), result) {
@@ -23,6 +27,7 @@ impl Swarm {
                 neighbour.total_sent += bytes;
                 self.sent.add(bytes, now);
                 self.send(peer, PeerMessage::Block { file, index, count, data });
+                self.stop_serving_taker(peer, now);
                 return;
             }
             (None, Ok(_)) => {}
@@ -33,26 +38,17 @@ impl Swarm {
                 self.events.push_back(Event::StorageFailed);
             }
         }
-        self.handle_sent(bytes);
+        self.handle_sent(bytes, now);
     }
 
     /// This many payload bytes of `block` messages left the shell's hands.
-    pub fn handle_sent(&mut self, bytes: u64) {
+    pub fn handle_sent(&mut self, bytes: u64, now: Instant) {
         self.uploading_bytes = self.uploading_bytes.saturating_sub(bytes);
-        self.serve();
-    }
-
-    pub(super) fn handle_interest(&mut self, from: PeerId, interested: bool, now: Instant) {
-        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.it_is_interested = interested;
-        if interested && !self.timers.is_set(Timer::ChokeRound) {
-            self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
-        }
-        self.fill_slots();
+        self.serve(now);
     }
 
     pub(super) fn handle_request(&mut self, from: PeerId, run: Run, now: Instant) -> Result<(), Violation> {
-        let file = self.file();
+        let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if neighbour.queue.contains(&run) {
             return Ok(());
@@ -60,11 +56,15 @@ impl Swarm {
         if neighbour.queue.len() >= MAX_QUEUED {
             return Err(Violation::RequestFlood);
         }
-        if !neighbour.we_choke_it && run.blocks().all(|index| self.blocks.stored().has(index)) {
+        let is_served = !neighbour.we_choke_it && run.blocks().all(|index| self.blocks.stored().has(index));
+        let may_give = is_served && self.may_give(run, from);
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
+        if may_give {
             neighbour.queue.push_back(run);
+            self.queued += 1;
             neighbour.asked_this_round = true;
             neighbour.idle = false;
-            self.serve();
+            self.serve(now);
         } else if !neighbour.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
         } else {
@@ -73,44 +73,27 @@ impl Swarm {
         Ok(())
     }
 
+    /// A cancelled request that is not being served yet is rejected, so that the other knows that no block comes.
     pub(super) fn handle_cancel(&mut self, from: PeerId, run: Run) {
-        if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.queue.retain(|queued| *queued != run);
-        }
-    }
-
-    pub(super) fn choke_round(&mut self, now: Instant) {
-        let complete = self.is_complete();
-        self.neighbours.values_mut().for_each(Neighbour::end_round);
-        let candidates: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, neighbour)| neighbour.it_is_interested)
-            .map(|(&peer, neighbour)| Candidate { peer, score: self.score(neighbour, complete), idle: neighbour.idle })
-            .collect();
-        if !candidates.is_empty() {
-            self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
-        }
-        self.choker.round(candidates, &self.config, &mut self.rng);
-        self.apply_choker();
-        for neighbour in self.neighbours.values_mut() {
-            neighbour.served_since_round = !neighbour.we_choke_it;
-        }
-    }
-
-    /// Gives places that became free to whoever waits.
-    pub(super) fn fill_slots(&mut self) {
-        let interested = self.neighbours.iter().filter(|(_, neighbour)| neighbour.it_is_interested);
-        let interested = interested.map(|(&peer, _)| peer).collect();
-        self.choker.fill(interested, &self.config, &mut self.rng);
-        self.apply_choker();
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
+        let Some(place) = neighbour.queue.iter().position(|queued| *queued == run) else { return };
+        neighbour.queue.remove(place);
+        self.queued -= 1;
+        let file = self.tag();
+        self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
     }
 
     /// Starts reading for the neighbours that are served, in turn, within the budget.
-    pub(super) fn serve(&mut self) {
+    pub(super) fn serve(&mut self, now: Instant) {
         let geometry = *self.manifest.geometry();
-        while self.uploading_bytes < self.config.upload_budget {
-            let Some((peer, run)) = self.next_to_serve() else { return };
+        while self.uploading_bytes < self.budget(now) {
+            let Some((peer, run)) = self.next_to_serve() else { break };
+            if !self.may_give(run, peer) {
+                let file = self.tag();
+                self.send(peer, PeerMessage::Reject { file, index: run.index(), count: run.count() });
+                continue;
+            }
+            self.give_first_copy(run, peer, now);
             let id = ReadId(self.next_read);
             self.next_read += 1;
             self.reads.insert(id, (peer, run));
@@ -118,48 +101,37 @@ impl Swarm {
             self.uploading_bytes += len;
             self.storage.push_back(StorageRequest::Read { id, offset: geometry.offset(run.index()), len: len as u32 });
         }
+        if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
+            self.timers.set(Timer::Idle, now + IDLE);
+        }
     }
 
-    /// The next neighbour after the last one that waits for something, and what it waits for.
+    /// The most bytes to have between storage and line: as much as leaves in a tenth of a second, so that what is
+    /// decided here soon takes effect there.
+    fn budget(&self, now: Instant) -> u64 {
+        let most = self.config.upload_budget;
+        (self.sent.per_second(now) / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
+    }
+
+    /// The request for the rarest block, so that it multiplies soonest; among equals that of the neighbour that has least,
+    /// or, if this peer gives first copies, of the next after the last one. Those go to who passes them on.
     fn next_to_serve(&mut self) -> Option<(PeerId, Run)> {
-        let after = self.last_served.map_or(Bound::Unbounded, Bound::Excluded);
-        let waiting = |(peer, neighbour): (&PeerId, &Neighbour)| (!neighbour.queue.is_empty()).then_some(*peer);
-        let peer = self
-            .neighbours
-            .range((after, Bound::Unbounded))
-            .find_map(waiting)
-            .or_else(|| self.neighbours.iter().find_map(waiting))?;
+        if self.queued == 0 {
+            return None;
+        }
+        let last = self.last_served;
+        let this = &*self;
+        let asking = this.neighbours.iter().filter(|(_, neighbour)| !neighbour.queue.is_empty());
+        let requests = asking.flat_map(|(&peer, neighbour)| {
+            let has = if this.first_copies.is_some() { 0 } else { neighbour.has.count() };
+            let order = (has, last.is_some_and(|last| peer <= last), peer);
+            let untrusted = !this.is_trusted(peer);
+            let rank = move |run: &Run| (untrusted, this.picker.availability(run.index()), order);
+            (0..).zip(&neighbour.queue).take(LOOK_AHEAD).map(move |(place, run)| (rank(run), place))
+        });
+        let ((_, _, (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
-        Some((peer, self.neighbours.get_mut(&peer)?.queue.pop_front()?))
-    }
-
-    /// Tells neighbours whose place changed.
-    fn apply_choker(&mut self) {
-        let file = self.file();
-        for (&to, neighbour) in &mut self.neighbours {
-            let serve = self.choker.serves(to);
-            if serve == neighbour.we_choke_it {
-                neighbour.we_choke_it = !serve;
-                let message = if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } };
-                let refused = neighbour.queue.drain(..);
-                let rejects = refused.map(|run| PeerMessage::Reject { file, index: run.index(), count: run.count() });
-                let messages = std::iter::once(message).chain(rejects);
-                self.transmits.extend(messages.map(|message| Transmit { to, message }));
-            }
-        }
-    }
-
-    /// How much a neighbour deserves to be served.
-    fn score(&self, neighbour: &Neighbour, complete: bool) -> u64 {
-        match self.config.peer_strategy {
-            // Who needs nothing cannot be paid: it serves those first that it has given least.
-            PeerStrategy::Reciprocal if complete => u64::MAX - neighbour.total_sent,
-            PeerStrategy::Reciprocal => neighbour.received_rounds.iter().sum(),
-            PeerStrategy::RareBlocks => {
-                let rarity = |index| u64::from(u16::MAX / self.picker.availability(index).max(1));
-                neighbour.has.iter().filter(|&index| self.blocks.is_wanted(index)).map(rarity).sum()
-            }
-            PeerStrategy::Random => 0,
-        }
+        self.queued -= 1;
+        Some((peer, self.neighbours.get_mut(&peer)?.queue.remove(place)?))
     }
 }

@@ -1,0 +1,167 @@
+//! When places are given and taken, and what the choice depends on.
+
+use super::{PeerStrategy, Swarm, Timer, Transmit, choker::Candidate, neighbour::Neighbour};
+use crate::Instant;
+use protocol::{PeerId, PeerMessage};
+use std::time::Duration;
+
+/// How long so few may ask that the line becomes idle, before one more is served.
+pub(super) const IDLE: Duration = Duration::from_millis(20);
+/// Requests that wait at a seed of first copies before one more is served.
+const FIRST_COPIES_RESERVE: usize = 4;
+/// Bytes, or one block if that is more, that a neighbour may have before it is expected to give.
+const TRUST: u64 = 64 << 10;
+/// Bytes that it may have for each byte it gave.
+const RECIPROCITY: u64 = 4;
+/// Bytes per second that it may have for nothing, so that nobody is shut out for ever.
+const CHARITY: u64 = 1 << 10;
+/// The score of a neighbour that gave as much as it got.
+const EVEN: u64 = 1 << 48;
+
+impl Swarm {
+    pub(super) fn handle_interest(&mut self, from: PeerId, interested: bool, now: Instant) {
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
+        neighbour.it_is_interested = interested;
+        if interested && !self.timers.is_set(Timer::ChokeRound) {
+            self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
+        }
+        if !interested || self.choker.serves(from) {
+            return;
+        }
+        let is_newcomer = self.neighbours.get(&from).is_some_and(|neighbour| neighbour.total_sent == 0);
+        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.it_is_interested);
+        if self.choker.has_room(&self.config) || self.choker.served().any(wants_nothing) {
+            self.fill_slots(now);
+        }
+        if is_newcomer {
+            self.serve_newcomer(from);
+        }
+    }
+
+    /// Whoever is new here need not wait for a place: it is served beyond them until the next round.
+    pub(super) fn serve_newcomer(&mut self, peer: PeerId) {
+        if self.choker.admit(peer, &self.config) {
+            self.apply_choker();
+        }
+    }
+
+    pub(super) fn choke_round(&mut self, now: Instant) {
+        self.neighbours.values_mut().for_each(Neighbour::end_round);
+        if self.neighbours.values().any(|neighbour| neighbour.it_is_interested) {
+            self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
+        }
+        let candidates = self.candidates(now);
+        self.choker.round(candidates, &self.config, &mut self.rng);
+        self.apply_choker();
+        for neighbour in self.neighbours.values_mut() {
+            neighbour.served_since_round = !neighbour.we_choke_it;
+        }
+    }
+
+    /// Gives places that became free to whoever waits, and what is left to those who may become interested: they can
+    /// then ask without waiting for an answer.
+    pub(super) fn fill_slots(&mut self, now: Instant) {
+        let candidates = self.candidates(now);
+        self.choker.fill(candidates, &self.config, &mut self.rng);
+        self.apply_choker();
+    }
+
+    fn candidates(&self, now: Instant) -> Vec<Candidate> {
+        let complete = self.is_complete();
+        let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.has.is_full());
+        lacking
+            .map(|(&peer, neighbour)| Candidate {
+                peer,
+                interested: neighbour.it_is_interested || neighbour.is_unknown(now),
+                idle: neighbour.idle,
+                willing: self.is_willing(peer, neighbour, now),
+                score: self.score(neighbour, complete),
+                blocks: neighbour.has.count(),
+            })
+            .filter(|candidate| complete || candidate.willing)
+            .collect()
+    }
+
+    /// Whether a neighbour gives, or had no chance yet to show it. Those who fell behind have nothing that is wanted
+    /// here, but offer it.
+    pub(super) fn is_willing(&self, peer: PeerId, neighbour: &Neighbour, now: Instant) -> bool {
+        if self.first_copies.is_some() {
+            return self.is_trusted(peer);
+        }
+        if self.config.peer_strategy != PeerStrategy::Reciprocal {
+            return true;
+        }
+        let block = u64::from(self.manifest.geometry().block_size().bytes());
+        let trust = TRUST.max(block) + now.since(neighbour.joined).as_secs() * CHARITY;
+        let offers = !neighbour.it_chokes_us && !neighbour.is_snubbed() && !neighbour.refuses;
+        // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
+        let offered = if offers { u64::from(neighbour.has.count()) * block } else { 0 };
+        neighbour.total_sent < trust + offered + RECIPROCITY * neighbour.total_received
+    }
+
+    /// Takes the place of a neighbour that took more than it may for what it gave.
+    pub(super) fn stop_serving_taker(&mut self, peer: PeerId, now: Instant) {
+        let Some(neighbour) = self.neighbours.get(&peer) else { return };
+        if !self.is_complete() && !self.is_willing(peer, neighbour, now) {
+            self.choker.evict(peer);
+            self.fill_slots(now);
+        }
+    }
+
+    /// Whether so few requests wait that the line may soon be idle. A seed that gives first copies keeps some in
+    /// reserve: its line is what everyone waits for.
+    pub(super) fn is_running_dry(&self) -> bool {
+        self.queued < if self.first_copies.is_some() { FIRST_COPIES_RESERVE } else { 1 }
+    }
+
+    /// Nobody asks, although others may want what those who are served have: one more is served.
+    pub(super) fn handle_idle(&mut self, now: Instant) {
+        if !self.is_running_dry() {
+            return;
+        }
+        if self.may_tell_all(now) {
+            self.announce_to_all(now);
+        }
+        let candidates = self.candidates(now);
+        if self.choker.widen(candidates, &self.config, &mut self.rng) {
+            self.apply_choker();
+            self.timers.set(Timer::Idle, now + IDLE);
+        }
+    }
+
+    /// Tells neighbours whose place changed.
+    fn apply_choker(&mut self) {
+        let file = self.tag();
+        let changed = self.neighbours.iter().filter(|(peer, other)| self.choker.serves(**peer) == other.we_choke_it);
+        let changed: Vec<_> = changed.map(|(&peer, _)| peer).collect();
+        for to in changed {
+            let serve = self.choker.serves(to);
+            if serve {
+                self.announce_to(to);
+            }
+            let Some(neighbour) = self.neighbours.get_mut(&to) else { continue };
+            neighbour.we_choke_it = !serve;
+            let message = if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } };
+            self.transmits.push_back(Transmit { to, message });
+            self.queued -= neighbour.queue.len();
+            for run in neighbour.queue.drain(..) {
+                let message = PeerMessage::Reject { file, index: run.index(), count: run.count() };
+                self.transmits.push_back(Transmit { to, message });
+            }
+        }
+    }
+
+    /// How much a neighbour deserves to be served.
+    fn score(&self, neighbour: &Neighbour, complete: bool) -> u64 {
+        match self.config.peer_strategy {
+            // Who needs nothing cannot be paid: it serves those first that it has given least.
+            PeerStrategy::Reciprocal if complete => u64::MAX - neighbour.total_sent,
+            PeerStrategy::Reciprocal => EVEN + neighbour.total_received - neighbour.total_sent.min(EVEN),
+            PeerStrategy::RareBlocks => {
+                let rarity = |index| u64::from(u16::MAX / self.picker.availability(index).max(1));
+                neighbour.has.iter().filter(|&index| self.blocks.is_wanted(index)).map(rarity).sum()
+            }
+            PeerStrategy::Random => 0,
+        }
+    }
+}

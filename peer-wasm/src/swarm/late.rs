@@ -1,0 +1,150 @@
+//! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
+
+use super::{BlockState, Swarm, Timer, neighbour::Neighbour};
+use crate::Instant;
+use protocol::{PeerId, PeerMessage, Run};
+use std::time::Duration;
+
+/// In the endgame a request is repeated elsewhere only after this long, and only where it will be answered in half
+/// the time.
+const ENDGAME_PATIENCE: Duration = Duration::from_millis(250);
+/// How long one of the last requests waits when as much was repeated as may be.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// What a neighbour that delivers nothing is expected to need in the endgame.
+const STALLED: Duration = Duration::from_secs(10);
+/// Requests repeated in the endgame at a time, and blocks that came twice, are at most this part of the file.
+const ENDGAME_SHARE: u64 = 500;
+
+impl Swarm {
+    /// Everything that a neighbour has is asked of others, and it is idle: takes one of those requests back, the one that
+    /// would wait longest, to ask this neighbour instead. It is asked when the other rejects, so that nothing comes twice.
+    pub(super) fn steer_to(&mut self, peer: PeerId, now: Instant) {
+        let Some(own) = self.neighbours.get(&peer) else { return };
+        if !own.in_flight.is_empty() || !own.is_serving() {
+            return;
+        }
+        let longest = self
+            .neighbours
+            .iter()
+            .flat_map(|(&other, neighbour)| neighbour.in_flight.iter().map(move |request| (other, neighbour, request)))
+            .filter(|(_, _, request)| {
+                request.moves_to.is_none() && request.run.blocks().all(|index| own.has.has(index))
+            })
+            .map(|(other, neighbour, request)| (neighbour.remaining_wait(request, now), other, request.run))
+            .max()
+            .filter(|(remaining, _, _)| *remaining > own.shortest_wait());
+        let Some((_, other, run)) = longest else { return };
+        if let Some(request) = self
+            .neighbours
+            .get_mut(&other)
+            .and_then(|neighbour| neighbour.in_flight.iter_mut().find(|request| request.run == run))
+        {
+            request.moves_to = Some(peer);
+            let file = self.tag();
+            self.send(other, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+        }
+    }
+
+    /// Takes requests back from neighbours that owe them for too long, so that others can have them.
+    pub(super) fn handle_overdue(&mut self, now: Instant) {
+        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let snubbed: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(_, neighbour)| late(neighbour.overdue(self.config.snub_after)))
+            .map(|(&peer, _)| peer)
+            .collect();
+        for peer in snubbed {
+            self.cancel_all(peer);
+            if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+                neighbour.snubbed = Some(now);
+                neighbour.last_progress = now;
+            }
+        }
+        self.request_of_all(now);
+        self.schedule_requests(now);
+    }
+
+    /// Takes back everything asked of a neighbour.
+    fn cancel_all(&mut self, peer: PeerId) {
+        let file = self.tag();
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        self.in_flight_bytes -= neighbour.in_flight_bytes;
+        for run in neighbour.take_all_back() {
+            self.release(run);
+            self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+        }
+    }
+
+    /// Takes back, from other neighbours, requests of which nothing is wanted any more.
+    pub(super) fn cancel_elsewhere(&mut self, except: PeerId, arrived: Run, now: Instant) {
+        let geometry = *self.manifest.geometry();
+        let file = self.tag();
+        let overlaps =
+            |run: Run| run.blocks().start < arrived.blocks().end && arrived.blocks().start < run.blocks().end;
+        let unwanted: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(peer, _)| **peer != except)
+            .flat_map(|(&peer, neighbour)| neighbour.in_flight.iter().map(move |request| (peer, request.run)))
+            .filter(|(_, run)| overlaps(*run) && !run.blocks().any(|index| self.blocks.is_wanted(index)))
+            .collect();
+        for (peer, run) in unwanted {
+            if let Some(neighbour) = self.neighbours.get_mut(&peer)
+                && neighbour.take_back(run, &geometry)
+            {
+                self.in_flight_bytes -= geometry.run_len(run);
+                self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+                self.request_of(peer, now);
+            }
+        }
+    }
+
+    /// When nothing is missing but not everything is here: a request of a slower neighbour to repeat at this one.
+    pub(super) fn endgame_pick(&self, peer: PeerId, now: Instant) -> Option<Run> {
+        let geometry = self.manifest.geometry();
+        let own = self.neighbours.get(&peer)?;
+        let block_size = u64::from(geometry.block_size().bytes());
+        let spent = self.duplicate_bytes + self.repeated.len() as u64 * block_size;
+        let left = (geometry.size() / ENDGAME_SHARE).saturating_sub(spent);
+        // When that is spent, one block at a time, if it waits for very long.
+        let is_spent = left < block_size && self.repeated.is_empty();
+        let (budget, patience) = if is_spent { (block_size, LAST_PATIENCE) } else { (left, ENDGAME_PATIENCE) };
+        let most = u32::try_from(budget / block_size).ok().filter(|most| *most > 0)?;
+        let asked_once = |index| self.blocks.state(index) == BlockState::Requested(1) && own.has.has(index);
+        self.neighbours
+            .iter()
+            .filter(|(other, _)| **other != peer)
+            .flat_map(|(_, other)| other.in_flight.iter().map(move |request| (other, request)))
+            .filter(|(_, request)| now.since(request.sent) >= patience)
+            .filter(|(_, request)| request.run.blocks().all(asked_once))
+            .filter(|(other, request)| {
+                let here = own.time_to_deliver(geometry.run_len(request.run), now).unwrap_or(ENDGAME_PATIENCE);
+                other.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
+            })
+            .min_by_key(|(_, request)| request.sent)
+            .and_then(|(_, request)| geometry.run(request.run.index(), request.run.count().min(most)).ok())
+    }
+
+    /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.
+    pub(super) fn expect_answer(&mut self, peer: PeerId, now: Instant) {
+        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.overdue(self.config.snub_after));
+        let endgame = self.blocks.none_missing().then(|| now + ENDGAME_PATIENCE);
+        if let Some(deadline) = overdue.into_iter().chain(endgame).min()
+            && self.timers.deadline(Timer::Requests).is_none_or(|at| deadline < at)
+        {
+            self.timers.set(Timer::Requests, deadline);
+        }
+    }
+
+    /// Sets the timer to the next moment at which a neighbour may be overdue.
+    fn schedule_requests(&mut self, now: Instant) {
+        let overdue = self.neighbours.values().filter_map(|neighbour| neighbour.overdue(self.config.snub_after)).min();
+        let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
+        let again = self.neighbours.values().filter_map(Neighbour::second_chance).filter(|at| *at > now).min();
+        match overdue.into_iter().chain(endgame).chain(again).min() {
+            Some(deadline) => self.timers.set(Timer::Requests, deadline),
+            None => self.timers.clear(Timer::Requests),
+        }
+    }
+}

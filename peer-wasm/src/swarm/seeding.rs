@@ -1,0 +1,245 @@
+//! The first copies of a file: its only seed gives every block once before it gives any a second time.
+//!
+//! The seed's line bounds how fast a new file spreads, so nothing may cross it twice. Those that fetch cannot know what
+//! the seed has just given to others, and would ask for a tenth of the blocks again. So the seed rejects a block that
+//! it has given, as long as the asker still lacks others that it has not: the asker then takes it for a block that the
+//! seed does not have, and gets it from those who do. (Super-seeding, BEP 16, reaches the same by hiding blocks; this
+//! way costs no round trip per block.)
+//!
+//! A copy counts when somebody announces the block to whom the seed did not give it: only then was it passed on. Who
+//! passes on is given more; who keeps what it gets holds back one block, and only for a while.
+
+use super::{Swarm, Timer, announce::have_runs, neighbour::Neighbour};
+use crate::Instant;
+use protocol::{Bitfield, PeerId, PeerMessage, Run};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// How long a block that was given may take to be announced by others.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How often is looked for blocks that were not passed on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The most blocks given to one peer that it has not passed on, however many it passed on before.
+const MAX_TRUST: u32 = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    /// Nobody else has it.
+    None,
+    /// Given to this peer, at this moment.
+    Given(PeerId, Instant),
+    /// Others have it from each other.
+    Spread,
+}
+
+/// What one peer did with the blocks it was given.
+#[derive(Debug, Clone)]
+struct Account {
+    /// What was sent to it: it need not announce that.
+    sent: Bitfield,
+    given: u32,
+    passed_on: u32,
+    kept: u32,
+}
+
+/// What the seed of a new file gave to whom.
+#[derive(Debug)]
+pub(super) struct FirstCopies {
+    copies: Vec<Copy>,
+    accounts: BTreeMap<PeerId, Account>,
+    /// Those who were refused blocks, and take them for blocks that the seed does not have.
+    refused: BTreeSet<PeerId>,
+    not_given: u32,
+    not_spread: u32,
+}
+
+impl FirstCopies {
+    pub(super) fn new(blocks: u32) -> Self {
+        Self {
+            copies: vec![Copy::None; blocks as usize],
+            accounts: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            not_given: blocks,
+            not_spread: blocks,
+        }
+    }
+
+    /// Whether every block was given.
+    pub(super) const fn all_given(&self) -> bool {
+        self.not_given == 0
+    }
+
+    /// Whether every block was passed on: there is nothing left to be careful about.
+    pub(super) const fn all_spread(&self) -> bool {
+        self.not_spread == 0
+    }
+
+    /// Whether a request for this run is to be served: it has a block that nobody was given, or there is no other
+    /// such block that the peer lacks. A refusal is remembered.
+    pub(super) fn may_give(&mut self, run: Run, to: PeerId, has: &Bitfield) -> bool {
+        let may_give =
+            run.blocks().any(|index| self.copies[index as usize] == Copy::None) || !self.has_other_for(to, has);
+        if !may_give {
+            self.refused.insert(to);
+        }
+        may_give
+    }
+
+    /// Whether there is a block that nobody was given and that this peer lacks.
+    fn has_other_for(&self, peer: PeerId, has: &Bitfield) -> bool {
+        let sent = self.accounts.get(&peer).map(|account| &account.sent);
+        let lacks = |index| !has.has(index) && sent.is_none_or(|sent| !sent.has(index));
+        !self.all_given() && (0..).zip(&self.copies).any(|(index, copy)| *copy == Copy::None && lacks(index))
+    }
+
+    /// Whether the peer passed on enough of what it was given to get more.
+    pub(super) fn trusts(&self, peer: PeerId) -> bool {
+        self.accounts.get(&peer).is_none_or(|account| {
+            account.given < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
+        })
+    }
+
+    /// Notes a run that is being sent.
+    pub(super) fn give(&mut self, run: Run, to: PeerId, now: Instant) {
+        let blocks = self.copies.len() as u32;
+        let new = || Account { sent: Bitfield::empty(blocks), given: 0, passed_on: 0, kept: 0 };
+        let account = self.accounts.entry(to).or_insert_with(new);
+        for index in run.blocks() {
+            account.sent.set(index);
+            if self.copies[index as usize] == Copy::None {
+                self.copies[index as usize] = Copy::Given(to, now);
+                self.not_given -= 1;
+                account.given += 1;
+            }
+        }
+    }
+
+    /// Notes that a peer has a block.
+    pub(super) fn announced(&mut self, index: u32, by: PeerId) {
+        match self.copies[index as usize] {
+            Copy::None => self.not_given -= 1,
+            Copy::Given(to, _) if to != by => {
+                if let Some(account) = self.accounts.get_mut(&to) {
+                    account.given -= 1;
+                    account.passed_on += 1;
+                }
+            }
+            Copy::Given(..) | Copy::Spread => return,
+        }
+        self.copies[index as usize] = Copy::Spread;
+        self.not_spread -= 1;
+    }
+
+    /// Takes back blocks that had spread and that no neighbour has any more; tells which.
+    fn take_back_unseen(&mut self, is_unseen: impl Fn(u32) -> bool) -> Vec<u32> {
+        let spread = (0..).zip(&mut self.copies).filter(|(index, copy)| **copy == Copy::Spread && is_unseen(*index));
+        let unseen: Vec<_> = spread.map(|(index, copy)| (index, *copy = Copy::None).0).collect();
+        self.not_given += unseen.len() as u32;
+        self.not_spread += unseen.len() as u32;
+        unseen
+    }
+
+    /// Takes back what was given to a peer that is gone, or too long ago; tells what.
+    pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, now: Instant) -> Vec<u32> {
+        let mut lost = Vec::new();
+        for (copy, index) in self.copies.iter_mut().zip(0..) {
+            if let Copy::Given(to, at) = *copy
+                && (gone == Some(to) || now.since(at) > PATIENCE)
+            {
+                *copy = Copy::None;
+                self.not_given += 1;
+                if let Some(account) = self.accounts.get_mut(&to) {
+                    account.given -= 1;
+                    account.kept += 1;
+                }
+                lost.push(index);
+            }
+        }
+        if let Some(gone) = gone {
+            self.accounts.remove(&gone);
+            self.refused.remove(&gone);
+        }
+        lost
+    }
+}
+
+impl Swarm {
+    /// Whether a request may be served as far as first copies are concerned.
+    pub(super) fn may_give(&mut self, run: Run, to: PeerId) -> bool {
+        let Some(copies) = &mut self.first_copies else { return true };
+        self.neighbours.get(&to).is_some_and(|neighbour| copies.may_give(run, to, &neighbour.has))
+    }
+
+    /// Notes that a run is about to be sent.
+    pub(super) fn give_first_copy(&mut self, run: Run, to: PeerId, now: Instant) {
+        let Some(copies) = &mut self.first_copies else { return };
+        copies.give(run, to, now);
+        let all_given = copies.all_given();
+        if !self.timers.is_set(Timer::FirstCopies) {
+            self.timers.set(Timer::FirstCopies, now + LOOK_EVERY);
+        }
+        if all_given {
+            self.offer_refused();
+        }
+    }
+
+    /// Takes back what was given and not passed on; ends the care for first copies when all were.
+    pub(super) fn handle_first_copies(&mut self, now: Instant) {
+        let Some(copies) = &mut self.first_copies else { return };
+        let lost = copies.take_back_lost(None, now);
+        let all_spread = copies.all_spread();
+        self.offer_again(lost, now);
+        self.offer_refused();
+        if all_spread {
+            self.first_copies = None;
+        } else if self.neighbours.values().any(|neighbour| !neighbour.has.is_full()) {
+            self.timers.set(Timer::FirstCopies, now + LOOK_EVERY);
+        }
+    }
+
+    /// Takes back what was given to a peer that is gone.
+    pub(super) fn give_up_copies_of(&mut self, peer: PeerId, now: Instant) {
+        if let Some(copies) = &mut self.first_copies {
+            let mut lost = copies.take_back_lost(Some(peer), now);
+            lost.extend(copies.take_back_unseen(|index| self.picker.availability(index) == 0));
+            self.offer_again(lost, now);
+        }
+    }
+
+    /// Whether a peer passes on what it is given, as far as that matters.
+    pub(super) fn is_trusted(&self, peer: PeerId) -> bool {
+        self.first_copies.as_ref().is_none_or(|copies| copies.all_given() || copies.trusts(peer))
+    }
+
+    /// Announces blocks again to everyone who lacks them.
+    fn offer_again(&mut self, indices: Vec<u32>, now: Instant) {
+        if !indices.is_empty() {
+            self.unannounced.extend(indices);
+            self.announce_to_all(now);
+        }
+    }
+
+    /// Announces to those who were refused, and to whom nothing else can be given, all that they lack.
+    fn offer_refused(&mut self) {
+        let Some(copies) = &mut self.first_copies else { return };
+        let neighbours = &self.neighbours;
+        // Whoever lost interest has all that it takes the seed to have, also if that is not known here.
+        let left = |peer: &PeerId| {
+            let neighbour = neighbours.get(peer);
+            neighbour.is_some_and(|neighbour| neighbour.it_is_interested && copies.has_other_for(*peer, &neighbour.has))
+        };
+        let (still, ready) = copies.refused.iter().partition::<BTreeSet<_>, _>(|peer| left(peer));
+        copies.refused = still;
+        let file = self.tag();
+        for peer in ready {
+            let lacks =
+                |neighbour: &Neighbour| self.stored().iter().filter(|index| !neighbour.has.has(*index)).collect();
+            let blocks = have_runs(self.neighbours.get(&peer).map(lacks).unwrap_or_default());
+            if !blocks.is_empty() {
+                self.send(peer, PeerMessage::Have { file, blocks });
+            }
+        }
+    }
+}
