@@ -1,0 +1,62 @@
+//! How near to the bounds a swarm comes: `cargo xtask bench swarm`.
+//!
+//! Every row of the table is a figure of the production core in virtual time, most of them a ratio to what no protocol
+//! can exceed. It is measured with several seeds; each seed is another crowd on other lines. Which scenario is behind
+//! a row stands in [`measure`], what the row means in [`rows`].
+//!
+//! `cargo xtask bench swarm -- [rows] [--seeds N] [--write-figures]`; the result is also written to
+//! `target/bench/swarm.json`, each row's median under its name and its worst seed under the name and `_worst`.
+#![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
+
+mod cost;
+mod growth;
+mod measure;
+mod pool;
+mod report;
+mod rows;
+
+use anyhow::Result;
+use clap::{Parser, value_parser};
+use report::Metrics;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench swarm --")]
+struct Cli {
+    /// Only these rows; all if none is named.
+    #[arg(value_parser = rows::names())]
+    rows: Vec<String>,
+    /// How many seeds each row is measured with.
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=1_000))]
+    seeds: u64,
+    /// Writes simulator/FIGURES.md as well; rows that are not measured now stay as they were.
+    #[arg(long)]
+    write_figures: bool,
+    /// What `cargo bench` tells every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Runs the crowd of the cost rows with this seed, and tells what it cost.
+    #[arg(long, hide = true)]
+    crowd: Option<u64>,
+    /// How large that crowd is.
+    #[arg(long, hide = true, default_value_t = measure::CROWD)]
+    crowd_peers: usize,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some(seed) = cli.crowd {
+        println!("{}", cost::measured(&measure::crowd(cli.crowd_peers), seed)?);
+        return Ok(());
+    }
+    let groups = rows::groups_of(&cli.rows);
+    let results = pool::measure(&groups, cli.seeds)?;
+    let is_wanted = |name: &str| cli.rows.is_empty() || cli.rows.iter().any(|wanted| wanted == name);
+    let figures: Vec<_> = results.into_iter().filter(|figure| is_wanted(figure.row.name)).collect();
+    let metrics = Metrics::with(&figures);
+    print!("\n{}", metrics.table(figures.iter().map(|figure| figure.row)));
+    metrics.write()?;
+    if cli.write_figures {
+        report::write_figures(&metrics)?;
+    }
+    Ok(())
+}

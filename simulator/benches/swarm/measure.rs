@@ -1,0 +1,158 @@
+//! The scenarios behind the rows, and the figures that are made of their outcomes.
+
+use crate::cost;
+use anyhow::Result;
+use protocol::BlockSize;
+use simulator::experiment::{Afterwards, Arrivals, Newcomers, Outcome, Role, Sample, Scenario, View, mbit};
+use std::time::Duration;
+
+/// The peers of the cost rows.
+pub(crate) const CROWD: usize = 10_000;
+/// The crowd that it is compared with.
+const SMALLER_CROWD: usize = 1_000;
+/// A share of one club counts from so many peers on.
+const FEWEST_OF_CLUB: usize = 10;
+/// From a peer to another and back.
+const ROUND_TRIP: f64 = 0.05;
+
+pub(crate) fn thousand(seed: u64) -> Result<Vec<f64>> {
+    let scenario = Scenario::default();
+    let outcome = scenario.run(&scenario.file(), seed);
+    let first_copy = outcome.first_copy.map_or(f64::INFINITY, |copy| copy.sent as f64 / scenario.size as f64);
+    Ok(vec![
+        last_over(&outcome, scenario.fluid_bound()),
+        outcome.uplink_use(&scenario).unwrap_or(0.0),
+        first_copy,
+        outcome.jain(),
+        outcome.overhead(),
+        outcome.duplicates(),
+    ])
+}
+
+pub(crate) fn class_room(seed: u64) -> Result<Vec<f64>> {
+    let fast = mbit(100);
+    let scenario = Scenario { peers: 30, size: 1 << 30, up: fast, down: fast, seed_up: fast, ..Scenario::default() };
+    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.fluid_bound())])
+}
+
+pub(crate) fn small(seed: u64) -> Result<Vec<f64>> {
+    let scenario = Scenario {
+        peers: 10,
+        size: 32 << 20,
+        up: mbit(8),
+        down: mbit(80),
+        seed_up: mbit(8),
+        latency: Duration::from_millis(1),
+        jitter: Duration::from_micros(400),
+        ..Scenario::default()
+    };
+    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.fluid_bound())])
+}
+
+pub(crate) fn equal_links(seed: u64) -> Result<Vec<f64>> {
+    let scenario = Scenario { down: mbit(10), ..Scenario::default() };
+    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.block_bound())])
+}
+
+pub(crate) fn free_rider(seed: u64) -> Result<Vec<f64>> {
+    Ok(vec![part_of_riders(View::Normal, seed)])
+}
+
+pub(crate) fn free_rider_large_view(seed: u64) -> Result<Vec<f64>> {
+    Ok(vec![part_of_riders(View::Everyone, seed)])
+}
+
+/// What the median free rider has when the median contributor is complete, which is when the run ends.
+fn part_of_riders(view: View, seed: u64) -> f64 {
+    let scenario = Scenario {
+        peers: 500,
+        free_riders: 0.1,
+        view,
+        seed_leaves_after: Some(1.05),
+        until: 0.5,
+        ..Scenario::default()
+    };
+    let outcome = scenario.run(&scenario.file(), seed);
+    if outcome.gave_up {
+        return f64::INFINITY;
+    }
+    let riders = outcome.fetchers.iter().filter(|fetcher| fetcher.role == Role::FreeRider);
+    let parts: Vec<_> = riders.map(|rider| rider.record.useful as f64 / scenario.size as f64).collect();
+    percentile(&parts, 0.5)
+}
+
+pub(crate) fn churn(seed: u64) -> Result<Vec<f64>> {
+    let scenario = Scenario { leavers: 0.3, ..Scenario::default() };
+    let outcome = scenario.run(&scenario.file(), seed);
+    Ok(vec![last_over(&outcome, outcome.capacity_bound(&scenario))])
+}
+
+/// Bytes of the file, and of its blocks, of those that keep coming.
+const CLUB_SIZE: u64 = 16 << 20;
+const CLUB_BLOCK: u32 = 64 << 10;
+
+pub(crate) fn one_club(seed: u64) -> Result<Vec<f64>> {
+    largest_club(2.0 * mbit(10) as f64 / f64::from(CLUB_BLOCK), 10.0, seed)
+}
+
+/// The largest one club, and how the population grows, if so many peers come per second for `copies` times what the
+/// seed needs for one copy.
+fn largest_club(per_second: f64, copies: f64, seed: u64) -> Result<Vec<f64>> {
+    let lasting = Duration::from_secs_f64(copies * CLUB_SIZE as f64 / mbit(10) as f64);
+    let scenario = Scenario {
+        peers: 0,
+        size: CLUB_SIZE,
+        block_size: Some(BlockSize::try_from(CLUB_BLOCK)?),
+        arrivals: Some(Arrivals { per_second, lasting }),
+        afterwards: Afterwards::LeaveAfter { blocks: 1 },
+        ..Scenario::default()
+    };
+    let samples = scenario.run(&scenario.file(), seed).samples;
+    let quarter = |number: usize| &samples[samples.len() * number / 4..samples.len() * (number + 1) / 4];
+    let club = |sample: &Sample| {
+        if sample.present < FEWEST_OF_CLUB { 0.0 } else { sample.one_club as f64 / sample.present as f64 }
+    };
+    let population = |samples: &[Sample]| mean(samples.iter().map(|sample| sample.present as f64));
+    Ok(vec![mean(quarter(2).iter().chain(quarter(3)).map(club)), population(quarter(3)) / population(quarter(1))])
+}
+
+pub(crate) fn newcomers(seed: u64) -> Result<Vec<f64>> {
+    let newcomers = Newcomers { peers: 50, when_held: 0.5, within: Duration::from_secs(10) };
+    let scenario = Scenario { peers: 200, newcomers: Some(newcomers), ..Scenario::default() };
+    let outcome = scenario.run(&scenario.file(), seed);
+    let waited = |record: &simulator::Record| {
+        record.first_unchoke.map_or(f64::INFINITY, |first| first.since(record.joined).as_secs_f64())
+    };
+    let newcomers = outcome.fetchers.iter().filter(|fetcher| fetcher.role == Role::Newcomer);
+    let waits: Vec<_> = newcomers.map(|fetcher| waited(&fetcher.record)).collect();
+    Ok(vec![percentile(&waits, 0.5) / ROUND_TRIP, percentile(&waits, 0.99)])
+}
+
+/// The crowd of the cost rows.
+pub(crate) fn crowd(peers: usize) -> Scenario {
+    Scenario { peers, joins_within: Duration::from_secs(10), ..Scenario::default() }
+}
+
+pub(crate) fn flash(seed: u64) -> Result<Vec<f64>> {
+    let smaller = crowd(SMALLER_CROWD);
+    let last = smaller.run(&smaller.file(), seed).last().unwrap_or_default().as_secs_f64();
+    let cost = cost::in_own_process(seed)?;
+    Ok(vec![cost.last_s / last, cost.cpu_s, cost.kib / CROWD as f64])
+}
+
+fn last_over(outcome: &Outcome, bound: Duration) -> f64 {
+    outcome.last().map_or(f64::INFINITY, |last| last.div_duration_f64(bound))
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0_u32, 0.0), |(count, sum), value| (count + 1, sum + value));
+    sum / f64::from(count.max(1))
+}
+
+/// The value that this share of the values does not exceed.
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values[rank.saturating_sub(1)]
+}

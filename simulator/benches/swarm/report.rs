@@ -1,0 +1,125 @@
+//! Telling what was measured: a table for people, figures for programs.
+
+use crate::{
+    pool::Figure,
+    rows::{self, Reach, Row},
+};
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What stands in the figures for programs where something never happened.
+const NEVER: f64 = 1e9;
+
+/// What is known of the rows: those just measured, and of the others what was measured before.
+#[derive(Debug)]
+pub(crate) struct Metrics(Map<String, Value>);
+
+impl Metrics {
+    /// Adds what was measured to what `target/bench/swarm.json` says.
+    pub(crate) fn with(figures: &[Figure]) -> Self {
+        let before = fs::read(metrics_file()).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+        let mut metrics = before.and_then(|json| json.get("metrics")?.as_object().cloned()).unwrap_or_default();
+        for Figure { row, values } in figures {
+            metrics.insert(row.name.to_owned(), json!(rounded(median(values))));
+            metrics.insert(format!("{}_worst", row.name), json!(rounded(row.reach.worst(values))));
+        }
+        Self(metrics)
+    }
+
+    /// Writes `target/bench/swarm.json`.
+    pub(crate) fn write(&self) -> Result<()> {
+        let file = metrics_file();
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        write(&file, &format!("{:#}\n", json!({ "metrics": self.0 })))
+    }
+
+    /// The table in Markdown, of the rows that are known.
+    pub(crate) fn table<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) -> String {
+        let mut table = String::from("| name | what | formula and reference | to reach | median | worst |\n");
+        table += "|---|---|---|---|---|---|\n";
+        for row in rows {
+            let value = |name: &str| self.0.get(name).and_then(Value::as_f64);
+            let (Some(median), Some(worst)) = (value(row.name), value(&format!("{}_worst", row.name))) else {
+                continue;
+            };
+            let missed = if row.reach.is_reached(median) { "" } else { " (missed)" };
+            let reach = match row.reach {
+                Reach::AtMost(limit) => format!("≤ {limit}"),
+                Reach::AtLeast(limit) => format!("≥ {limit}"),
+                Reach::Anything => "–".to_owned(),
+            };
+            let (median, worst) = (shown(median), shown(worst));
+            let Row { name, what, formula, .. } = row;
+            let _ = writeln!(table, "| `{name}` | {what} | {formula} | {reach} | {median}{missed} | {worst} |");
+        }
+        table
+    }
+}
+
+fn metrics_file() -> PathBuf {
+    project_dir().join("target/bench/swarm.json")
+}
+
+/// Writes `simulator/FIGURES.md`.
+pub(crate) fn write_figures(metrics: &Metrics) -> Result<()> {
+    let table = metrics.table(rows::all());
+    let text = format!(
+        "# Figures of the swarm
+
+Made by `cargo xtask bench swarm -- --write-figures`: the production core in virtual time, median and worst of ten seeds.
+`flash_10k_cpu_s`, `flash_10k_kib_per_peer`, `have_growth` and `pick_growth` are this machine's;
+all other rows are the same everywhere for the same code.
+
+Unless a row says otherwise: 64 MiB in blocks of the protocol's default size, N = 1,000 peers with 10 Mbit/s up and 40
+down, one seed with the same uplink, 25 ms ± 10 from a peer to another, everyone there from the beginning, and everyone
+stays. F is the file's size, u an uplink, d a downlink, k the number of blocks, T when the last peer was complete.
+
+{table}
+## Notes
+
+- No row is tuned by its definition; those that miss what they are to reach say so.
+- A line sends one message at a time, control before data, and carries the headers too. The bounds count payload only,
+  and know no latency.
+- What peers and tracker say to each other is not counted as overhead: it is a few hundred bytes for each introduction.
+- Bytes are those of binary frames. A request goes over the network when the core asks; a block is checked by a stamp
+  instead of its hash, which is the only difference from what a tab runs.
+- In `one_club` those that are complete and dwell are among those present. A peer that nobody wants anything of stays.
+- In `churn_30` an uplink counts from its peer's join until it leaves, also when the peer is complete.
+- The crowd of `flash_10k` takes minutes: its three rows are of one seed.
+- `flash_10k_cpu_s` and `flash_10k_kib_per_peer` are measured in a process of their own, from the moment when the file
+  is there.
+"
+    );
+    write(&project_dir().join("simulator/FIGURES.md"), &text)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+fn project_dir() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+fn rounded(value: f64) -> f64 {
+    if value.is_finite() { (value * 1e4).round() / 1e4 } else { NEVER }
+}
+
+fn shown(value: f64) -> String {
+    if value < NEVER { format!("{value}") } else { "never".to_owned() }
+}

@@ -1,0 +1,114 @@
+//! How it went, in words and numbers.
+
+use crate::units::{counted, shown_rate, shown_size, shown_time};
+use peer_wasm::Instant;
+use simulator::experiment::{Fetcher, Outcome, Role, Scenario};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+/// How the run went, in a few lines.
+pub(crate) fn of(scenario: &Scenario, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    let _ = write_summary(&mut text, scenario, outcome);
+    text
+}
+
+/// The time that no protocol can beat, and what it is called: that of what was there and needed, if not everyone
+/// served and stayed.
+pub(crate) fn bound(scenario: &Scenario, outcome: &Outcome) -> (Duration, &'static str) {
+    let is_plain = |fetcher: &Fetcher| fetcher.role == Role::Contributor && fetcher.left.is_none();
+    let all_serve_and_stay = outcome.seed_left.is_none() && outcome.fetchers.iter().all(is_plain);
+    match outcome.capacity_bound(scenario) {
+        bound if !all_serve_and_stay && bound < Duration::MAX => (bound, "the fluid bound with those that were there"),
+        _ => (scenario.fluid_bound(), "the fluid bound"),
+    }
+}
+
+fn write_summary(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
+    let blocks = scenario.size.div_ceil(scenario.block_size().bytes().into());
+    writeln!(
+        text,
+        "One seed, {}: {} in {} of {}; {} up and {} down, {} ± {} from peer to peer.",
+        counted(scenario.peers as u64, "peer"),
+        shown_size(scenario.size),
+        counted(blocks, "block"),
+        shown_size(scenario.block_size().bytes().into()),
+        shown_rate(scenario.up),
+        shown_rate(scenario.down),
+        shown_time(scenario.latency),
+        shown_time(scenario.jitter)
+    )?;
+    write_completions(text, scenario, outcome)?;
+    write_givers(text, scenario, outcome)?;
+    let [overhead, duplicates] = [outcome.overhead(), outcome.duplicates()].map(|part| part * 100.0);
+    if overhead.is_finite() {
+        writeln!(
+            text,
+            "For 100 bytes of the file, {overhead:.1} more went over the lines; {duplicates:.1} of these were blocks that \
+             were not needed."
+        )?;
+    }
+    Ok(())
+}
+
+fn write_completions(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
+    let times = outcome.completions();
+    let awaited = outcome.survivors().count();
+    if let (Some(first), Some(last)) = (times.first(), times.last()) {
+        let [first, half] = [*first, times[(times.len() - 1) / 2]].map(|time| shown_time(time.since_start()));
+        writeln!(text, "The first peer was complete after {first}, half of them after {half}.")?;
+        let last = last.since_start();
+        let (bound, name) = bound(scenario, outcome);
+        if times.len() == awaited {
+            writeln!(
+                text,
+                "The last was complete after {}. No protocol can do it in less than {} ({name}): {:.2} times that.",
+                shown_time(last),
+                shown_time(bound),
+                last.div_duration_f64(bound)
+            )?;
+        }
+    }
+    if outcome.gave_up {
+        let missing = awaited - times.len();
+        let when = shown_time(outcome.ended.since_start());
+        writeln!(text, "After {when} it was given up: {missing} of {awaited} peers are not complete.")?;
+    }
+    Ok(())
+}
+
+fn write_givers(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
+    let size = scenario.size as f64;
+    let sent = outcome.seed.sent as f64 / size;
+    match outcome.first_copy {
+        Some(copy) => writeln!(
+            text,
+            "Every block had been fetched by somebody after {}, when the seed had sent {:.2} times the file; it sent \
+             {sent:.1} in all.",
+            shown_time(copy.at.since_start()),
+            copy.sent as f64 / size
+        )?,
+        None => writeln!(text, "Some blocks were never fetched by anyone; the seed sent {sent:.2} times the file.")?,
+    }
+    let useful: u64 = outcome.fetchers.iter().map(|fetcher| fetcher.record.useful).sum();
+    if useful > 0 {
+        let by_seed = outcome.seed.delivered as f64 / useful as f64 * 100.0;
+        writeln!(text, "Of all that was fetched, {by_seed:.1} % came from the seed, the rest from peers.")?;
+    }
+    for (role, who) in [(Role::FreeRider, "free riders"), (Role::Liar, "liars")] {
+        let parts: Vec<_> = outcome
+            .fetchers
+            .iter()
+            .filter(|fetcher| fetcher.role == role)
+            .map(|fetcher| fetcher.record.useful as f64 / size * 100.0)
+            .collect();
+        if !parts.is_empty() {
+            let mean = parts.iter().sum::<f64>() / parts.len() as f64;
+            let when = shown_time(outcome.ended.since(Instant::default()));
+            writeln!(text, "The {} {who} had {mean:.0} % of the file at the end, after {when}.", parts.len())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! One peer: the production core, its line, and what is noted of it.
+
+use crate::{Line, line::BusyLine};
+use peer_wasm::{
+    Instant,
+    swarm::{Event, Swarm},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a peer treats what its core decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Behaviour {
+    /// Does it.
+    #[default]
+    Honest,
+    /// Sends blocks with one bit wrong.
+    Corrupting,
+    /// Takes requests and never answers them.
+    Silent,
+    /// Cannot write to its disk.
+    DiskFull,
+}
+
+/// One peer.
+#[derive(Debug)]
+pub struct Node {
+    /// The core.
+    pub swarm: Swarm,
+    /// How it treats what the core decides.
+    pub behaviour: Behaviour,
+    /// What it told, in order.
+    pub events: Vec<Event>,
+    /// What is noted of it.
+    pub record: Record,
+    pub(crate) line: BusyLine,
+    /// Those that the tracker told of it, and will tell when it leaves.
+    pub(crate) introduced: BTreeSet<usize>,
+    /// When it is to be woken.
+    pub(crate) wake_at: Option<Instant>,
+}
+
+impl Node {
+    pub(crate) fn new(swarm: Swarm, line: Line, behaviour: Behaviour, now: Instant) -> Self {
+        let line = BusyLine::new(line, now);
+        let record = Record { joined: now, ..Record::default() };
+        Self { swarm, behaviour, events: Vec::new(), record, line, introduced: BTreeSet::new(), wake_at: None }
+    }
+}
+
+/// What is noted of a peer.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// When it joined.
+    pub joined: Instant,
+    /// When it had every block.
+    pub completed: Option<Instant>,
+    /// When it was told first that somebody serves it.
+    pub first_unchoke: Option<Instant>,
+    /// Payload bytes that left on its line.
+    pub sent: u64,
+    /// Payload bytes that arrived.
+    pub received: u64,
+    /// Payload bytes that arrived and were stored.
+    pub useful: u64,
+    /// Payload bytes of its own that others stored.
+    pub delivered: u64,
+    /// All other bytes that left on its line.
+    pub overhead: u64,
+    /// Useful payload bytes from each other peer.
+    pub received_from: BTreeMap<usize, u64>,
+}
