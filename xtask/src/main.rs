@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench` and `screenshot`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench`, `sim` and `screenshot`.
 //!
 //! Each does all its own set-up first ([`toolbox`]), so that a fresh machine needs nothing but Rust. Then it runs the
 //! tools a person would run by hand, in this order and with these flags ([`steps`]).
@@ -43,9 +43,15 @@ enum Task {
     Bench {
         /// What to measure.
         bench: Bench,
-        /// What the measurement may be told, such as megabytes and rounds.
+        /// What the measurement may be told, such as megabytes and rounds, or rows and `--seeds`.
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Runs a swarm of the production core in virtual time, tells how it went, and draws it to target/sim.svg.
+    Sim {
+        /// What the swarm is like; `cargo xtask sim -- --help` lists it.
+        #[arg(last = true)]
+        swarm: Vec<OsString>,
     },
     /// Takes the README's screenshot again: a page with a transfer running.
     Screenshot,
@@ -56,6 +62,8 @@ enum Bench {
     /// Whole-page throughput between real browser tabs, beside a bare transfer through the same tracker; writes
     /// target/bench/tabs.json.
     Tabs,
+    /// How near to the bounds a swarm comes, in virtual time; writes target/bench/swarm.json.
+    Swarm,
 }
 
 fn main() -> ExitCode {
@@ -94,6 +102,12 @@ impl Task {
                 Plan::of(&toolbox, [StepName::Page, StepName::Tracker, StepName::BenchTabs])
                     .telling_the_last(arguments)
                     .perform()
+            }
+            Self::Bench { bench: Bench::Swarm, arguments } => {
+                Plan::of(&toolbox, [StepName::BenchSwarm]).telling_the_last(arguments).perform()
+            }
+            Self::Sim { swarm } => {
+                become_command(toolbox.cargo("run --release --package simulator --bin sim --").args(swarm))
             }
             Self::Screenshot => {
                 let toolbox = toolbox.with_browser()?;

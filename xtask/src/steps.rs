@@ -37,6 +37,9 @@ pub(crate) enum StepName {
     /// The measurement of `bench tabs`.
     #[value(skip)]
     BenchTabs,
+    /// The measurement of `bench swarm`.
+    #[value(skip)]
+    BenchSwarm,
     /// The README's picture.
     #[value(skip)]
     Screenshot,
@@ -74,6 +77,7 @@ impl StepName {
             Self::Browser => "browser tests",
             Self::Tracker => "the tracker in release mode",
             Self::BenchTabs => "throughput of tabs",
+            Self::BenchSwarm => "figures of the swarm",
             Self::Screenshot => "screenshot",
         }
     }
@@ -120,6 +124,7 @@ impl StepName {
             Self::Tracker => toolbox.cargo("build --release --package tracker-ws"),
             // The tracker is measured, not its observer, which therefore needs no release build.
             Self::BenchTabs => toolbox.cargo("bench --workspace --profile dev --bench tabs"),
+            Self::BenchSwarm => toolbox.cargo("bench --package simulator --bench swarm"),
             Self::Screenshot => {
                 let mut command = toolbox.cargo("test --workspace --features tests/browser --test browser screenshot");
                 command.env("MINIBIT_SCREENSHOT", "1");
