@@ -86,8 +86,8 @@ stays. F is the file's size, u an uplink, d a downlink, k the number of blocks, 
 - A line sends one message at a time, control before data, and carries the headers too. The bounds count payload only,
   and know no latency.
 - What peers and tracker say to each other is not counted as overhead: it is a few hundred bytes for each introduction.
-- Bytes are those of binary frames. A request goes over the network when the core asks; a block is checked by a stamp
-  instead of its hash, which is the only difference from what a tab runs.
+- Bytes are those of binary frames. The core is the one that a tab runs. Around it, a block is checked by a stamp instead
+  of its hash, storage takes no time, and no socket holds data that control would have to wait for.
 - In `one_club` those that are complete and dwell are among those present. A peer that nobody wants anything of stays.
 - In `churn_30` an uplink counts from its peer's join until it leaves, also when the peer is complete.
 - The crowd of `flash_10k` takes minutes: its three rows are of one seed.
