@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use peer_wasm::client::Receipt;
-use protocol::{Frame, Limits};
+use protocol::{Frame, MAX_MESSAGE_BYTES};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -78,7 +78,7 @@ async fn talk(
     mut frames: mpsc::Receiver<(Message, Option<Receipt>)>,
     events: &mpsc::Sender<Event>,
 ) -> Result<Option<u16>, Error> {
-    let most = 2 * Limits::default().message_bytes as usize;
+    let most = 2 * MAX_MESSAGE_BYTES as usize;
     let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
     let (socket, _) = connect_async_with_config(url, Some(config), true).await?;
     let (mut sink, mut stream) = socket.split();

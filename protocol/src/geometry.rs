@@ -18,6 +18,9 @@ pub const MAX_BLOCKS: u32 = 32_768;
 pub const MAX_FILE_SIZE: u64 = MAX_BLOCKS as u64 * MAX_BLOCK_SIZE as u64;
 /// The most bytes that one `request` may ask for and one `block` may carry: 1 MiB.
 pub const MAX_RUN_BYTES: u32 = 1 << 20;
+/// The bytes of a message with the most data: a run of [`MAX_RUN_BYTES`] in base64 is 4/3 of its bytes, and a manifest
+/// of [`MAX_BLOCKS`] hashes is as long.
+pub const MAX_MESSAGE_BYTES: u32 = MAX_RUN_BYTES / 3 * 4 + (64 << 10);
 
 /// Why a file cannot be cut as asked, or why a run of blocks is not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

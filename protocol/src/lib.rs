@@ -20,7 +20,9 @@ pub use frame::{
     ClientFrame, Frame, ParseError, TrackerFrame, decode_client_binary, decode_client_text, decode_tracker_binary,
     decode_tracker_text, encode_envelope, encode_request, encode_response, forwarded_head,
 };
-pub use geometry::{BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_RUN_BYTES, Run};
+pub use geometry::{
+    BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_MESSAGE_BYTES, MAX_RUN_BYTES, Run,
+};
 pub use ids::{FileId, FileTag, IdError, PeerId, Secret};
 pub use manifest::{BlockHash, FileFacts, Manifest, ManifestError, ManifestHasher, SizeChanged};
 pub use messages::{
@@ -46,4 +48,10 @@ pub mod close {
     pub const TOO_MANY_ERRORS: u16 = 4004;
     /// The client does not read what it is sent.
     pub const SLOW_RECEIVER: u16 = 4005;
+    /// The address has as many connections as it may hold.
+    pub const ADDRESS_FULL: u16 = 4006;
+    /// The tracker wants a token, and the client gave none or another.
+    pub const WRONG_TOKEN: u16 = 4007;
+    /// Whoever runs the tracker removed the peer.
+    pub const REMOVED: u16 = 4008;
 }

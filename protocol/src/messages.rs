@@ -1,6 +1,6 @@
 //! Every message, as it stands in JSON.
 
-use crate::{FileFacts, FileId, FileTag, MAX_RUN_BYTES, PeerId, PeerName, RoomName, Secret, encoding};
+use crate::{FileFacts, FileId, FileTag, PeerId, PeerName, RoomName, Secret, encoding};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -197,8 +197,8 @@ pub struct FileInfo {
     pub peers: u32,
 }
 
-/// What the tracker allows one client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What the tracker allows one client. The default is nothing; what a tracker allows by default is its own matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of one message.
     pub message_bytes: u32,
@@ -206,6 +206,12 @@ pub struct Limits {
     pub run_bytes: u32,
     /// Bytes waiting for one receiver, beyond which data for it is refused as `busy`.
     pub queue_bytes: u32,
+    /// Unanswered requests of one peer, of which the oldest are forgotten.
+    pub open_requests: u32,
+    /// Messages a second that are read of one connection; 0 if there is no limit.
+    pub messages_per_second: u32,
+    /// Bytes a second that are read of one connection; 0 if there is no limit.
+    pub bytes_per_second: u32,
     /// Files that one peer may announce.
     pub files_per_peer: u32,
     /// Peers in one room.
@@ -248,6 +254,10 @@ pub enum ErrorCode {
     TooManyFiles,
     /// The room is full.
     RoomFull,
+    /// The two peers were not introduced in a swarm of this file.
+    NotIntroduced,
+    /// The receiver has not asked for this block or manifest.
+    NotRequested,
     /// The receiver has too much waiting; ask or send again later.
     Busy,
     /// A code of a newer tracker.
@@ -379,23 +389,6 @@ impl PeerMessage {
             | Self::Cancel { file, .. }
             | Self::Block { file, .. }
             | Self::Reject { file, .. } => *file,
-        }
-    }
-}
-
-impl Default for Limits {
-    /// What the tracker allows unless it is told otherwise.
-    fn default() -> Self {
-        Self {
-            // One run as base64 is 4/3 of its bytes; a manifest of MAX_BLOCKS hashes is as long.
-            message_bytes: MAX_RUN_BYTES / 3 * 4 + (64 << 10),
-            run_bytes: MAX_RUN_BYTES,
-            queue_bytes: 16 << 20,
-            files_per_peer: 256,
-            peers_per_room: 10_000,
-            files_per_room: 1_000,
-            peers_per_answer: 50,
-            heartbeat_ms: 15_000,
         }
     }
 }

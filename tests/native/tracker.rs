@@ -1,9 +1,9 @@
 //! The tracker alone, asked by clients that speak plain JSON.
 
 use anyhow::{Context as _, ensure};
-use protocol::{Limits, PROTOCOL_VERSION};
+use protocol::PROTOCOL_VERSION;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs};
 use tests::{
     client::{Client, DEADLINE, binary_frame},
     tracker::TestTracker,
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::tungstenite::Message;
-use tracker_ws::Config;
+use tracker_ws::{Config, Limits};
 
 /// A file of two blocks.
 const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
@@ -36,7 +36,7 @@ async fn a_peer_gets_an_id_and_hears_the_limits() -> anyhow::Result<()> {
     assert_eq!((&answer["room"], &answer["resumed"]), (&json!("lobby"), &json!(false)));
     assert_eq!(answer["id"].as_str().map(str::len), Some(16));
     assert_eq!(answer["secret"].as_str().map(str::len), Some(32));
-    assert_eq!(answer["limits"], serde_json::to_value(Limits::default())?);
+    assert_eq!(answer["limits"], serde_json::to_value(Limits::default().told())?);
     let error = client.ask(json!({ "type": "register", "protocol": PROTOCOL_VERSION })).await?;
     assert_eq!(error["code"], "already_registered");
     assert_eq!(client.ask(json!({ "type": "ping" })).await?["type"], "pong");
@@ -259,15 +259,14 @@ async fn a_peer_that_falls_silent_is_expired() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_connection_without_register_and_one_too_many_are_closed() -> anyhow::Result<()> {
-    let register_timeout = Duration::from_millis(100);
-    let config = Config { max_connections: 1, register_timeout, ..Config::default() };
-    let tracker = TestTracker::start_with(config).await?;
+    let limits = Limits { max_connections: 1, register_ms: 100, ..Limits::default() };
+    let tracker = TestTracker::start_with(Config { limits, ..Config::default() }).await?;
     let mut client = Client::connect(&tracker).await?;
     assert_eq!(client.expect_close().await?, protocol::close::REGISTER_TIMEOUT);
     drop(client);
 
-    let config = Config { max_connections: 1, ..Config::default() };
-    let tracker = TestTracker::start_with(config).await?;
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    let tracker = TestTracker::start_with(Config { limits, ..Config::default() }).await?;
     let mut first = Client::join(&tracker, "lobby").await?;
     assert_eq!(Client::connect(&tracker).await?.expect_close().await?, protocol::close::TRACKER_FULL);
     assert_eq!(first.ask(json!({ "type": "ping" })).await?["type"], "pong");

@@ -1,34 +1,29 @@
 //! What a tracker can be told.
 
-use protocol::Limits;
-use std::{path::PathBuf, time::Duration};
+use crate::Limits;
+use clap::Args;
+use std::path::PathBuf;
 
-/// How a tracker listens, what it serves and what it allows. The defaults are those of the command line.
-#[derive(Debug, Clone)]
+/// How a tracker listens, whom it lets in, what it serves and what it allows. The defaults are those of the command
+/// line.
+#[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The name or address to listen on; `0.0.0.0` or `::` for every network of this machine.
+    /// Name or address to listen on; 0.0.0.0 for every network of this machine
+    #[arg(long, env = "MINIBIT_HOST", default_value_t = Config::default().host)]
     pub host: String,
-    /// The TCP port; 0 for any free one.
+    /// Port to listen on; 0 for any free one
+    #[arg(long, env = "MINIBIT_PORT", default_value_t = Config::default().port)]
     pub port: u16,
-    /// The folder of the built page.
+    /// Folder of the built page
+    #[arg(long = "page", env = "MINIBIT_PAGE", default_value_os_t = Config::default().page_dir, value_name = "FOLDER")]
     pub page_dir: PathBuf,
-    /// What one client may do; told to it at `registered`.
+    /// What a client may do
+    #[command(flatten)]
     pub limits: Limits,
-    /// Open WebSocket connections, beyond which new ones are closed with 4003.
-    pub max_connections: usize,
-    /// How long a connection may stay without `register`.
-    pub register_timeout: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            host: "127.0.0.1".to_owned(),
-            port: 9000,
-            page_dir: "web/dist".into(),
-            limits: Limits::default(),
-            max_connections: 20_000,
-            register_timeout: Duration::from_secs(10),
-        }
+        Self { host: "127.0.0.1".to_owned(), port: 9000, page_dir: "web/dist".into(), limits: Limits::default() }
     }
 }

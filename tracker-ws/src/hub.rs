@@ -81,7 +81,7 @@ pub(crate) struct Status {
 impl Hub {
     /// A hub without connections. `key` must be unpredictable.
     pub(crate) fn new(config: Config, key: [u8; 32], seed: u64) -> Self {
-        let registry = Registry::new(config.limits.clone(), config.register_timeout, Secrets::new(key), seed);
+        let registry = Registry::new(config.limits.clone(), Secrets::new(key), seed);
         let outboxes = BTreeMap::new();
         let state = State { registry, outboxes, last_conn: 0, refused: BTreeMap::new(), stopping: false };
         Self {
@@ -107,7 +107,7 @@ impl Hub {
         if state.stopping {
             return Err(close::GOING_AWAY);
         }
-        if state.outboxes.len() >= self.config.max_connections {
+        if state.outboxes.len() >= self.config.limits.max_connections {
             return Err(close::TRACKER_FULL);
         }
         state.last_conn += 1;

@@ -14,10 +14,12 @@ mod connection;
 mod half;
 mod http;
 mod hub;
+mod limits;
 mod outbox;
 mod registry;
 mod server;
 mod wire;
 
 pub use config::Config;
+pub use limits::Limits;
 pub use server::{BindError, Tracker};

@@ -1,11 +1,9 @@
 //! Runs a tracker from the command line.
 
 use clap::Parser;
-use protocol::Limits;
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
     process::ExitCode,
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -15,36 +13,8 @@ use tracker_ws::{Config, Tracker};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Name or address to listen on; 0.0.0.0 for every network of this machine
-    #[arg(long, env = "MINIBIT_HOST", default_value_t = Config::default().host)]
-    host: String,
-    /// Port to listen on
-    #[arg(long, env = "MINIBIT_PORT", default_value_t = Config::default().port)]
-    port: u16,
-    /// Folder of the built page
-    #[arg(long, env = "MINIBIT_PAGE", default_value_os_t = Config::default().page_dir)]
-    page: PathBuf,
-    /// Open connections
-    #[arg(long, default_value_t = Config::default().max_connections)]
-    max_connections: usize,
-    /// Peers in one room
-    #[arg(long, default_value_t = Limits::default().peers_per_room)]
-    peers_per_room: u32,
-    /// Files in one room
-    #[arg(long, default_value_t = Limits::default().files_per_room)]
-    files_per_room: u32,
-    /// Files that one peer may announce
-    #[arg(long, default_value_t = Limits::default().files_per_peer)]
-    files_per_peer: u32,
-    /// Peers in one answer
-    #[arg(long, default_value_t = Limits::default().peers_per_answer)]
-    peers_per_answer: u32,
-    /// Bytes of data waiting for one receiver
-    #[arg(long, default_value_t = Limits::default().queue_bytes)]
-    queue_bytes: u32,
-    /// Milliseconds between two pings to a silent client, which is closed after three
-    #[arg(long, default_value_t = Limits::default().heartbeat_ms, value_parser = clap::value_parser!(u32).range(1..))]
-    heartbeat_ms: u32,
+    #[command(flatten)]
+    config: Config,
 }
 
 #[tokio::main]
@@ -67,32 +37,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .init();
 
-    let tracker = Tracker::bind(args.config()).await?;
+    let tracker = Tracker::bind(args.config).await?;
     say_where(tracker.local_addr())?;
     tracker.run(stop_signal()?).await?;
     Ok(())
-}
-
-impl Args {
-    fn config(self) -> Config {
-        let limits = Limits {
-            peers_per_room: self.peers_per_room,
-            files_per_room: self.files_per_room,
-            files_per_peer: self.files_per_peer,
-            peers_per_answer: self.peers_per_answer,
-            queue_bytes: self.queue_bytes,
-            heartbeat_ms: self.heartbeat_ms,
-            ..Limits::default()
-        };
-        Config {
-            host: self.host,
-            port: self.port,
-            page_dir: self.page,
-            limits,
-            max_connections: self.max_connections,
-            ..Config::default()
-        }
-    }
 }
 
 /// Prints the address that a browser on this machine can open.

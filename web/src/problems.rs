@@ -56,7 +56,11 @@ pub(crate) fn sentence(problem: &Problem, locale: Locale) -> String {
                 ErrorCode::TooManyFiles => &all.too_many_files,
                 ErrorCode::RoomFull => &all.room_full,
                 ErrorCode::Busy => &all.busy,
-                ErrorCode::UnknownFile | ErrorCode::UnknownPeer | ErrorCode::Other => &all.refused,
+                ErrorCode::UnknownFile
+                | ErrorCode::UnknownPeer
+                | ErrorCode::NotIntroduced
+                | ErrorCode::NotRequested
+                | ErrorCode::Other => &all.refused,
             };
             fill(text, &[("code", &code.to_string())])
         }

@@ -35,8 +35,8 @@ impl Lab {
     fn register(&mut self) {
         self.client.handle_opened(self.now);
         let identity = Identity { id: ME, secret: Secret::from_bytes([9; 16]) };
-        let (room, limits) = (RoomName::default(), Limits::default());
-        self.respond(None, &Response::Registered { identity, room, resumed: false, limits });
+        let room = RoomName::default();
+        self.respond(None, &Response::Registered { identity, room, resumed: false, limits: Limits::default() });
     }
 
     fn respond(&mut self, seq: Option<u32>, response: &Response) {

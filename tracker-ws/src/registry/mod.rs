@@ -20,9 +20,10 @@ mod tests;
 
 pub(crate) use secrets::Secrets;
 
+use crate::Limits;
 use protocol::{
-    ErrorCode, FileFacts, FileId, Identity, Limits, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request, Response,
-    RoomName, close,
+    ErrorCode, FileFacts, FileId, Identity, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request, Response, RoomName,
+    close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -102,7 +103,6 @@ enum Timer {
 #[derive(Debug)]
 pub(crate) struct Registry {
     limits: Limits,
-    register_timeout: Duration,
     secrets: Secrets,
     rng: Xoshiro256PlusPlus,
     /// The connections that were not told to close.
@@ -116,10 +116,9 @@ pub(crate) struct Registry {
 impl Registry {
     /// An empty registry. Nobody who does not know what `secrets` holds can take an id that is not theirs, so `seed`
     /// needs to be different in each process but not secret.
-    pub(crate) fn new(limits: Limits, register_timeout: Duration, secrets: Secrets, seed: u64) -> Self {
+    pub(crate) fn new(limits: Limits, secrets: Secrets, seed: u64) -> Self {
         Self {
             limits,
-            register_timeout,
             secrets,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             conns: BTreeMap::new(),
@@ -131,7 +130,7 @@ impl Registry {
 
     /// A connection was opened.
     pub(crate) fn connected(&mut self, conn: ConnId, now: Duration) {
-        let deadline = now + self.register_timeout;
+        let deadline = now + self.limits.register_timeout();
         self.conns.insert(conn, Conn::Fresh { deadline });
         self.timers.insert((deadline, Timer::Register(conn)));
     }
@@ -254,7 +253,7 @@ impl Registry {
         self.rooms.entry(peer.room.clone()).or_default().peers.insert(id);
         self.conns.insert(peer.conn, Conn::Registered(id));
         let identity = Identity { id, secret: self.secrets.of(id) };
-        let response = Response::Registered { identity, room: peer.room.clone(), resumed, limits: self.limits.clone() };
+        let response = Response::Registered { identity, room: peer.room.clone(), resumed, limits: self.limits.told() };
         self.peers.insert(id, peer);
         Ok(response)
     }

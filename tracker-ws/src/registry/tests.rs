@@ -3,6 +3,7 @@ use bytes::Bytes;
 use protocol::{BlockSize, FileName, MediaType};
 use std::time::Duration;
 
+/// As in `Limits::default()`.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -305,7 +306,7 @@ struct Joined {
 
 impl World {
     fn new(limits: Limits) -> Self {
-        let registry = Registry::new(limits, REGISTER_TIMEOUT, Secrets::new([7; 32]), 1);
+        let registry = Registry::new(limits, Secrets::new([7; 32]), 1);
         Self { registry, now: Duration::ZERO, last_conn: 0 }
     }
 
