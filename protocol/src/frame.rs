@@ -2,20 +2,24 @@
 //!
 //! A text frame is one JSON object. Either it has a `type` and is between a client and the tracker, or its first key
 //! is `to` (on the way to the tracker) or `from` (on the way out) and it is an envelope whose `message` is for
-//! another peer. The tracker reads an envelope's head and forwards the rest as it came.
+//! another peer. The tracker reads an envelope's head and what its message is about ([`Subject`]), and forwards the
+//! rest as it came.
 //!
 //! A binary frame is an envelope with a `block`: 4 bytes with the length of the head (big-endian), the head (the
 //! same envelope without `data`), and the data.
 
-use crate::{ErrorCode, PeerId, PeerMessage, Request, Response};
+use crate::{ErrorCode, FileId, FileTag, PeerId, PeerMessage, Request, Response};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Bytes of a binary frame's head length.
 const HEAD_LEN: usize = 4;
 /// The longest head of a binary frame in bytes; real ones have about 100.
 const MAX_HEAD: usize = 4 << 10;
+/// A text frame from this size on is looked at for the form that blocks have.
+const LONG_TEXT: usize = 1 << 10;
 /// The most bytes of a parser's complaint that are passed on.
 const MAX_COMPLAINT: usize = 200;
 
@@ -105,9 +109,56 @@ pub enum ClientFrame<'a> {
     Envelope {
         /// The receiver.
         to: PeerId,
-        /// The message, unparsed.
+        /// What the message is about.
+        subject: Subject,
+        /// The message, as it came.
         message: &'a str,
     },
+}
+
+/// A block in a binary frame from a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientBinary<'a> {
+    /// The receiver.
+    pub to: PeerId,
+    /// What the message is about; its kind is [`Kind::Block`].
+    pub subject: Subject,
+    /// The message in the head, as it came.
+    pub message: &'a str,
+    /// The data.
+    pub data: Bytes,
+}
+
+/// What a message between peers is about: all that the tracker reads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// Its `type`.
+    pub kind: Kind,
+    /// The tag of its `file`.
+    pub tag: FileTag,
+    /// Its `index`; 0 if it has none.
+    pub index: u32,
+    /// Its `count`; 1 if it has none.
+    pub count: u32,
+}
+
+/// The `type`s of [`PeerMessage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is documented at `PeerMessage`")]
+pub enum Kind {
+    GetManifest,
+    Manifest,
+    Bitfield,
+    Have,
+    Interested,
+    NotInterested,
+    Choke,
+    Unchoke,
+    Request,
+    Cancel,
+    Block,
+    Reject,
 }
 
 /// What the tracker sent.
@@ -152,6 +203,31 @@ struct Inbound<'a> {
     message: &'a RawValue,
 }
 
+#[derive(Deserialize)]
+struct SubjectFields {
+    r#type: Kind,
+    file: FileRef,
+    #[serde(default)]
+    index: u32,
+    #[serde(default = "crate::messages::one")]
+    count: u32,
+}
+
+/// How a message names its file.
+enum FileRef {
+    Id(FileId),
+    Tag(FileTag),
+}
+
+impl<'de> Deserialize<'de> for FileRef {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let tag = text.parse().map(Self::Tag);
+        tag.or_else(|_| text.parse().map(Self::Id))
+            .map_err(|_| de::Error::custom("a file is named by its tag or its id"))
+    }
+}
+
 /// Writes a request to the tracker.
 pub fn encode_request(seq: Option<u32>, request: &Request) -> Frame {
     Frame::Text(to_json(&Numbered { seq, message: request }))
@@ -187,8 +263,11 @@ pub fn forwarded_head(from: PeerId) -> String {
 /// If it is no request and no envelope. Keys given twice are refused, because browsers would keep the last one.
 pub fn decode_client_text(text: &str) -> Result<ClientFrame<'_>, ParseError> {
     if first_key(text) == Some("to") {
-        let envelope: Outbound<&RawValue> = serde_json::from_str(text).map_err(ParseError::malformed)?;
-        return Ok(ClientFrame::Envelope { to: envelope.to, message: envelope.message.get() });
+        let (to, subject, message) = match read_long_envelope(text) {
+            Some(envelope) => envelope,
+            None => read_envelope(text)?,
+        };
+        return Ok(ClientFrame::Envelope { to, subject, message });
     }
     let Numbered { seq, message: request } =
         serde_json::from_str(text).map_err(|error| blame(text, REQUEST_TYPES, &error))?;
@@ -199,10 +278,13 @@ pub fn decode_client_text(text: &str) -> Result<ClientFrame<'_>, ParseError> {
 ///
 /// # Errors
 /// If the frame is shorter than it says, or its head is no envelope.
-pub fn decode_client_binary(frame: &Bytes) -> Result<(PeerId, &str, Bytes), ParseError> {
-    let (head, payload) = split_binary(frame)?;
-    let envelope: Outbound<&RawValue> = serde_json::from_str(head).map_err(ParseError::malformed)?;
-    Ok((envelope.to, envelope.message.get(), payload))
+pub fn decode_client_binary(frame: &Bytes) -> Result<ClientBinary<'_>, ParseError> {
+    let (head, data) = split_binary(frame)?;
+    let (to, subject, message) = read_envelope(head)?;
+    if subject.kind != Kind::Block {
+        return Err(ParseError::malformed("a binary frame carries a block"));
+    }
+    Ok(ClientBinary { to, subject, message, data })
 }
 
 /// Reads a text frame from the tracker.
@@ -231,6 +313,50 @@ pub fn decode_tracker_binary(frame: &Bytes) -> Result<TrackerFrame, ParseError> 
         return Ok(TrackerFrame::Envelope { from, message });
     }
     Err(ParseError::malformed("the head of a binary frame must be a block without data"))
+}
+
+/// Reads what the tracker reads of an envelope: the receiver, what the message is about, and the message as it came.
+fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
+    let envelope: Outbound<&RawValue> = serde_json::from_str(text).map_err(ParseError::malformed)?;
+    let message = envelope.message.get();
+    let SubjectFields { r#type: kind, file, index, count } =
+        serde_json::from_str(message).map_err(|error| blame(message, PEER_TYPES, &error))?;
+    let tag = match (file, matches!(kind, Kind::GetManifest | Kind::Manifest)) {
+        (FileRef::Id(file), true) => file.tag(),
+        (FileRef::Tag(tag), false) => tag,
+        (FileRef::Id(_), false) => return Err(ParseError::malformed("this message names its file by the tag")),
+        (FileRef::Tag(_), true) => return Err(ParseError::malformed("this message names its file by the id")),
+    };
+    Ok((envelope.to, Subject { kind, tag, index, count }, message))
+}
+
+/// The same for an envelope that ends with the only string of `data`, as those of blocks do, without parsing the
+/// data: what stands before it is read as if the data were empty. `None` if the text has another form.
+///
+/// Where that reads well, its last quotation mark opens a string. If the data has nothing that would end it or is
+/// not allowed in it, the whole reads as well, and means the same.
+fn read_long_envelope(text: &str) -> Option<(PeerId, Subject, &str)> {
+    const DATA: &str = r#""data":""#;
+    const END: &str = r#""}}"#;
+    if text.len() < LONG_TEXT {
+        return None;
+    }
+    let data = text.get(..LONG_TEXT / 2)?.find(DATA)? + DATA.len();
+    let rest = text[data..].strip_suffix(END)?;
+    if !is_plain(rest.as_bytes()) {
+        return None;
+    }
+    let short = [&text[..data], END].concat();
+    let (to, subject, message) = read_envelope(&short).ok()?;
+    let start = message.as_ptr().addr() - short.as_ptr().addr();
+    Some((to, subject, &text[start..text.len() - 1]))
+}
+
+/// Whether a string of JSON can hold the bytes as they are (RFC 8259 section 7).
+fn is_plain(bytes: &[u8]) -> bool {
+    // Without an early end within a chunk, the compiler makes vector instructions of it.
+    let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    bytes.chunks(256).all(|chunk| chunk.iter().fold(true, |all, byte| all & is_plain(byte)))
 }
 
 fn decode_envelope(text: &str) -> Result<TrackerFrame, ParseError> {
@@ -311,7 +437,7 @@ mod tests {
             }
             Frame::Binary { head, payload } => {
                 let frame = Bytes::from([head.as_slice(), payload].concat());
-                let (_, message, payload) = decode_client_binary(&frame)?;
+                let ClientBinary { message, data: payload, .. } = decode_client_binary(&frame)?;
                 let head = format!("{}{message}}}", forwarded_head(from));
                 let frame = [&(head.len() as u32).to_be_bytes(), head.as_bytes(), &payload].concat();
                 decode_tracker_binary(&frame.into())
@@ -347,14 +473,67 @@ mod tests {
 
     #[test]
     fn keys_given_twice_are_refused() {
+        let (tag, padding) = (FILE.tag(), "A".repeat(LONG_TEXT));
+        let choke = format!(r#"{{"type":"choke","file":"{tag}"}}"#);
+        let envelope = |message: &str| format!(r#"{{"to":"{ALICE}","message":{message}}}"#);
+        assert!(decode_client_text(&envelope(&choke)).is_ok());
         for text in [
-            format!(r#"{{"to":"{ALICE}","message":{{}},"to":"{ALICE}"}}"#),
-            format!(r#"{{"to":"{ALICE}","message":{{}},"from":"{ALICE}"}}"#),
-            format!(r#"{{"to":"{ALICE}","message":{{}},"message":{{}}}}"#),
+            format!(r#"{{"to":"{ALICE}","message":{choke},"to":"{ALICE}"}}"#),
+            format!(r#"{{"to":"{ALICE}","message":{choke},"from":"{ALICE}"}}"#),
+            format!(r#"{{"to":"{ALICE}","message":{choke},"message":{choke}}}"#),
+            envelope(&format!(r#"{{"type":"choke","file":"{tag}","type":"block"}}"#)),
+            envelope(&format!(r#"{{"type":"block","file":"{tag}","file":"{tag}","data":""}}"#)),
+            envelope(&format!(r#"{{"type":"block","file":"{tag}","index":0,"index":1,"data":""}}"#)),
+            envelope(&format!(r#"{{"type":"block","file":"{tag}","data":"{padding}","index":0,"index":1}}"#)),
+            envelope(&format!(r#"{{"type":"block","file":"{tag}","index":0,"index":1,"data":"{padding}"}}"#)),
             r#"{"type":"ping","type":"leave"}"#.to_owned(),
             r#"{"type":"list_files","watch":true,"watch":false}"#.to_owned(),
         ] {
             assert!(matches!(decode_client_text(&text), Err(ParseError::Malformed(_))), "{text}");
+        }
+    }
+
+    proptest! {
+        /// A long envelope is read by its beginning, if at all; whatever is wrong with it must not go unnoticed.
+        #[test]
+        fn a_long_envelope_is_read_as_if_all_of_it_were_parsed(
+            fields in r#"("(index|count|data|x)":("?[0-9a-z]{0,3}"?|\{"data":"|\[|[{}]),){0,3}"#,
+            data in r#"[A-Za-z0-9+/]{1000,1200}(["\\\x00-\x1f}{é]|\\u0041|","index":1,"x":")?[A-Z=]{0,8}"#,
+            end in r#"("|"\}|"\}\}|","index":7\}\}|"\}\} )"#,
+        ) {
+            let tag = FILE.tag();
+            let text = format!(r#"{{"to":"{ALICE}","message":{{"type":"block","file":"{tag}",{fields}"data":"{data}{end}"#);
+            if let Some(envelope) = read_long_envelope(&text) {
+                prop_assert_eq!(Ok(envelope), read_envelope(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn the_form_that_blocks_have_is_read_by_its_beginning() {
+        let data = Bytes::from(vec![7; LONG_TEXT]);
+        let block = PeerMessage::Block { file: FILE.tag(), index: 3, count: 2, data };
+        let Frame::Text(text) = encode_envelope(ALICE, block, false) else { panic!("asked for text") };
+        let subject = Subject { kind: Kind::Block, tag: FILE.tag(), index: 3, count: 2 };
+        assert_eq!(read_long_envelope(&text).map(|(to, subject, _)| (to, subject)), Some((ALICE, subject)));
+        for nonsense in ["\n", "\"", "\\", "\\x"] {
+            let text = text.replacen("Bw", nonsense, 1);
+            assert_eq!(read_long_envelope(&text), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_by_tag_or_id_as_the_message_wants_it() {
+        let (tag, id) = (FILE.tag().to_string(), FILE.to_string());
+        for (kind, file, right) in [
+            ("get_manifest", &id, true),
+            ("get_manifest", &tag, false),
+            ("request", &tag, true),
+            ("request", &id, false),
+            ("dance", &tag, false),
+        ] {
+            let text = format!(r#"{{"to":"{ALICE}","message":{{"type":"{kind}","file":"{file}"}}}}"#);
+            assert_eq!(decode_client_text(&text).is_ok(), right, "{text}");
         }
     }
 

@@ -17,8 +17,9 @@ mod names;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use frame::{
-    ClientFrame, Frame, ParseError, TrackerFrame, decode_client_binary, decode_client_text, decode_tracker_binary,
-    decode_tracker_text, encode_envelope, encode_request, encode_response, forwarded_head,
+    ClientBinary, ClientFrame, Frame, Kind, ParseError, Subject, TrackerFrame, decode_client_binary,
+    decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope, encode_request, encode_response,
+    forwarded_head,
 };
 pub use geometry::{
     BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_MESSAGE_BYTES, MAX_RUN_BYTES, Run,

@@ -393,7 +393,7 @@ impl PeerMessage {
     }
 }
 
-const fn one() -> u32 {
+pub(crate) const fn one() -> u32 {
     1
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    Bitfield, ClientFrame, ErrorCode, Geometry, Manifest, PeerId, PeerMessage, TrackerFrame, close,
+    Bitfield, ClientBinary, ClientFrame, ErrorCode, Geometry, Manifest, PeerId, PeerMessage, TrackerFrame, close,
     decode_client_binary, decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope,
     encode_request, encode_response, forwarded_head,
 };
@@ -96,7 +96,7 @@ fn the_session_is_possible() {
         match who {
             "A>" | "B>" if frame.starts_with('{') => {
                 let sent = decode_client_text(frame).unwrap();
-                if let ClientFrame::Envelope { to, message } = sent {
+                if let ClientFrame::Envelope { to, message, .. } = sent {
                     let forwarded = format!("{}{message}}}", forwarded_head(sender.parse().unwrap()));
                     assert_eq!(lines.peek().copied(), Some(format!("{} {forwarded}", receiver(to)).as_str()));
                 }
@@ -104,8 +104,8 @@ fn the_session_is_possible() {
             "A>" | "B>" => {
                 let (to, message, payload) = {
                     let frame = binary(frame);
-                    let (to, message, payload) = decode_client_binary(&frame).unwrap();
-                    (to, message.to_owned(), payload)
+                    let ClientBinary { to, message, data, .. } = decode_client_binary(&frame).unwrap();
+                    (to, message.to_owned(), data)
                 };
                 assert_eq!(payload, "hello");
                 let head = format!("{}{message}}}", forwarded_head(sender.parse().unwrap()));
@@ -136,6 +136,8 @@ fn every_code_stands_in_the_tables() {
         ErrorCode::UnknownPeer,
         ErrorCode::TooManyFiles,
         ErrorCode::RoomFull,
+        ErrorCode::NotIntroduced,
+        ErrorCode::NotRequested,
         ErrorCode::Busy,
     ] {
         assert!(SPECIFICATION.contains(&format!("| `{code}` |")), "{code}");
@@ -149,6 +151,9 @@ fn every_code_stands_in_the_tables() {
         close::TRACKER_FULL,
         close::TOO_MANY_ERRORS,
         close::SLOW_RECEIVER,
+        close::ADDRESS_FULL,
+        close::WRONG_TOKEN,
+        close::REMOVED,
     ] {
         assert!(SPECIFICATION.contains(&format!("| {code} |")), "{code}");
     }

@@ -9,13 +9,17 @@
 //!
 //! The same port serves the page, `/health` and `/api/status`. `protocol/PROTOCOL.md` specifies the wire.
 
+mod budget;
 mod config;
 mod connection;
+mod fair;
 mod half;
 mod http;
 mod hub;
 mod limits;
 mod outbox;
+mod rate;
+mod reader;
 mod registry;
 mod server;
 mod wire;

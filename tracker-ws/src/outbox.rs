@@ -1,10 +1,14 @@
-//! What waits for one receiver: bounded in bytes, control before data.
+//! What waits for one receiver: bounded in bytes, control before data, the sources of data by turns.
 
-use crate::wire::{Batch, OutFrame};
-use protocol::close;
+use crate::{
+    budget::{Budget, may_hold},
+    fair::FairQueue,
+    wire::{Batch, OutFrame},
+};
+use protocol::{PeerId, close};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
 
@@ -25,10 +29,12 @@ const KEPT_FRAMES: usize = 32;
 /// What came of a frame from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It waits, or the receiver is gone and nobody is to blame.
+    /// It waits.
     Accepted,
     /// There is no room for it.
     Busy,
+    /// The connection is being closed.
+    Gone,
 }
 
 /// The frames waiting for one receiver.
@@ -37,6 +43,8 @@ pub(crate) struct Outbox {
     lanes: Mutex<Lanes>,
     /// The most bytes of data waiting.
     data_limit: usize,
+    /// The memory that the data of all outboxes shares.
+    budget: Arc<Budget>,
     /// There is something to write.
     filled: Notify,
     /// Control was taken out.
@@ -50,8 +58,9 @@ struct Lanes {
     pong: Option<OutFrame>,
     control: VecDeque<Control>,
     control_bytes: usize,
-    data: VecDeque<OutFrame>,
-    data_bytes: usize,
+    data: FairQueue,
+    /// The cost of the data that was taken out and is perhaps not written yet.
+    writing: usize,
     closing: Closing,
 }
 
@@ -73,11 +82,12 @@ enum Closing {
 }
 
 impl Outbox {
-    /// An empty outbox that holds at most `data_limit` bytes of data.
-    pub(crate) fn new(data_limit: usize) -> Self {
+    /// An empty outbox that holds at most `data_limit` bytes of data, and no more than `budget` grants.
+    pub(crate) fn new(data_limit: usize, budget: Arc<Budget>) -> Self {
         Self {
             lanes: Mutex::default(),
             data_limit,
+            budget,
             filled: Notify::new(),
             calmed: Notify::new(),
             closed: Notify::new(),
@@ -93,7 +103,7 @@ impl Outbox {
     pub(crate) fn push_envelope(&self, frame: OutFrame) -> Pushed {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
-            return Pushed::Accepted;
+            return Pushed::Gone;
         }
         if lanes.control_bytes + frame.cost() > ENVELOPE_BYTES {
             return Pushed::Busy;
@@ -121,17 +131,19 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Adds a frame with data, if there is room. A frame larger than all the room is accepted by an empty outbox.
-    pub(crate) fn push_data(&self, frame: OutFrame) -> Pushed {
+    /// Adds a frame with data of a source, if there is room. A source may use as much of the room as is left, and so
+    /// may this outbox of the budget. A frame larger than that is accepted by an empty outbox, if the budget allows.
+    pub(crate) fn push_data(&self, source: PeerId, frame: OutFrame) -> Pushed {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
-            return Pushed::Accepted;
+            return Pushed::Gone;
         }
-        if lanes.data_bytes + frame.cost() > self.data_limit && lanes.data_bytes > 0 {
+        let held = lanes.data.cost() + lanes.writing;
+        let has_room = held == 0 || may_hold(lanes.data.cost_of(source), frame.cost(), held, self.data_limit);
+        if !has_room || !self.budget.take(held, frame.cost()) {
             return Pushed::Busy;
         }
-        lanes.data_bytes += frame.cost();
-        lanes.data.push_back(frame);
+        lanes.data.push(source, frame);
         drop(lanes);
         self.filled.notify_one();
         Pushed::Accepted
@@ -165,11 +177,13 @@ impl Outbox {
         }
     }
 
-    /// Waits for frames and moves some to `batch`; `false` if these were the last, with the close frame at the end.
+    /// Waits for frames and moves some to `batch`, which must be empty, all of it written; `false` if these were the
+    /// last, with the close frame at the end.
     pub(crate) async fn fill(&self, batch: &mut Batch) -> bool {
         loop {
             {
                 let mut lanes = self.lock();
+                self.budget.give_back(std::mem::take(&mut lanes.writing));
                 lanes.fill(batch);
                 if let Closing::Asked(code) = lanes.closing
                     && lanes.control.is_empty()
@@ -207,8 +221,7 @@ impl Outbox {
     fn close_locked(&self, lanes: &mut Lanes, code: u16) {
         if lanes.closing == Closing::Open {
             lanes.closing = Closing::Asked(code);
-            lanes.data = VecDeque::new();
-            lanes.data_bytes = 0;
+            self.budget.give_back(lanes.data.clear());
             self.filled.notify_one();
             self.closed.notify_waiters();
         }
@@ -217,6 +230,13 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         // No code that holds the lock can leave the lanes half changed.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let lanes = self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.budget.give_back(lanes.data.clear() + lanes.writing);
     }
 }
 
@@ -232,16 +252,13 @@ impl Lanes {
             batch.push(control.frame);
         }
         while batch.len() < BATCH_BYTES
-            && let Some(frame) = self.data.pop_front()
+            && let Some(frame) = self.data.pop()
         {
-            self.data_bytes -= frame.cost();
+            self.writing += frame.cost();
             batch.push(frame);
         }
         if self.control.is_empty() {
             self.control.shrink_to(KEPT_FRAMES);
-        }
-        if self.data.is_empty() {
-            self.data.shrink_to(KEPT_FRAMES);
         }
     }
 
@@ -259,6 +276,13 @@ impl Lanes {
 mod tests {
     use super::*;
 
+    const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
+    const BOB: PeerId = PeerId::from_bytes([0xb2; 8]);
+
+    fn outbox(data_limit: usize) -> Outbox {
+        Outbox::new(data_limit, Arc::new(Budget::new(1 << 30)))
+    }
+
     fn frame(len: usize) -> OutFrame {
         OutFrame::text(&"x".repeat(len))
     }
@@ -273,26 +297,54 @@ mod tests {
 
     #[tokio::test]
     async fn control_goes_before_data() {
-        let outbox = Outbox::new(1_000);
-        outbox.push_data(OutFrame::text("data"));
+        let outbox = outbox(1_000);
+        outbox.push_data(ALICE, OutFrame::text("data"));
         outbox.push_control(OutFrame::text("first"));
         outbox.push_control(OutFrame::text("second"));
         assert_eq!(taken(&outbox).await, (b"\x81\x05first\x81\x06second\x81\x04data".to_vec(), true));
     }
 
     #[tokio::test]
-    async fn data_is_refused_above_its_limit_until_some_is_taken() {
-        let outbox = Outbox::new(1_000);
-        assert_eq!(outbox.push_data(frame(600)), Pushed::Accepted);
-        assert_eq!(outbox.push_data(frame(600)), Pushed::Busy);
+    async fn data_is_refused_above_its_limit_until_some_is_written() {
+        let outbox = outbox(1_000);
+        assert_eq!(outbox.push_data(ALICE, frame(600)), Pushed::Accepted);
+        assert_eq!(outbox.push_data(ALICE, frame(600)), Pushed::Busy);
         taken(&outbox).await;
-        assert_eq!(outbox.push_data(frame(600)), Pushed::Accepted);
+        assert_eq!(outbox.push_data(ALICE, frame(600)), Pushed::Busy, "what is being written still waits");
+        outbox.push_control(frame(1));
+        taken(&outbox).await;
+        assert_eq!(outbox.push_data(ALICE, frame(600)), Pushed::Accepted);
+    }
+
+    #[tokio::test]
+    async fn no_source_takes_the_room_of_the_others() {
+        let outbox = outbox(100_000);
+        let push = |source| outbox.push_data(source, frame(1_000)) == Pushed::Accepted;
+        let alice = (0..1_000).take_while(|_| push(ALICE)).count();
+        let bob = (0..1_000).take_while(|_| push(BOB)).count();
+        assert!((40..50).contains(&alice) && (20..25).contains(&bob), "{alice} {bob}");
+        assert!(push(PeerId::from_bytes([0xc3; 8])));
+    }
+
+    #[tokio::test]
+    async fn the_budget_shrinks_data_and_never_control() {
+        let budget = Arc::new(Budget::new(10_000));
+        let (full, other) = (Outbox::new(1 << 20, Arc::clone(&budget)), Outbox::new(1 << 20, Arc::clone(&budget)));
+        while full.push_data(ALICE, frame(1_000)) == Pushed::Accepted {}
+        assert_eq!(other.push_data(ALICE, frame(4_000)), Pushed::Accepted, "one gets half");
+        assert_eq!(other.push_data(BOB, frame(4_000)), Pushed::Busy);
+        assert_eq!(full.push_envelope(frame(4_000)), Pushed::Accepted);
+        taken(&full).await;
+        drop(full);
+        assert_eq!(other.push_data(BOB, frame(500)), Pushed::Accepted);
+        other.close(1_000);
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]
     async fn many_empty_frames_are_not_for_free() {
-        let outbox = Outbox::new(10_000);
-        assert!((0..1_000).any(|_| outbox.push_data(frame(0)) == Pushed::Busy));
+        let outbox = outbox(10_000);
+        assert!((0..1_000).any(|_| outbox.push_data(ALICE, frame(0)) == Pushed::Busy));
         for _ in 0..CONTROL_BYTES / 100 {
             outbox.push_control(frame(0));
         }
@@ -301,7 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_newest_ping_is_answered() {
-        let outbox = Outbox::new(0);
+        let outbox = outbox(0);
         outbox.push_control(OutFrame::text("x"));
         for _ in 0..CONTROL_BYTES {
             outbox.push_pong(b"old");
@@ -312,20 +364,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_lane_gives_its_room_back() {
-        let outbox = Outbox::new(1 << 20);
+        let outbox = outbox(1 << 20);
         for _ in 0..1_000 {
             outbox.push_control(frame(1));
-            outbox.push_data(frame(1));
+            outbox.push_data(ALICE, frame(1));
         }
         taken(&outbox).await;
         let lanes = outbox.lock();
-        assert!(lanes.control.capacity() < 100 && lanes.data.capacity() < 100);
-        assert_eq!((lanes.control_bytes, lanes.data_bytes), (0, 0));
+        assert!(lanes.control.capacity() < 100);
+        assert_eq!((lanes.control_bytes, lanes.data.cost()), (0, 0));
     }
 
     #[tokio::test]
     async fn a_newer_state_takes_the_place_of_an_older_one() {
-        let outbox = Outbox::new(0);
+        let outbox = outbox(0);
         outbox.push_update(OutFrame::text("old"));
         outbox.push_control(OutFrame::text("x"));
         outbox.push_update(OutFrame::text("new"));
@@ -334,8 +386,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_waits_for_control_and_drops_data() {
-        let outbox = Outbox::new(1_000);
-        outbox.push_data(OutFrame::text("data"));
+        let outbox = outbox(1_000);
+        outbox.push_data(ALICE, OutFrame::text("data"));
         outbox.push_control(OutFrame::text("x"));
         outbox.close(4_000);
         outbox.close(4_001);
@@ -346,7 +398,7 @@ mod tests {
 
     #[tokio::test]
     async fn peers_cannot_have_a_receiver_closed() {
-        let outbox = Outbox::new(0);
+        let outbox = outbox(0);
         let accepted = (0..=CONTROL_BYTES / 1_000).filter(|_| outbox.push_envelope(frame(1_000)) == Pushed::Accepted);
         assert!((900..1_000).contains(&accepted.count()));
         outbox.push_control(frame(1_000));
@@ -358,7 +410,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_receiver_that_lets_control_pile_up_is_closed() {
-        let outbox = Outbox::new(0);
+        let outbox = outbox(0);
         for _ in 0..=CONTROL_BYTES / 1_000 {
             outbox.push_control(frame(1_000));
         }

@@ -10,7 +10,15 @@
 //! Nobody is told of everybody. When a member of a swarm asks for peers, each peer in the answer is told of the asker
 //! (`peer_joined`); the two know each other from then on. When one of them leaves the swarm, exactly those that knew
 //! it are told (`peer_left`). So a join costs as many messages as peers were asked for, however large the swarm is.
+//!
+//! # Permission
+//!
+//! [`Registry::relay`] decides what may pass. Peers that know each other in a swarm may say what they like about its
+//! file, except that an answer with data passes only while its receiver's request for it is open. Anybody in the room
+//! may be asked for a manifest. So nobody gets data that it did not ask for, and whoever got data from a peer hears
+//! when that peer leaves.
 
+mod open;
 mod room;
 mod secrets;
 mod swarm;
@@ -21,9 +29,10 @@ mod tests;
 pub(crate) use secrets::Secrets;
 
 use crate::Limits;
+use open::{OpenRequest, OpenRequests};
 use protocol::{
-    ErrorCode, FileFacts, FileId, Identity, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request, Response, RoomName,
-    close,
+    ErrorCode, FileFacts, FileId, FileTag, Identity, Kind, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request,
+    Response, RoomName, Subject, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -89,6 +98,7 @@ struct Peer {
     name: Option<PeerName>,
     binary: bool,
     files: BTreeSet<FileId>,
+    open: OpenRequests,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +157,7 @@ impl Registry {
         let answer = match (self.conns.get(&conn), request) {
             (None, _) => return,
             (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
-                let peer = Peer { conn, room, name, binary, files: BTreeSet::new() };
+                let peer = Peer { conn, room, name, binary, files: BTreeSet::new(), open: OpenRequests::default() };
                 let answer = self.register(protocol, peer, resume, now, out);
                 if answer.is_ok() {
                     self.timers.remove(&(deadline, Timer::Register(conn)));
@@ -198,21 +208,53 @@ impl Registry {
         }
     }
 
-    /// Where an envelope from `conn` to `to` goes: only to another peer of the sender's room.
+    /// Where an envelope from `conn` to `to` goes, if it may pass. An answer closes its request; if it could not be
+    /// delivered, [`Registry::reopen`] takes that back.
     ///
     /// # Errors
-    /// `not_registered` and `unknown_peer`.
-    pub(crate) fn route(&self, conn: ConnId, to: PeerId) -> Result<Route, Refusal> {
+    /// `not_registered`; `unknown_peer` if the receiver is no other peer of the sender's room; `not_introduced`;
+    /// `not_requested`.
+    pub(crate) fn relay(&mut self, conn: ConnId, to: PeerId, subject: &Subject) -> Result<Route, Refusal> {
         let Some(&Conn::Registered(from)) = self.conns.get(&conn) else {
             return Err(refusal(ErrorCode::NotRegistered, "register first"));
         };
-        let room = self.peers.get(&from).map(|sender| &sender.room);
-        match self.peers.get(&to) {
-            Some(receiver) if Some(&receiver.room) == room && to != from => {
-                Ok(Route { from, to: receiver.conn, binary: receiver.binary })
+        let sender = self.peers.get(&from).expect("a registered connection's peer is in the table");
+        let receiver = self.peers.get(&to).filter(|receiver| receiver.room == sender.room && to != from);
+        let receiver = receiver.ok_or_else(|| refusal(ErrorCode::UnknownPeer, "no such peer is in this room"))?;
+        let route = Route { from, to: receiver.conn, binary: receiver.binary };
+        if let Some(answered) = OpenRequest::answered_by(subject, from) {
+            if !self.peers.get_mut(&to).is_some_and(|receiver| receiver.open.answer(answered)) {
+                return Err(refusal(ErrorCode::NotRequested, "this peer has not asked for that"));
             }
-            _ => Err(refusal(ErrorCode::UnknownPeer, "no such peer is in this room")),
+            return Ok(route);
         }
+        if subject.kind != Kind::GetManifest && !self.are_introduced(sender, from, to, subject.tag) {
+            let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
+            return Err(refusal(ErrorCode::NotIntroduced, message));
+        }
+        if let Some(request) = OpenRequest::made_by(subject, to)
+            && let Some(sender) = self.peers.get_mut(&from)
+        {
+            sender.open.open(request, self.limits.open_requests as usize);
+        }
+        Ok(route)
+    }
+
+    /// Opens the request again that an answer from `from` closed.
+    pub(crate) fn reopen(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
+        if let Some(request) = OpenRequest::answered_by(subject, from)
+            && let Some(receiver) = self.peers.get_mut(&to)
+        {
+            receiver.open.open(request, self.limits.open_requests as usize);
+        }
+    }
+
+    /// Whether two peers of a room know each other in the swarm of a file with this tag.
+    fn are_introduced(&self, sender: &Peer, from: PeerId, to: PeerId, tag: FileTag) -> bool {
+        // Others may announce what they like under the tag, so only the sender's own files are gone through.
+        let mut files = sender.files.range(tag.first_id()..).take_while(|file| file.tag() == tag);
+        let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
+        files.any(|file| swarms.and_then(|swarms| swarms.get(file)).is_some_and(|swarm| swarm.knows(from, to)))
     }
 
     /// How much there is of everything.
@@ -372,6 +414,7 @@ impl Registry {
         if !peer.files.remove(&file) {
             return;
         }
+        peer.open.forget(file.tag());
         let acquaintances = room.leave(id, file);
         for other in acquaintances.iter().filter_map(|other| self.peers.get(other)) {
             out.push(Output::Send { to: other.conn, seq: None, response: Response::PeerLeft { file, peer: id } });

@@ -118,6 +118,11 @@ impl Swarm {
         new
     }
 
+    /// Whether two members know each other.
+    pub(super) fn knows(&self, one: PeerId, other: PeerId) -> bool {
+        self.members.get(&one).is_some_and(|member| member.acquaintances.contains(&other))
+    }
+
     /// How many blocks a peer has; 0 if it is no member.
     pub(super) fn blocks_of(&self, id: PeerId) -> u32 {
         self.members.get(&id).map_or(0, |member| member.blocks.count())

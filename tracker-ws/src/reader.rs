@@ -1,0 +1,470 @@
+//! WebSocket messages on the way in (RFC 6455 section 5).
+//!
+//! The counterpart of [`crate::wire`]. A large frame is read straight into a buffer of its own size, from which it is
+//! passed on without being copied; a connection from which nothing comes has no buffer at all.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::AsyncRead;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::io::poll_read_buf;
+
+/// The room for a read of which nothing is known: a hundred small messages, or the beginning of a large one.
+const READ_BYTES: usize = 16 << 10;
+/// A frame from this size on gets a buffer that is its own for the most part. What is smaller is copied when it is
+/// kept.
+const LARGE_FRAME: usize = 4 << 10;
+/// The most bytes that the headers of one message's fragments may have. Without a limit, empty fragments would be work
+/// without end.
+const MAX_HEADERS: usize = 64 << 10;
+/// The most payload of a control frame (section 5.5).
+const MAX_CONTROL: usize = 125;
+
+/// A message from a client, or what else it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+    Ping(Bytes),
+    Pong,
+    /// The client closes, with this code if it gave one.
+    Close(Option<u16>),
+}
+
+/// Why no more can be read of a connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("a message is too large")]
+    TooBig,
+    #[error("the frames break the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("a text is no UTF-8")]
+    NoUtf8,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Reads the messages of one client.
+#[derive(Debug)]
+pub(crate) struct Reader<S> {
+    stream: S,
+    max_message: usize,
+    /// What was read and not yet taken.
+    buffer: BytesMut,
+    /// The size that the buffer was made with; it shrinks by what is taken.
+    allocated: usize,
+    /// The size of the frame that comes in; 0 if its header is not there yet.
+    incoming: usize,
+    /// About the size of the frames that came last, if they were large.
+    expected: usize,
+    /// The message whose fragments come in.
+    fragments: Option<(DataType, BytesMut)>,
+    /// The bytes of the headers of those fragments.
+    headers: usize,
+    /// The bytes taken since this was last asked.
+    taken: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataType {
+    Text,
+    Binary,
+}
+
+/// A frame's header, checked as far as it goes without knowing the frames before.
+struct Header {
+    fin: bool,
+    opcode: Opcode,
+    mask: [u8; 4],
+    /// Its own size, and that of the payload.
+    len: usize,
+    payload: usize,
+}
+
+enum Opcode {
+    Continuation,
+    Data(DataType),
+    Close,
+    Ping,
+    Pong,
+}
+
+impl<S: AsyncRead + Unpin> Reader<S> {
+    /// Reads messages of at most `max_message` bytes from `stream`, after what was `begun` to be read of it.
+    pub(crate) fn new(stream: S, begun: &[u8], max_message: usize) -> Self {
+        Self {
+            stream,
+            max_message,
+            buffer: begun.into(),
+            allocated: begun.len(),
+            incoming: 0,
+            expected: 0,
+            fragments: None,
+            headers: 0,
+            taken: 0,
+        }
+    }
+
+    /// Waits for the next message; `None` at the end of the stream. Nothing is lost if it is no longer waited for.
+    ///
+    /// # Errors
+    /// If no more can be read. Control frames count as messages here, and may come amid fragments.
+    pub(crate) async fn next(&mut self) -> Result<Option<Incoming>, ReadError> {
+        loop {
+            if let Some(incoming) = self.take()? {
+                return Ok(Some(incoming));
+            }
+            let read = poll_fn(|cx| self.poll_read(cx)).await?;
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The bytes of what came since the last call, with their headers.
+    pub(crate) const fn taken(&mut self) -> usize {
+        std::mem::replace(&mut self.taken, 0)
+    }
+
+    /// What is left of the stream.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let held = self.buffer.len();
+        let room = match self.incoming {
+            0 => READ_BYTES.max(self.expected),
+            // No more than that, so that the next frame begins in a buffer of its own.
+            incoming => incoming - held,
+        };
+        if self.buffer.capacity() - held < room {
+            let mut larger = BytesMut::with_capacity(held + room);
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
+            self.allocated = held + room;
+        }
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut self.buffer).limit(room));
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        read
+    }
+
+    /// Takes the next message out of the buffer, if all of it is there.
+    fn take(&mut self) -> Result<Option<Incoming>, ReadError> {
+        while let Some(header) = Header::read(&self.buffer)? {
+            let whole = header.len + self.check(&header)?;
+            if self.buffer.len() < whole {
+                self.incoming = whole;
+                return Ok(None);
+            }
+            self.incoming = 0;
+            self.taken += whole;
+            self.expected = if whole >= LARGE_FRAME { whole } else { self.expected / 2 };
+            self.buffer.advance(header.len);
+            let mut payload = self.buffer.split_to(header.payload);
+            unmask(&mut payload, header.mask);
+            if let Some(incoming) = self.incoming(&header, payload)? {
+                return Ok(Some(incoming));
+            }
+            self.headers += header.len;
+            if self.headers > MAX_HEADERS {
+                return Err(ReadError::TooBig);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a frame may come now, before all of it is there; gives the size of its payload.
+    fn check(&self, header: &Header) -> Result<usize, ReadError> {
+        let before = self.fragments.as_ref().map(|(_, before)| before.len());
+        let before = match (&header.opcode, before) {
+            (Opcode::Data(_), Some(_)) => return Err(ReadError::Protocol("a message began inside another")),
+            (Opcode::Continuation, None) => return Err(ReadError::Protocol("a message goes on that never began")),
+            (Opcode::Continuation, Some(before)) => before,
+            (Opcode::Data(_) | Opcode::Close | Opcode::Ping | Opcode::Pong, _) => 0,
+        };
+        if header.payload > self.max_message - before { Err(ReadError::TooBig) } else { Ok(header.payload) }
+    }
+
+    fn incoming(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Incoming>, ReadError> {
+        let (data_type, payload) = match (&header.opcode, self.fragments.take()) {
+            (Opcode::Data(data_type), None) if header.fin => (*data_type, self.exact(payload)),
+            (Opcode::Data(data_type), _) => {
+                // Not the frame itself, which may be a small part of its buffer.
+                self.fragments = Some((*data_type, payload[..].into()));
+                self.headers = 0;
+                return Ok(None);
+            }
+            (Opcode::Continuation, Some((data_type, mut message))) => {
+                message.extend_from_slice(&payload);
+                if !header.fin {
+                    self.fragments = Some((data_type, message));
+                    return Ok(None);
+                }
+                (data_type, message.freeze())
+            }
+            (Opcode::Continuation, None) => return Ok(None),
+            (control @ (Opcode::Close | Opcode::Ping | Opcode::Pong), fragments) => {
+                self.fragments = fragments;
+                return match control {
+                    Opcode::Ping => Ok(Some(Incoming::Ping(payload.freeze()))),
+                    Opcode::Close => Ok(Some(Incoming::Close(close_code(&payload)?))),
+                    Opcode::Continuation | Opcode::Data(_) | Opcode::Pong => Ok(Some(Incoming::Pong)),
+                };
+            }
+        };
+        Ok(Some(match data_type {
+            DataType::Text => Incoming::Text(payload.try_into().map_err(|_| ReadError::NoUtf8)?),
+            DataType::Binary => Incoming::Binary(payload),
+        }))
+    }
+
+    /// A payload that keeps no buffer of more than about twice its size, unless it is small anyway.
+    fn exact(&self, payload: BytesMut) -> Bytes {
+        if payload.len() < LARGE_FRAME || payload.len() >= self.allocated / 2 {
+            payload.freeze()
+        } else {
+            Bytes::copy_from_slice(&payload)
+        }
+    }
+}
+
+impl Header {
+    /// Reads a header from the beginning of `bytes`; `None` if it is not whole yet.
+    fn read(bytes: &[u8]) -> Result<Option<Self>, ReadError> {
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        if first & 0b0111_0000 != 0 {
+            return Err(ReadError::Protocol("no extension was agreed on"));
+        }
+        if second & 0x80 == 0 {
+            return Err(ReadError::Protocol("a client must mask its frames"));
+        }
+        let fin = first & 0x80 != 0;
+        let opcode = match first & 0x0f {
+            0x0 => Opcode::Continuation,
+            0x1 => Opcode::Data(DataType::Text),
+            0x2 => Opcode::Data(DataType::Binary),
+            0x8 => Opcode::Close,
+            0x9 => Opcode::Ping,
+            0xa => Opcode::Pong,
+            _ => return Err(ReadError::Protocol("there is no such frame")),
+        };
+        let short = usize::from(second & 0x7f);
+        let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
+        if is_control && (short > MAX_CONTROL || !fin) {
+            return Err(ReadError::Protocol("a control frame is short and in one piece"));
+        }
+        let (payload, mask) = match (short, rest) {
+            (126, [a, b, mask @ ..]) => (u16::from_be_bytes([*a, *b]).into(), mask),
+            (127, [a, b, c, d, e, f, g, h, mask @ ..]) => {
+                let len = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+                // A length that does not fit is above every limit.
+                (usize::try_from(len).unwrap_or(usize::MAX), mask)
+            }
+            (126 | 127, _) => return Ok(None),
+            (short, mask) => (short, mask),
+        };
+        let Some((mask, after)) = mask.split_first_chunk() else { return Ok(None) };
+        Ok(Some(Self { fin, opcode, mask: *mask, len: bytes.len() - after.len(), payload }))
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    let mask_word = u32::from_ne_bytes(mask);
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ mask_word).to_ne_bytes();
+    }
+    rest.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+}
+
+/// The code in a close frame (sections 5.5.1 and 7.4).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, ReadError> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+        [_] => return Err(ReadError::Protocol("half a close code")),
+    };
+    // 1004 to 1006 and 1015 are never sent; 1012 to 1014 were registered later.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(ReadError::Protocol("there is no such close code"));
+    }
+    std::str::from_utf8(reason).map_err(|_| ReadError::NoUtf8)?;
+    Ok(Some(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::iter;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    const MAX: usize = 100_000;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        let mut frame = vec![first];
+        match payload.len() {
+            len @ ..126 => frame.push(0x80 | len as u8),
+            len @ ..65_536 => frame.extend(iter::once(0x80 | 126).chain((len as u16).to_be_bytes())),
+            len => frame.extend(iter::once(0x80 | 127).chain((len as u64).to_be_bytes())),
+        }
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
+    }
+
+    /// What is read of bytes that come in pieces of these sizes, the first of them before the reader begins.
+    async fn read_pieces(bytes: Vec<u8>, pieces: Vec<usize>) -> (Vec<Incoming>, Option<ReadError>) {
+        let mut pieces = pieces.into_iter();
+        let begun = pieces.next().unwrap_or(0).min(bytes.len());
+        let (client, mut server) = (bytes[begun..].to_vec(), bytes);
+        server.truncate(begun);
+        let (mut writer, stream) = duplex(50_000);
+        let sending = tokio::spawn(async move {
+            let mut rest = &client[..];
+            while !rest.is_empty() {
+                let piece = pieces.next().unwrap_or(usize::MAX).clamp(1, rest.len());
+                // The reader may have had enough.
+                if writer.write_all(&rest[..piece]).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+                rest = &rest[piece..];
+            }
+        });
+        let mut reader = Reader::new(stream, &server, MAX);
+        let mut seen = Vec::new();
+        let error = loop {
+            match reader.next().await {
+                Ok(Some(incoming)) => seen.push(incoming),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(reader);
+        sending.await.unwrap();
+        (seen, error)
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<Incoming>, Option<ReadError>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read_pieces(bytes.to_vec(), Vec::new()))
+    }
+
+    fn block(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 >> 3) as u8).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn messages_arrive_however_they_were_cut(
+            lens in proptest::collection::vec(prop_oneof![0..300_usize, 3_000..90_000_usize], 0..12),
+            cuts in proptest::collection::vec(prop_oneof![0..10_usize, 1..40_000_usize], 0..40),
+            fragments in 1..5_usize,
+        ) {
+            let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+            for (i, len) in lens.into_iter().enumerate() {
+                let (payload, text) = (block(len), i % 3 == 0);
+                let payload = if text { "é".repeat(len / 2).into_bytes() } else { payload };
+                let opcode = if text { 1 } else { 2 };
+                if i % 4 == 1 {
+                    let step = payload.len().div_ceil(fragments).max(1);
+                    let last = payload.chunks(step).count().max(1) - 1;
+                    bytes.extend(frame(if last == 0 { 0x80 | opcode } else { opcode }, payload.get(..step.min(payload.len())).unwrap_or_default()));
+                    for (j, part) in payload.chunks(step).enumerate().skip(1) {
+                        bytes.extend(frame(0x89, b"amid"));
+                        expected.push(Incoming::Ping(Bytes::from_static(b"amid")));
+                        bytes.extend(frame(if j == last { 0x80 } else { 0 }, part));
+                    }
+                } else {
+                    bytes.extend(frame(0x80 | opcode, &payload));
+                }
+                expected.push(if text {
+                    Incoming::Text(String::from_utf8(payload).unwrap().into())
+                } else {
+                    Incoming::Binary(payload.into())
+                });
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (seen, error) = runtime.block_on(read_pieces(bytes, cuts));
+            prop_assert!(error.is_none(), "{error:?}");
+            prop_assert_eq!(seen, expected);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_refused() {
+        let begun = frame(0x01, b"a");
+        for (what, bytes) in [
+            ("a reserved bit", frame(0xc1, b"")),
+            ("an unknown opcode", frame(0x83, b"")),
+            ("an unknown control opcode", frame(0x8b, b"")),
+            ("no mask", vec![0x81, 0x00]),
+            ("a long ping", frame(0x89, &[0; 126])),
+            ("a ping in pieces", frame(0x09, b"")),
+            ("a continuation of nothing", frame(0x80, b"")),
+            ("a message inside another", [begun.clone(), frame(0x81, b"b")].concat()),
+            ("half a close code", frame(0x88, &[3])),
+            ("a close code that is never sent", frame(0x88, &1005_u16.to_be_bytes())),
+            ("a close code of nobody", frame(0x88, &5000_u16.to_be_bytes())),
+        ] {
+            assert!(matches!(read(&bytes), (_, Some(ReadError::Protocol(_)))), "{what}");
+        }
+        for (what, bytes) in [
+            ("a text", frame(0x81, &[0xff])),
+            ("a text in pieces", [begun, frame(0x80, &[0xc3])].concat()),
+            ("the reason of a close", frame(0x88, &[3, 232, 0xff])),
+        ] {
+            assert!(matches!(read(&bytes), (_, Some(ReadError::NoUtf8))), "{what}");
+        }
+        let close = |payload: &[u8]| read(&frame(0x88, payload)).0;
+        assert_eq!(close(&[]), [Incoming::Close(None)]);
+        assert_eq!(close(b"\x03\xe8bye"), [Incoming::Close(Some(1000))]);
+    }
+
+    #[test]
+    fn a_message_may_be_as_large_as_the_limit_in_one_piece_or_several() {
+        let whole = |len: usize| read(&frame(0x82, &vec![7; len]));
+        assert_eq!(whole(MAX).0, [Incoming::Binary(vec![7; MAX].into())]);
+        // Its payload is not waited for.
+        assert!(matches!(read(&frame(0x82, &vec![7; MAX + 1])[..14]), (_, Some(ReadError::TooBig))));
+        let halves = |len: usize| read(&[frame(0x02, &vec![7; MAX / 2]), frame(0x80, &vec![7; len])].concat());
+        assert_eq!(halves(MAX / 2).0, [Incoming::Binary(vec![7; MAX].into())]);
+        assert!(matches!(halves(MAX / 2 + 1), (_, Some(ReadError::TooBig))));
+    }
+
+    #[test]
+    fn fragments_without_end_are_too_much() {
+        let (begin, end) = (frame(0x01, b""), frame(0x80, b""));
+        assert_eq!(read(&[begin.clone(), frame(0, b"x").repeat(1_000), end].concat()).0.len(), 1);
+        assert!(matches!(read(&[begin, frame(0, b"").repeat(40_000)].concat()), (_, Some(ReadError::TooBig))));
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_takes_no_memory_and_a_block_takes_its_own() {
+        let (mut writer, stream) = duplex(1 << 20);
+        let mut reader = Reader::new(stream, &[], MAX);
+        for len in [100, 16_384, 65_536, 65_536, 65_536, 100] {
+            writer.write_all(&frame(0x82, &vec![7; len])).await.unwrap();
+            let Ok(Some(Incoming::Binary(data))) = reader.next().await else { panic!("must be read") };
+            assert_eq!(data.len(), len);
+            assert!(reader.allocated <= len + READ_BYTES.max(reader.expected), "{len}: {}", reader.allocated);
+            assert!(tokio::time::timeout(std::time::Duration::ZERO, reader.next()).await.is_err());
+            assert_eq!(reader.buffer.capacity(), 0);
+        }
+    }
+}
