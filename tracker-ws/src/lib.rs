@@ -10,6 +10,7 @@
 //! The same port serves the page, `/health` and `/api/status`. `protocol/PROTOCOL.md` specifies the wire.
 
 mod budget;
+mod address;
 mod config;
 mod connection;
 mod fair;

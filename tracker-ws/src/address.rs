@@ -1,0 +1,124 @@
+//! Where connections come from, as far as limits are concerned.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What counts as one address: an IPv4 address, also where it is mapped into IPv6, or the /64 network of an IPv6
+/// address, which is what one customer gets (RFC 6177).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AddressKey {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// The first 64 bits of an IPv6 address.
+    V6(u64),
+}
+
+impl AddressKey {
+    /// The key of a remote's address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => write!(f, "{address}"),
+            Self::V6(network) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*network) << 64)),
+        }
+    }
+}
+
+/// The places that each address may take, of which there are `limit`. A handle: copies count together.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    limit: usize,
+    /// Only addresses with a place are here, so that there are never more than connections.
+    taken: Arc<Mutex<BTreeMap<AddressKey, usize>>>,
+}
+
+/// A place of one address; it is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    key: AddressKey,
+    places: Places,
+}
+
+impl Places {
+    /// Places of which an address may take `limit`.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, taken: Arc::default() }
+    }
+
+    /// Takes a place, if the address may have one more.
+    pub(crate) fn take(&self, key: AddressKey) -> Option<Place> {
+        let mut taken = self.lock();
+        let count = taken.get(&key).copied().unwrap_or_default();
+        if count >= self.limit {
+            return None;
+        }
+        taken.insert(key, count + 1);
+        drop(taken);
+        Some(Place { key, places: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AddressKey, usize>> {
+        // No code that holds the lock can leave the counts half changed.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(address: &str) -> AddressKey {
+        AddressKey::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn one_customer_is_one_address() {
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        // The network of `::1`, which is not 0.0.0.0.
+        assert_ne!(key("::1"), key("0.0.0.0"));
+        assert_eq!(key("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(key("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn an_address_has_its_places_and_gives_them_back() {
+        let places = Places::new(2);
+        let (here, there) = (key("192.0.2.1"), key("192.0.2.2"));
+        let [first, second] = [(); 2].map(|()| places.take(here).unwrap());
+        assert!(places.take(here).is_none());
+        let other = places.take(there).unwrap();
+        drop(first);
+        let third = places.take(here).unwrap();
+        assert!(places.take(here).is_none());
+        drop((second, third, other));
+        assert!(places.lock().is_empty());
+        assert!(Places::new(0).take(here).is_none());
+    }
+}
