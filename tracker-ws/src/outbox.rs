@@ -23,6 +23,8 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 const CALM_BYTES: usize = 1 << 20;
 /// About the most bytes written at once; what came later and is more urgent waits no longer than that.
 const BATCH_BYTES: usize = 512 << 10;
+/// Answers to pings waiting; the oldest needs none when there is a newer one (RFC 6455 section 5.5.3).
+const MAX_PONGS: usize = 16;
 /// The frames that an empty lane keeps room for.
 const KEPT_FRAMES: usize = 32;
 
@@ -54,8 +56,8 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    /// The answer to the newest ping; the older ones need none (RFC 6455 section 5.5.3).
-    pong: Option<OutFrame>,
+    /// The answers to the newest pings.
+    pongs: VecDeque<OutFrame>,
     control: VecDeque<Control>,
     control_bytes: usize,
     data: FairQueue,
@@ -120,13 +122,16 @@ impl Outbox {
         self.push_urgent(Control { frame, is_update: true });
     }
 
-    /// Answers a ping, in place of the answer to an older one that still waits.
+    /// Answers a ping, in place of the answer to the oldest one if many wait.
     pub(crate) fn push_pong(&self, payload: &[u8]) {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
             return;
         }
-        lanes.pong = Some(OutFrame::pong(payload));
+        if lanes.pongs.len() == MAX_PONGS {
+            lanes.pongs.pop_front();
+        }
+        lanes.pongs.push_back(OutFrame::pong(payload));
         drop(lanes);
         self.filled.notify_one();
     }
@@ -242,9 +247,7 @@ impl Drop for Outbox {
 
 impl Lanes {
     fn fill(&mut self, batch: &mut Batch) {
-        if let Some(pong) = self.pong.take() {
-            batch.push(pong);
-        }
+        std::mem::take(&mut self.pongs).into_iter().for_each(|pong| batch.push(pong));
         while batch.len() < BATCH_BYTES
             && let Some(control) = self.control.pop_front()
         {
@@ -352,14 +355,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_newest_ping_is_answered() {
+    async fn of_many_pings_the_newest_are_answered() {
         let outbox = outbox(0);
         outbox.push_control(OutFrame::text("x"));
-        for _ in 0..CONTROL_BYTES {
-            outbox.push_pong(b"old");
+        for number in 0..=u16::MAX {
+            outbox.push_pong(&number.to_be_bytes());
         }
-        outbox.push_pong(b"new");
-        assert_eq!(taken(&outbox).await, (b"\x8a\x03new\x81\x01x".to_vec(), true));
+        let newest = (u16::MAX - MAX_PONGS as u16 + 1)..=u16::MAX;
+        let mut expected: Vec<u8> =
+            newest.flat_map(|number| [&[0x8a, 2], &number.to_be_bytes()[..]].concat()).collect();
+        expected.extend(b"\x81\x01x");
+        assert_eq!(taken(&outbox).await, (expected, true));
     }
 
     #[tokio::test]
