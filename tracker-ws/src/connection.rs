@@ -42,6 +42,9 @@ const INVALID_DATA: u16 = 1007;
 
 type Socket = WebSocketStream<ReadOnly>;
 
+/// What is done with each message of a client; the error is the code to close with.
+pub(crate) type Handler = fn(&mut Client<'_>, Message) -> Result<(), u16>;
+
 /// Serves one client from after the handshake until it is gone. `begun` is what it sent with the handshake.
 pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
     let limits = &hub.config().limits;
@@ -81,9 +84,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
     }
 }
 
-struct Client<'a> {
+/// A client that is read from.
+pub(crate) struct Client<'a> {
     hub: &'a Hub,
-    outbox: &'a Outbox,
+    pub(crate) outbox: &'a Outbox,
     signs: &'a Signs,
     conn: ConnId,
     malformed: u32,
@@ -103,7 +107,7 @@ impl Client<'_> {
                 () = self.outbox.calmed(), if !is_calm => {}
                 message = socket.next(), if is_calm => {
                     let handled = match message {
-                        Some(Ok(message)) => self.handle(message),
+                        Some(Ok(message)) => self.hub.handler()(self, message),
                         Some(Err(error)) => Err(code_of(&error)),
                         None => Err(NORMAL),
                     };
@@ -131,7 +135,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// The code to close with.
-    fn handle(&mut self, message: Message) -> Result<(), u16> {
+    pub(crate) fn handle(&mut self, message: Message) -> Result<(), u16> {
         match message {
             Message::Text(text) => {
                 let frame = Bytes::from(text.clone());

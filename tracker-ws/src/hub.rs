@@ -2,6 +2,7 @@
 
 use crate::{
     Config,
+    connection::Handler,
     outbox::{Outbox, Pushed},
     registry::{Census, ConnId, Output, Refusal, Registry, Secrets},
     wire::OutFrame,
@@ -47,6 +48,7 @@ pub(crate) enum Envelope<'a> {
 #[derive(Debug)]
 pub(crate) struct Hub {
     config: Config,
+    handler: Handler,
     started: Instant,
     state: Mutex<State>,
     /// The registry's next deadline changed.
@@ -86,6 +88,7 @@ impl Hub {
         let state = State { registry, outboxes, last_conn: 0, refused: BTreeMap::new(), stopping: false };
         Self {
             config,
+            handler: |client, message| client.handle(message),
             started: Instant::now(),
             state: Mutex::new(state),
             rearm: Notify::new(),
@@ -96,6 +99,17 @@ impl Hub {
 
     pub(crate) const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What is done with each message of a client.
+    pub(crate) const fn handler(&self) -> Handler {
+        self.handler
+    }
+
+    /// Lets something else be done with the messages.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn handle_with(&mut self, handler: Handler) {
+        self.handler = handler;
     }
 
     /// Takes a connection in.

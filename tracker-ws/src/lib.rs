@@ -12,6 +12,8 @@
 mod budget;
 mod address;
 mod config;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod connection;
 mod fair;
 mod half;

@@ -49,7 +49,7 @@ pub struct BindError {
 pub struct Tracker {
     listener: TcpListener,
     addr: SocketAddr,
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
 }
 
 impl Tracker {

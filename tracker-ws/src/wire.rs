@@ -16,7 +16,7 @@ const FRAME_OVERHEAD: usize = 128;
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Opcode {
+pub(crate) enum Opcode {
     Text = 0x1,
     Binary = 0x2,
     Close = 0x8,
@@ -70,7 +70,7 @@ impl OutFrame {
         self.len() + FRAME_OVERHEAD
     }
 
-    fn new(opcode: Opcode, begin: &[&[u8]], body: Bytes) -> Self {
+    pub(crate) fn new(opcode: Opcode, begin: &[&[u8]], body: Bytes) -> Self {
         /// The frame is the last, and only, one of its message.
         const FIN: u8 = 0x80;
         let begin_len: usize = begin.iter().map(|part| part.len()).sum();
