@@ -4,6 +4,7 @@ use crate::{
     Config,
     connection::Handler,
     outbox::{Outbox, Pushed},
+    refusals::{Reason, Refusals},
     registry::{Census, ConnId, Output, Refusal, Registry, Secrets},
     wire::OutFrame,
 };
@@ -63,7 +64,7 @@ struct State {
     /// Every open connection.
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
     last_conn: u64,
-    refused: BTreeMap<ErrorCode, u64>,
+    refusals: Refusals,
     stopping: bool,
 }
 
@@ -77,7 +78,7 @@ pub(crate) struct Status {
     census: Census,
     relayed_messages: u64,
     relayed_bytes: u64,
-    refused: BTreeMap<ErrorCode, u64>,
+    refused: BTreeMap<Reason, u64>,
 }
 
 impl Hub {
@@ -85,7 +86,7 @@ impl Hub {
     pub(crate) fn new(config: Config, key: [u8; 32], seed: u64) -> Self {
         let registry = Registry::new(config.limits.clone(), Secrets::new(key), seed);
         let outboxes = BTreeMap::new();
-        let state = State { registry, outboxes, last_conn: 0, refused: BTreeMap::new(), stopping: false };
+        let state = State { registry, outboxes, last_conn: 0, refusals: Refusals::default(), stopping: false };
         Self {
             config,
             handler: |client, message| client.handle(message),
@@ -171,9 +172,14 @@ impl Hub {
 
     /// Tells a client that a message of its was refused.
     pub(crate) fn refuse(&self, own: &Outbox, code: ErrorCode, message: impl Into<String>, to: Option<PeerId>) {
-        self.lock().count_refusal(code);
+        self.count(Reason::Message(code));
         let response = Response::Error { code, message: message.into(), to };
         own.push_control(OutFrame::text(&encode_response(None, &response)));
+    }
+
+    /// Counts a refusal, and logs it unless another of its kind was a moment ago.
+    pub(crate) fn count(&self, reason: Reason) {
+        self.lock().count(reason, self.now());
     }
 
     /// Closes every connection and lets no other in.
@@ -210,7 +216,7 @@ impl Hub {
             census: state.registry.census(),
             relayed_messages: self.relayed_messages.load(Relaxed),
             relayed_bytes: self.relayed_bytes.load(Relaxed),
-            refused: state.refused.clone(),
+            refused: state.refusals.totals(),
         }
     }
 
@@ -223,7 +229,7 @@ impl Hub {
             self.rearm.notify_one();
         }
         // Still under the lock, so that every client hears of events in the order in which they happened.
-        out.into_iter().for_each(|output| state.deliver(output));
+        out.into_iter().for_each(|output| state.deliver(output, self.now()));
     }
 
     fn now(&self) -> Duration {
@@ -237,11 +243,11 @@ impl Hub {
 }
 
 impl State {
-    fn deliver(&mut self, output: Output) {
+    fn deliver(&mut self, output: Output, now: Duration) {
         match output {
             Output::Send { to, seq, response } => {
                 if let Response::Error { code, .. } = response {
-                    self.count_refusal(code);
+                    self.count(Reason::Message(code), now);
                 }
                 trace!(conn = to.0, ?response, "response");
                 if let Some(outbox) = self.outboxes.get(&to) {
@@ -256,6 +262,9 @@ impl State {
             }
             Output::Close { conn, code } => {
                 debug!(conn = conn.0, code, "closing");
+                if let Some(reason) = Reason::of_close(code) {
+                    self.count(reason, now);
+                }
                 if let Some(outbox) = self.outboxes.get(&conn) {
                     outbox.close(code);
                 }
@@ -263,8 +272,10 @@ impl State {
         }
     }
 
-    fn count_refusal(&mut self, code: ErrorCode) {
-        *self.refused.entry(code).or_default() += 1;
+    fn count(&mut self, reason: Reason, now: Duration) {
+        if let Some(suppressed) = self.refusals.count(reason, now) {
+            debug!(%reason, suppressed, "refused");
+        }
     }
 }
 

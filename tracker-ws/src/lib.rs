@@ -23,6 +23,7 @@ mod limits;
 mod outbox;
 mod rate;
 mod reader;
+mod refusals;
 mod registry;
 mod server;
 mod wire;
