@@ -7,11 +7,13 @@ use crate::{
     Tracker,
     connection::Client,
     outbox::Pushed,
+    rate::Handled,
+    reader::Incoming,
     wire::{Opcode, OutFrame},
 };
-use protocol::close;
+use bytes::Bytes;
+use protocol::{PeerId, close};
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::Message;
 
 /// Messages below this size go before larger ones, as small envelopes do.
 const SMALL: usize = 4 << 10;
@@ -25,18 +27,22 @@ impl Tracker {
     }
 }
 
-fn send_back(client: &mut Client<'_>, message: Message) -> Result<(), u16> {
+fn send_back(client: &mut Client<'_>, message: Incoming) -> Result<Handled, u16> {
     let (opcode, payload) = match message {
-        Message::Text(text) => (Opcode::Text, text.into()),
-        Message::Binary(data) => (Opcode::Binary, data),
-        control @ (Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+        Incoming::Text(text) => (Opcode::Text, Bytes::from(text)),
+        Incoming::Binary(data) => (Opcode::Binary, data),
+        control @ (Incoming::Ping(_) | Incoming::Pong | Incoming::Close(_)) => {
             return client.handle(control);
         }
     };
     let frame = OutFrame::new(opcode, &[], payload);
-    let pushed = if frame.len() < SMALL { client.outbox.push_envelope(frame) } else { client.outbox.push_data(frame) };
+    let pushed = if frame.len() < SMALL {
+        client.outbox.push_envelope(frame)
+    } else {
+        client.outbox.push_data(PeerId::from_bytes([0; 8]), frame)
+    };
     match pushed {
-        Pushed::Accepted => Ok(()),
+        Pushed::Accepted | Pushed::Gone => Ok(Handled::Relayed),
         Pushed::Busy => Err(close::SLOW_RECEIVER),
     }
 }

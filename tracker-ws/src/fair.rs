@@ -54,10 +54,11 @@ impl FairQueue {
     /// Takes the frame out whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<OutFrame> {
         loop {
+            let is_alone = self.turns.len() == 1;
             let source = self.turns.front_mut()?;
             // No source is kept without a frame.
             let next = source.frames.front()?.len();
-            if next > source.deficit && self.turns.len() > 1 {
+            if next > source.deficit && !is_alone {
                 source.deficit += QUANTUM;
                 self.turns.rotate_left(1);
                 continue;

@@ -29,15 +29,14 @@ impl Signs {
     }
 }
 
-/// The reading half of a socket as what the WebSocket reader wants. All writing is the outbox's: it orders pongs and
-/// closes among the other frames.
+/// The reading half.
 #[derive(Debug)]
-pub(crate) struct ReadOnly {
+pub(crate) struct ReadHalf {
     pub(crate) half: OwnedReadHalf,
     pub(crate) signs: Arc<Signs>,
 }
 
-impl AsyncRead for ReadOnly {
+impl AsyncRead for ReadHalf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.half).poll_read(cx, buf));
@@ -45,20 +44,6 @@ impl AsyncRead for ReadOnly {
             self.signs.heard.store(true, Relaxed);
         }
         Poll::Ready(read)
-    }
-}
-
-impl AsyncWrite for ReadOnly {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,7 +105,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (read, write) = listener.accept().await.unwrap().0.into_split();
         let signs = Arc::new(Signs::default());
-        let mut read = ReadOnly { half: read, signs: Arc::clone(&signs) };
+        let mut read = ReadHalf { half: read, signs: Arc::clone(&signs) };
         let mut write = WriteHalf { half: write, signs: Arc::clone(&signs) };
         assert_eq!(signs.take(), (false, false));
 

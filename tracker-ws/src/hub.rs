@@ -2,17 +2,17 @@
 
 use crate::{
     Config,
+    budget::Budget,
     connection::Handler,
     outbox::{Outbox, Pushed},
+    rate::Handled,
     refusals::{Reason, Refusals},
     registry::{Census, ConnId, Output, Refusal, Registry, Secrets},
     wire::OutFrame,
 };
 use bytes::Bytes;
-use protocol::{ErrorCode, PeerId, Request, Response, close, encode_response, forwarded_head};
-use serde::Deserialize;
+use protocol::{ErrorCode, Kind, PeerId, Request, Response, Subject, close, encode_response, forwarded_head};
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     future,
     sync::{
@@ -29,9 +29,6 @@ use tracing::{debug, trace};
 
 /// Envelopes below this size go before data; they say what to do, and they cost little.
 const SMALL_ENVELOPE: usize = 4 << 10;
-/// Below this size, and below half of what it was received in, a message is copied rather than cut out: a slice would
-/// keep a buffer that may be far larger than what its receiver is charged for.
-const COPIED_BYTES: usize = 64 << 10;
 /// A bitfield goes before data even if it is not small, because it must arrive before what is said after it. That of
 /// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
 const LARGEST_BITFIELD: usize = 6 << 10;
@@ -56,6 +53,9 @@ pub(crate) struct Hub {
     rearm: Notify,
     relayed_messages: AtomicU64,
     relayed_bytes: AtomicU64,
+    pauses: AtomicU64,
+    /// The memory for data that waits.
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -78,6 +78,9 @@ pub(crate) struct Status {
     census: Census,
     relayed_messages: u64,
     relayed_bytes: u64,
+    /// How often a client sent too much and was not read for a while.
+    pauses: u64,
+    waiting_bytes: usize,
     refused: BTreeMap<Reason, u64>,
 }
 
@@ -86,6 +89,7 @@ impl Hub {
     pub(crate) fn new(config: Config, key: [u8; 32], seed: u64) -> Self {
         let registry = Registry::new(config.limits.clone(), Secrets::new(key), seed);
         let outboxes = BTreeMap::new();
+        let budget = Arc::new(Budget::new(config.limits.memory_bytes));
         let state = State { registry, outboxes, last_conn: 0, refusals: Refusals::default(), stopping: false };
         Self {
             config,
@@ -95,6 +99,8 @@ impl Hub {
             rearm: Notify::new(),
             relayed_messages: AtomicU64::new(0),
             relayed_bytes: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
+            budget,
         }
     }
 
@@ -111,6 +117,11 @@ impl Hub {
     #[cfg(feature = "conformance")]
     pub(crate) fn handle_with(&mut self, handler: Handler) {
         self.handler = handler;
+    }
+
+    /// The outbox of a new connection.
+    pub(crate) fn outbox(&self) -> Outbox {
+        Outbox::new(self.config.limits.queue_bytes as usize, Arc::clone(&self.budget))
     }
 
     /// Takes a connection in.
@@ -146,35 +157,73 @@ impl Hub {
     }
 
     /// Passes an envelope on; if that cannot be, its sender, whose outbox is `own`, is told why.
-    pub(crate) fn relay(&self, conn: ConnId, own: &Outbox, to: PeerId, envelope: &Envelope<'_>) {
-        let state = self.lock();
-        let route = state.registry.route(conn, to);
+    pub(crate) fn relay(
+        &self,
+        conn: ConnId,
+        own: &Outbox,
+        to: PeerId,
+        subject: &Subject,
+        envelope: &Envelope<'_>,
+    ) -> Handled {
+        let mut state = self.lock();
+        let route = state.registry.relay(conn, to, subject);
         let outbox = route.as_ref().ok().and_then(|route| state.outboxes.get(&route.to).map(Arc::clone));
         drop(state);
         let route = match route {
             Ok(route) => route,
             Err(Refusal { code, message }) => return self.refuse(own, code, message, Some(to)),
         };
-        // Between its removal here and in the registry a receiver has no outbox; it is gone, as its peers will hear.
-        let Some(outbox) = outbox else { return };
         if !route.binary && matches!(envelope, Envelope::Binary { .. }) {
+            self.lock().registry.reopen(route.from, to, subject);
             return self.refuse(own, ErrorCode::Malformed, "this peer takes no binary frames", Some(to));
         }
-        let (frame, is_control) = envelope.forwarded(route.from);
+        let frame = envelope.forwarded(route.from);
         let len = frame.len() as u64;
-        let pushed = if is_control { outbox.push_envelope(frame) } else { outbox.push_data(frame) };
-        if pushed == Pushed::Busy {
-            return self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
+        let pushed = match outbox {
+            // It is between its removal here and in the registry.
+            None => Pushed::Gone,
+            Some(outbox) if is_control(subject.kind, frame.len()) => outbox.push_envelope(frame),
+            Some(outbox) => outbox.push_data(route.from, frame),
+        };
+        match pushed {
+            Pushed::Accepted => {
+                self.relayed_messages.fetch_add(1, Relaxed);
+                self.relayed_bytes.fetch_add(len, Relaxed);
+                Handled::Relayed
+            }
+            Pushed::Busy => {
+                self.lock().registry.reopen(route.from, to, subject);
+                self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
+                Handled::Asked
+            }
+            Pushed::Gone => self.refuse(own, ErrorCode::UnknownPeer, "this peer is leaving", Some(to)),
         }
-        self.relayed_messages.fetch_add(1, Relaxed);
-        self.relayed_bytes.fetch_add(len, Relaxed);
     }
 
     /// Tells a client that a message of its was refused.
-    pub(crate) fn refuse(&self, own: &Outbox, code: ErrorCode, message: impl Into<String>, to: Option<PeerId>) {
+    pub(crate) fn refuse(
+        &self,
+        own: &Outbox,
+        code: ErrorCode,
+        message: impl Into<String>,
+        to: Option<PeerId>,
+    ) -> Handled {
         self.count(Reason::Message(code));
         let response = Response::Error { code, message: message.into(), to };
         own.push_control(OutFrame::text(&encode_response(None, &response)));
+        Handled::Refused
+    }
+
+    /// Counts a connection that ended with this code.
+    pub(crate) fn count_close(&self, code: u16) {
+        if let Some(reason) = Reason::of_close(code) {
+            self.count(reason);
+        }
+    }
+
+    /// Counts that a client sent too much and is not read for a while.
+    pub(crate) fn count_pause(&self) {
+        self.pauses.fetch_add(1, Relaxed);
     }
 
     /// Counts a refusal, and logs it unless another of its kind was a moment ago.
@@ -186,7 +235,9 @@ impl Hub {
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        state.outboxes.values().for_each(|outbox| outbox.close(close::GOING_AWAY));
+        for outbox in state.outboxes.values() {
+            outbox.close(close::GOING_AWAY);
+        }
     }
 
     /// Calls the registry when it wants to be called; never returns.
@@ -216,6 +267,8 @@ impl Hub {
             census: state.registry.census(),
             relayed_messages: self.relayed_messages.load(Relaxed),
             relayed_bytes: self.relayed_bytes.load(Relaxed),
+            pauses: self.pauses.load(Relaxed),
+            waiting_bytes: self.budget.used(),
             refused: state.refusals.totals(),
         }
     }
@@ -232,7 +285,8 @@ impl Hub {
         out.into_iter().for_each(|output| state.deliver(output, self.now()));
     }
 
-    fn now(&self) -> Duration {
+    /// The time since the tracker's start.
+    pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
@@ -262,9 +316,6 @@ impl State {
             }
             Output::Close { conn, code } => {
                 debug!(conn = conn.0, code, "closing");
-                if let Some(reason) = Reason::of_close(code) {
-                    self.count(reason, now);
-                }
                 if let Some(outbox) = self.outboxes.get(&conn) {
                     outbox.close(code);
                 }
@@ -280,44 +331,51 @@ impl State {
 }
 
 impl Envelope<'_> {
-    /// The frame for the receiver, and whether it is control.
-    fn forwarded(&self, from: PeerId) -> (OutFrame, bool) {
+    /// The frame for the receiver.
+    fn forwarded(&self, from: PeerId) -> OutFrame {
         let mut head = forwarded_head(from);
         match self {
             Self::Text { frame, message } if frame.len() < SMALL_ENVELOPE => {
                 head.push_str(message);
                 head.push('}');
-                (OutFrame::text(&head), true)
+                OutFrame::text(&head)
             }
             Self::Text { frame, message } => {
                 // The message is the envelope's last value; nothing but its closing brace follows.
                 let start = message.as_ptr().addr() - frame.as_ptr().addr();
-                let body = frame.slice(start..);
-                (OutFrame::text_with_body(&head, kept(body, frame.len())), is_bitfield(frame, message))
+                OutFrame::text_with_body(&head, kept(frame.slice(start..), frame.len()))
             }
             Self::Binary { message, data } => {
                 head.push_str(message);
                 head.push('}');
                 // The head of a frame is short, so that large data is nearly all of it.
-                (OutFrame::binary(&head, kept(data.clone(), data.len())), false)
+                OutFrame::binary(&head, kept(data.clone(), data.len()))
             }
         }
     }
 }
 
-/// What is kept of a frame of `frame_len` bytes so that `part` of it can wait.
-fn kept(part: Bytes, frame_len: usize) -> Bytes {
-    if part.len() < COPIED_BYTES.max(frame_len / 2) { Bytes::copy_from_slice(&part) } else { part }
+/// Whether a message goes before data: it says what to do, and costs little.
+fn is_control(kind: Kind, len: usize) -> bool {
+    match kind {
+        Kind::Block | Kind::Manifest => len < SMALL_ENVELOPE,
+        // It must arrive before what is said after it.
+        Kind::Bitfield => len < LARGEST_BITFIELD,
+        Kind::GetManifest
+        | Kind::Have
+        | Kind::Interested
+        | Kind::NotInterested
+        | Kind::Choke
+        | Kind::Unchoke
+        | Kind::Request
+        | Kind::Cancel
+        | Kind::Reject => len < SMALL_ENVELOPE,
+    }
 }
 
-fn is_bitfield(frame: &Bytes, message: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Head<'a> {
-        #[serde(borrow)]
-        r#type: Cow<'a, str>,
-    }
-    frame.len() < LARGEST_BITFIELD
-        && serde_json::from_str::<Head<'_>>(message).is_ok_and(|head| head.r#type == "bitfield")
+/// What is kept of a frame of `frame_len` bytes so that `part` of it can wait.
+fn kept(part: Bytes, frame_len: usize) -> Bytes {
+    if part.len() < SMALL_ENVELOPE.max(frame_len / 2) { Bytes::copy_from_slice(&part) } else { part }
 }
 
 #[cfg(test)]
@@ -341,7 +399,7 @@ mod tests {
         is_shared(frame.into(), |frame| {
             let text = std::str::from_utf8(frame).unwrap();
             let message = &text[text.find('[').unwrap()..text.len() - 1];
-            Envelope::Text { frame, message }.forwarded(ALICE).0
+            Envelope::Text { frame, message }.forwarded(ALICE)
         })
     }
 
@@ -350,29 +408,25 @@ mod tests {
         assert!(text(0, 1 << 20), "large messages are not copied");
         assert!(!text(1 << 20, 10), "a short message does not keep the spaces around it");
         assert!(!text(1 << 20, 100_000), "nor does a longer one");
-        for (len, expected) in [(1, false), (10_000, false), (1 << 20, true)] {
+        for (len, expected) in [(1, false), (1_000, false), (16 << 10, true), (1 << 20, true)] {
             let frame = Bytes::from(vec![7; 100 + len]);
-            let forward =
-                |frame: &Bytes| Envelope::Binary { message: "{}", data: frame.slice(100..) }.forwarded(ALICE).0;
+            let forward = |frame: &Bytes| Envelope::Binary { message: "{}", data: frame.slice(100..) }.forwarded(ALICE);
             assert_eq!(is_shared(frame, forward), expected, "{len} bytes of data");
         }
     }
 
     #[test]
-    fn a_bitfield_is_known_however_it_is_written() {
-        let padding = "A".repeat(5_000);
-        for (start, expected) in [
-            (r#"{"type":"bitfield","#, true),
-            (r#"{"type": "bitfield", "#, true),
-            (r#"{ "file" : "type", "type" : "bit\u0066ield", "#, true),
-            (r#"{"type":"have","#, false),
-            (r#"{"file":"bitfield","#, false),
+    fn what_goes_before_data_is_small_and_is_none() {
+        for (kind, len, expected) in [
+            (Kind::Request, 100, true),
+            (Kind::Have, SMALL_ENVELOPE, false),
+            (Kind::Block, 100, true),
+            (Kind::Block, SMALL_ENVELOPE, false),
+            // The longest bitfield in base64, with its envelope.
+            (Kind::Bitfield, (protocol::MAX_BLOCKS as usize / 8).div_ceil(3) * 4 + 200, true),
+            (Kind::Bitfield, LARGEST_BITFIELD, false),
         ] {
-            let message = format!(r#"{start}"blocks":"{padding}"}}"#);
-            let frame = Bytes::from(format!("{message}}}"));
-            let message = std::str::from_utf8(&frame[..message.len()]).unwrap();
-            let (_, is_control) = Envelope::Text { frame: &frame, message }.forwarded(ALICE);
-            assert_eq!(is_control, expected, "{start}");
+            assert_eq!(is_control(kind, len), expected, "{kind:?} of {len} bytes");
         }
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! The same port serves the page, `/health` and `/api/status`. `protocol/PROTOCOL.md` specifies the wire.
 
-mod budget;
 mod address;
+mod budget;
 mod config;
 #[cfg(feature = "conformance")]
 mod conformance;

@@ -79,8 +79,8 @@ enum Closing {
     Open,
     /// The code is to be sent once control is.
     Asked(u16),
-    /// The writer took everything.
-    Taken,
+    /// The writer took everything, the code too.
+    Taken(u16),
 }
 
 impl Outbox {
@@ -154,9 +154,14 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    /// Closes the connection once the control that waits is written. The first code stands.
-    pub(crate) fn close(&self, code: u16) {
-        self.close_locked(&mut self.lock(), code);
+    /// Closes the connection once the control that waits is written. The first code stands, and is given back.
+    pub(crate) fn close(&self, code: u16) -> u16 {
+        let mut lanes = self.lock();
+        self.close_locked(&mut lanes, code);
+        match lanes.closing {
+            Closing::Asked(first) | Closing::Taken(first) => first,
+            Closing::Open => code,
+        }
     }
 
     /// Waits until the connection is to be closed.
@@ -193,7 +198,7 @@ impl Outbox {
                 if let Closing::Asked(code) = lanes.closing
                     && lanes.control.is_empty()
                 {
-                    lanes.closing = Closing::Taken;
+                    lanes.closing = Closing::Taken(code);
                     batch.push(OutFrame::close(code));
                     return false;
                 }
@@ -294,7 +299,7 @@ mod tests {
         let mut batch = Batch::default();
         let more = outbox.fill(&mut batch).await;
         let mut written = Vec::new();
-        batch.write_to(&mut written).await.unwrap();
+        batch.write_to(&mut written, std::time::Duration::MAX).await.unwrap();
         (written, more)
     }
 

@@ -5,8 +5,11 @@
 //! because a slice keeps all of what it was cut from.
 
 use bytes::Bytes;
-use std::{collections::VecDeque, io, io::IoSlice};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
 
 /// The slices handed to the system in one call; Linux takes up to 1,024.
 const MAX_SLICES: usize = 64;
@@ -113,14 +116,17 @@ impl Batch {
     }
 
     /// Writes everything, in as few calls as the socket allows.
-    pub(crate) async fn write_to(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the socket; `TimedOut` if it takes no byte for as long as `stall`.
+    pub(crate) async fn write_to(&mut self, socket: &mut (impl AsyncWrite + Unpin), stall: Duration) -> io::Result<()> {
         while self.len > 0 {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let count = self.slices.len().min(MAX_SLICES);
             for (slice, bytes) in slices.iter_mut().zip(&self.slices) {
                 *slice = IoSlice::new(bytes);
             }
-            let written = socket.write_vectored(&slices[..count]).await?;
+            let written = timeout(stall, socket.write_vectored(&slices[..count])).await??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -165,7 +171,7 @@ mod tests {
         // The pipe is narrow, so that no write takes everything.
         let (mut socket, stream) = tokio::io::duplex(7_001);
         let writer = tokio::spawn(async move {
-            batch.write_to(&mut socket).await.unwrap();
+            batch.write_to(&mut socket, Duration::MAX).await.unwrap();
             assert_eq!(batch.len(), 0);
             socket
         });

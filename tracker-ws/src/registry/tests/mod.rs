@@ -1,3 +1,5 @@
+mod permission;
+
 use super::*;
 use bytes::Bytes;
 use protocol::{BlockSize, FileName, MediaType};
@@ -5,6 +7,8 @@ use std::time::Duration;
 
 /// As in `Limits::default()`.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What anybody may say to anybody in a room.
+const GET_MANIFEST: Subject = Subject { kind: Kind::GetManifest, tag: FileTag::from_bytes([1; 8]), index: 0, count: 1 };
 
 #[test]
 fn a_secret_takes_the_id_back_even_from_an_open_connection() {
@@ -34,7 +38,7 @@ fn a_secret_takes_the_id_back_even_from_an_open_connection() {
     assert_eq!(*identity, alice.identity);
     assert_eq!(world.send(alice.conn, Request::Ping), []);
     let route = Route { from: bob.identity.id, to: conn, binary: false };
-    assert_eq!(world.registry.route(bob.conn, alice.identity.id), Ok(route));
+    assert_eq!(world.registry.relay(bob.conn, alice.identity.id, &GET_MANIFEST), Ok(route));
 }
 
 #[test]
@@ -245,11 +249,12 @@ fn rooms_do_not_see_each_other() {
     assert_eq!(list(&mut world, &bob), []);
     assert_eq!(ids(&answer(world.ask(&bob, get_peers(file(1), None)))), []);
     for (from, to) in [(&alice, &bob), (&alice, &alice)] {
-        let refused = world.registry.route(from.conn, to.identity.id).unwrap_err();
+        let refused = world.registry.relay(from.conn, to.identity.id, &GET_MANIFEST).unwrap_err();
         assert_eq!(refused.code, ErrorCode::UnknownPeer);
     }
     let conn = world.connect();
-    assert_eq!(world.registry.route(conn, alice.identity.id).unwrap_err().code, ErrorCode::NotRegistered);
+    let refused = world.registry.relay(conn, alice.identity.id, &GET_MANIFEST).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotRegistered);
 }
 
 #[test]
