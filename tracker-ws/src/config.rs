@@ -1,6 +1,6 @@
 //! What a tracker can be told.
 
-use crate::Limits;
+use crate::{Limits, Tls};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,6 +17,9 @@ pub struct Config {
     /// Folder of the built page
     #[arg(long = "page", env = "MINIBIT_PAGE", default_value_os_t = Config::default().page_dir, value_name = "FOLDER")]
     pub page_dir: PathBuf,
+    /// TLS
+    #[command(flatten)]
+    pub tls: Tls,
     /// What a client may do
     #[command(flatten)]
     pub limits: Limits,
@@ -24,6 +27,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: 9000, page_dir: "web/dist".into(), limits: Limits::default() }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 9000,
+            page_dir: "web/dist".into(),
+            tls: Tls::default(),
+            limits: Limits::default(),
+        }
     }
 }

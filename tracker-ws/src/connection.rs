@@ -7,6 +7,7 @@ use crate::{
     rate::{Allowance, Handled},
     reader::{Incoming, ReadError, Reader},
     registry::ConnId,
+    stream::Stream,
     wire::{Batch, OutFrame},
 };
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use protocol::{ClientBinary, ClientFrame, ParseError, close, decode_client_binar
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tracing::debug;
@@ -35,7 +35,7 @@ const INVALID_DATA: u16 = 1007;
 pub(crate) type Handler = fn(&mut Client<'_>, Incoming) -> Result<Handled, u16>;
 
 /// Serves one client from after the handshake until it is gone. `begun` is what it sent with the handshake.
-pub(crate) async fn serve(hub: Arc<Hub>, stream: TcpStream, begun: Bytes) {
+pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes) {
     let limits = &hub.config().limits;
     let outbox = Arc::new(hub.outbox());
     let signs = Arc::new(Signs::default());

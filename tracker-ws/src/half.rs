@@ -1,5 +1,6 @@
 //! The halves of a socket, which note that bytes go through them.
 
+use crate::stream::{ReadSide, WriteSide};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -9,10 +10,7 @@ use std::{
     },
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Signs that somebody is at the other end. They are bytes and not messages, because a large one takes its time on a
 /// slow line.
@@ -32,7 +30,7 @@ impl Signs {
 /// The reading half.
 #[derive(Debug)]
 pub(crate) struct ReadHalf {
-    pub(crate) half: OwnedReadHalf,
+    pub(crate) half: ReadSide,
     pub(crate) signs: Arc<Signs>,
 }
 
@@ -50,7 +48,7 @@ impl AsyncRead for ReadHalf {
 /// The writing half.
 #[derive(Debug)]
 pub(crate) struct WriteHalf {
-    pub(crate) half: OwnedWriteHalf,
+    pub(crate) half: WriteSide,
     pub(crate) signs: Arc<Signs>,
 }
 
@@ -94,6 +92,7 @@ impl AsyncWrite for WriteHalf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::Stream;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -103,7 +102,7 @@ mod tests {
     async fn each_byte_is_a_sign_and_the_end_is_none() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (read, write) = listener.accept().await.unwrap().0.into_split();
+        let (read, write) = Stream::Plain(listener.accept().await.unwrap().0).into_split();
         let signs = Arc::new(Signs::default());
         let mut read = ReadHalf { half: read, signs: Arc::clone(&signs) };
         let mut write = WriteHalf { half: write, signs: Arc::clone(&signs) };

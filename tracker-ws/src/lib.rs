@@ -26,8 +26,11 @@ mod reader;
 mod refusals;
 mod registry;
 mod server;
+mod stream;
+mod tls;
 mod wire;
 
 pub use config::Config;
 pub use limits::Limits;
-pub use server::{BindError, Tracker};
+pub use server::{BindError, StartError, Tracker};
+pub use tls::{Certificate, Tls, TlsError};

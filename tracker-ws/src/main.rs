@@ -1,18 +1,23 @@
 //! Runs a tracker from the command line.
 
+mod process;
+
 use clap::Parser;
+use process::LogFormat;
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    net::SocketAddr,
+    io::{self, Write as _},
     process::ExitCode,
+    sync::Arc,
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use tracker_ws::{Config, Tracker};
 
 /// The MiniBit tracker: serves the page, registers the peers, and passes messages between them.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
+    /// How to write the log, which goes to the standard error; RUST_LOG says how much of it
+    #[arg(long, env = "MINIBIT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     #[command(flatten)]
     config: Config,
 }
@@ -30,53 +35,31 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-
+    process::init_log(args.log_format);
+    process::raise_file_limit(&args.config.limits);
+    let stop = process::stop_signal()?;
     let tracker = Tracker::bind(args.config).await?;
-    say_where(tracker.local_addr())?;
-    tracker.run(stop_signal()?).await?;
+    process::reload_at_hang_up(tracker.certificate().map(Arc::clone))?;
+    say_where(&tracker)?;
+    tracker.run(stop).await?;
     Ok(())
 }
 
 /// Prints the address that a browser on this machine can open.
-fn say_where(mut addr: SocketAddr) -> io::Result<()> {
+fn say_where(tracker: &Tracker) -> io::Result<()> {
+    let mut addr = tracker.local_addr();
+    let scheme = if tracker.certificate().is_some() { "https" } else { "http" };
     let everywhere = addr.ip().is_unspecified();
     if everywhere {
         addr.set_ip(if addr.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "MiniBit is at http://{addr}/")?;
+    writeln!(out, "MiniBit is at {scheme}://{addr}/")?;
     if everywhere {
-        writeln!(out, "Other machines open http://<name or address of this machine>:{}/", addr.port())?;
+        writeln!(out, "Other machines open {scheme}://<name or address of this machine>:{}/", addr.port())?;
+    }
+    if let Some(certificate) = tracker.certificate() {
+        writeln!(out, "The certificate's SHA-256 fingerprint is {}", certificate.fingerprint())?;
     }
     out.flush()
-}
-
-/// Waits for Ctrl-C, or for SIGTERM where there is such a thing. The handlers are installed before this returns.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // If Ctrl-C cannot be heard, the tracker runs until it is ended otherwise.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
-    })
 }

@@ -1,9 +1,11 @@
 //! The tracker as a server: listening, accepting, stopping.
 
 use crate::{
-    Config,
+    Certificate, Config, TlsError,
     http::{self, App},
     hub::Hub,
+    refusals::{Http, Reason},
+    tls::{self, Front},
 };
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,6 +15,7 @@ use hyper_util::{
 };
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{sleep, timeout},
@@ -44,20 +47,32 @@ pub struct BindError {
     advice: &'static str,
 }
 
+/// Why a tracker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It has no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// A tracker that listens and has yet to [`Tracker::run`].
 #[derive(Debug)]
 pub struct Tracker {
     listener: TcpListener,
     addr: SocketAddr,
     pub(crate) hub: Arc<Hub>,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Tracker {
     /// Listens on the address that `config` says.
     ///
     /// # Errors
-    /// If the address cannot be listened on; the message says what to do about it.
-    pub async fn bind(config: Config) -> Result<Self, BindError> {
+    /// If the address cannot be listened on, or a certificate cannot be used; the message says what to do about it.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
         let failed = |error: io::Error| BindError {
             host: config.host.clone(),
             port: config.port,
@@ -70,13 +85,19 @@ impl Tracker {
         for random in [&mut key[..], &mut seed] {
             getrandom::fill(random).map_err(|error| failed(error.into()))?;
         }
+        let certificate = Certificate::open(&config.tls, &config.host)?.map(Arc::new);
         let hub = Arc::new(Hub::new(config, key, u64::from_ne_bytes(seed)));
-        Ok(Self { listener, addr, hub })
+        Ok(Self { listener, addr, hub, certificate })
     }
 
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The certificate that it shows, if it speaks TLS.
+    pub const fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.as_ref()
     }
 
     /// Serves until `shutdown` is ready; then closes every connection with 1001 and returns when all are done, at the
@@ -85,7 +106,7 @@ impl Tracker {
     /// # Errors
     /// None so far: a connection that fails ends alone.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let Self { listener, addr, hub } = self;
+        let Self { listener, addr, hub, certificate } = self;
         info!(%addr, page = %hub.config().page_dir.display(), "listening");
         let timers = tokio::spawn({
             let hub = Arc::clone(&hub);
@@ -94,7 +115,10 @@ impl Tracker {
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
-        accept(&listener, http::router(App { hub: Arc::clone(&hub), alive }), slots, stopping, shutdown).await;
+        let door =
+            Door { router: http::router(App { hub: Arc::clone(&hub), alive }), hub: Arc::clone(&hub), certificate };
+        accept(&listener, &door, slots, stopping, shutdown).await;
+        drop(door);
 
         info!("stopping");
         drop(listener);
@@ -108,9 +132,42 @@ impl Tracker {
     }
 }
 
+/// What every connection comes through.
+#[derive(Debug, Clone)]
+struct Door {
+    router: Router,
+    hub: Arc<Hub>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl Door {
+    /// Serves one connection until it ends, becomes a WebSocket, or the tracker stops.
+    async fn serve(self, stream: TcpStream, mut stopping: watch::Receiver<bool>, slot: OwnedSemaphorePermit) {
+        // Requests and grants are small and somebody waits for each.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let Some(certificate) = self.certificate else {
+            return serve_http(stream, self.router, stopping, slot).await;
+        };
+        let front = tokio::select! {
+            front = tls::accept(stream, &certificate, self.hub.config().limits.head_timeout()) => front,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match front {
+            Ok(Front::Tls(stream)) => serve_http(stream, self.router, stopping, slot).await,
+            Ok(Front::Plain(stream)) => serve_http(stream, http::redirect::router(), stopping, slot).await,
+            Err(error) => {
+                debug!(%error, "no TLS handshake");
+                self.hub.count(Reason::Http(Http::TlsHandshake));
+            }
+        }
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
-    router: Router,
+    door: &Door,
     slots: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
@@ -126,7 +183,7 @@ async fn accept(
             () = &mut shutdown => return,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(serve_http(stream, router.clone(), stopping.clone(), slot))),
+            Ok((stream, _)) => drop(tokio::spawn(door.clone().serve(stream, stopping.clone(), slot))),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -137,15 +194,11 @@ async fn accept(
 
 /// Serves HTTP on one connection until it ends, becomes a WebSocket, or the tracker stops.
 async fn serve_http(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     mut stopping: watch::Receiver<bool>,
     _slot: OwnedSemaphorePermit,
 ) {
-    // Requests and grants are small and somebody waits for each.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "cannot set TCP_NODELAY");
-    }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_header_size(HEAD_BYTES);
     let service = TowerToHyperService::new(router);
@@ -192,6 +245,11 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
+    fn door() -> Door {
+        let hub = Arc::new(Hub::new(Config::default(), [0; 32], 0));
+        Door { router: router(), hub, certificate: None }
+    }
+
     fn router() -> Router {
         Router::new().route("/", get(async || "x".repeat(100_000)))
     }
@@ -218,7 +276,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (_stop, stopping) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(1));
-        tokio::spawn(async move { accept(&listener, router(), slots, stopping, future::pending()).await });
+        tokio::spawn(async move { accept(&listener, &door(), slots, stopping, future::pending()).await });
         let mut first = TcpStream::connect(addr).await.unwrap();
         first.write_all(REQUEST).await.unwrap();
         first.read_u8().await.unwrap();

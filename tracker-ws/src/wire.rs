@@ -133,7 +133,8 @@ impl Batch {
             self.advance(written);
         }
         self.slices.shrink_to(MAX_SLICES);
-        Ok(())
+        // TLS keeps what did not fill the line; TCP has nothing to flush.
+        socket.flush().await
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -3,15 +3,18 @@
 //! It is done here and not by axum, whose WebSocket support brings its own version of tungstenite.
 
 use super::App;
-use crate::connection;
+use crate::{connection, stream::Stream};
 use axum::{
     body::HttpBody as _,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
@@ -34,9 +37,9 @@ pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Respons
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => connection::serve(app.hub, parts.io.into_inner(), parts.read_buf).await,
-            Err(_) => debug!("the connection is no TCP socket"),
+        match stream_of(upgraded) {
+            Some((stream, begun)) => connection::serve(app.hub, stream, begun).await,
+            None => debug!("the connection is of no kind that is accepted"),
         }
         drop(app.alive);
     });
@@ -46,6 +49,16 @@ pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Respons
         (header::SEC_WEBSOCKET_ACCEPT, accept),
     ];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// The stream under a WebSocket, and what was read of it already.
+fn stream_of(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Some((Stream::Plain(parts.io.into_inner()), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<Box<TlsStream<TcpStream>>>>().ok()?;
+    Some((Stream::Tls(parts.io.into_inner()), parts.read_buf))
 }
 
 /// What is wrong with a request for a WebSocket.

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod page;
+pub(crate) mod redirect;
 
 use crate::hub::Hub;
 use axum::{Json, Router, extract::State, routing::get};

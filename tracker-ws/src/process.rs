@@ -1,0 +1,105 @@
+//! What the system gives and says to the process: signals, file descriptors, the log.
+
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+};
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracker_ws::{Certificate, Limits};
+
+/// File descriptors that are none of a connection: the listener, the log, the runtime's own.
+const OTHER_FILES: u64 = 64;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
+}
+
+/// Begins to log.
+pub(crate) fn init_log(format: LogFormat) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
+}
+
+/// Lets the process open as many files as it may, and warns if that is too few for `limits`.
+pub(crate) fn raise_file_limit(limits: &Limits) {
+    let needed = files_needed(limits);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(allowed) if allowed < needed => warn!(
+            allowed,
+            needed,
+            "too few file descriptors for all connections that the limits allow: raise them with `ulimit -n {needed}`, \
+             or `LimitNOFILE={needed}` in a systemd unit, or lower --max-connections"
+        ),
+        Ok(_) => {}
+        Err(error) => warn!(%error, needed, "cannot tell how many file descriptors there may be"),
+    }
+}
+
+/// The file descriptors that the connections of `limits` take: those that speak HTTP may have a file of the page open.
+fn files_needed(limits: &Limits) -> u64 {
+    limits.max_connections.saturating_add(limits.http_connections.saturating_mul(2)) as u64 + OTHER_FILES
+}
+
+/// Waits for Ctrl-C or SIGTERM. The handlers are installed before this returns.
+#[cfg(unix)]
+pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // If Ctrl-C cannot be heard, the tracker runs until it is ended otherwise.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    })
+}
+
+/// Reads the certificate again at each SIGHUP; without a handler that signal would end the process. The handler is
+/// installed before this returns.
+#[cfg(unix)]
+pub(crate) fn reload_at_hang_up(certificate: Option<Arc<Certificate>>) -> io::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            reload(certificate.as_deref());
+        }
+    });
+    Ok(())
+}
+
+#[cfg(unix)]
+fn reload(certificate: Option<&Certificate>) {
+    match certificate.map(|certificate| (certificate, certificate.reload())) {
+        Some((certificate, Ok(()))) => info!(fingerprint = certificate.fingerprint(), "read the certificate again"),
+        Some((_, Err(error))) => warn!(%error, "the certificate stays as it was"),
+        None => info!("there is nothing to read again"),
+    }
+}
+
+/// There is no such signal here: a new certificate takes a restart.
+#[cfg(not(unix))]
+pub(crate) fn reload_at_hang_up(_: Option<Arc<Certificate>>) -> io::Result<()> {
+    Ok(())
+}
