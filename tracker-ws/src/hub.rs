@@ -71,17 +71,18 @@ struct State {
 /// The tracker's figures.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct Status {
-    version: &'static str,
-    uptime_seconds: u64,
-    connections: usize,
+    pub(crate) version: &'static str,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) connections: usize,
     #[serde(flatten)]
-    census: Census,
-    relayed_messages: u64,
-    relayed_bytes: u64,
+    pub(crate) census: Census,
+    pub(crate) relayed_messages: u64,
+    pub(crate) relayed_bytes: u64,
     /// How often a client sent too much and was not read for a while.
-    pauses: u64,
-    waiting_bytes: usize,
-    refused: BTreeMap<Reason, u64>,
+    pub(crate) pauses: u64,
+    /// For all receivers together.
+    pub(crate) waiting_bytes: usize,
+    pub(crate) refused: BTreeMap<Reason, u64>,
 }
 
 impl Hub {
@@ -229,6 +230,13 @@ impl Hub {
     /// Counts a refusal, and logs it unless another of its kind was a moment ago.
     pub(crate) fn count(&self, reason: Reason) {
         self.lock().count(reason, self.now());
+    }
+
+    /// Lets no connection in, and closes each once it was sent what waits for it.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        state.outboxes.values().for_each(|outbox| outbox.drain_then_close(close::GOING_AWAY));
     }
 
     /// Closes every connection and lets no other in.

@@ -27,6 +27,7 @@ mod refusals;
 mod registry;
 mod server;
 mod stream;
+mod summary;
 mod tls;
 mod wire;
 

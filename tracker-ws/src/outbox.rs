@@ -77,6 +77,8 @@ struct Control {
 enum Closing {
     #[default]
     Open,
+    /// Nothing is added, and the code is to be sent once all that waits is.
+    Draining(u16),
     /// The code is to be sent once control is.
     Asked(u16),
     /// The writer took everything, the code too.
@@ -160,7 +162,18 @@ impl Outbox {
         self.close_locked(&mut lanes, code);
         match lanes.closing {
             Closing::Asked(first) | Closing::Taken(first) => first,
-            Closing::Open => code,
+            Closing::Open | Closing::Draining(_) => code,
+        }
+    }
+
+    /// Closes the connection once all that waits is written, for as long as the client reads; [`Outbox::close`] cuts
+    /// that short.
+    pub(crate) fn drain_then_close(&self, code: u16) {
+        let mut lanes = self.lock();
+        if lanes.closing == Closing::Open {
+            lanes.closing = Closing::Draining(code);
+            drop(lanes);
+            self.filled.notify_one();
         }
     }
 
@@ -168,7 +181,7 @@ impl Outbox {
     pub(crate) async fn closed(&self) {
         loop {
             let closed = self.closed.notified();
-            if self.lock().closing != Closing::Open {
+            if matches!(self.lock().closing, Closing::Asked(_) | Closing::Taken(_)) {
                 return;
             }
             closed.await;
@@ -195,10 +208,12 @@ impl Outbox {
                 let mut lanes = self.lock();
                 self.budget.give_back(std::mem::take(&mut lanes.writing));
                 lanes.fill(batch);
-                if let Closing::Asked(code) = lanes.closing
+                if let Closing::Asked(code) | Closing::Draining(code) = lanes.closing
                     && lanes.control.is_empty()
+                    && lanes.data.cost() == 0
                 {
                     lanes.closing = Closing::Taken(code);
+                    self.closed.notify_waiters();
                     batch.push(OutFrame::close(code));
                     return false;
                 }
@@ -229,7 +244,7 @@ impl Outbox {
     }
 
     fn close_locked(&self, lanes: &mut Lanes, code: u16) {
-        if lanes.closing == Closing::Open {
+        if matches!(lanes.closing, Closing::Open | Closing::Draining(_)) {
             lanes.closing = Closing::Asked(code);
             self.budget.give_back(lanes.data.clear());
             self.filled.notify_one();
@@ -405,6 +420,28 @@ mod tests {
         outbox.push_control(OutFrame::text("late"));
         assert_eq!(taken(&outbox).await, (b"\x81\x01x\x88\x02\x0f\xa0".to_vec(), false));
         outbox.closed().await;
+    }
+
+    #[tokio::test]
+    async fn draining_writes_all_that_waits_before_the_close() {
+        let outbox = outbox(4 * BATCH_BYTES);
+        outbox.push_data(ALICE, frame(BATCH_BYTES));
+        outbox.push_data(ALICE, OutFrame::text("data"));
+        outbox.drain_then_close(1_001);
+        outbox.push_control(OutFrame::text("late"));
+        assert!(taken(&outbox).await.1);
+        assert_eq!(taken(&outbox).await, (b"\x81\x04data\x88\x02\x03\xe9".to_vec(), false));
+        outbox.closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_close_cuts_draining_short() {
+        let outbox = outbox(1_000);
+        outbox.push_data(ALICE, OutFrame::text("data"));
+        outbox.drain_then_close(1_001);
+        outbox.close(1_001);
+        outbox.closed().await;
+        assert_eq!(taken(&outbox).await, (b"\x88\x02\x03\xe9".to_vec(), false));
     }
 
     #[tokio::test]

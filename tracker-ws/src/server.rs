@@ -5,6 +5,7 @@ use crate::{
     http::{self, App},
     hub::Hub,
     refusals::{Http, Reason},
+    summary,
     tls::{self, Front},
 };
 use axum::Router;
@@ -34,8 +35,10 @@ const HTTP_LIFETIME: Duration = Duration::from_secs(60);
 const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// The wait after the system could not accept a connection, which mostly means that it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the connections may take to end when the tracker stops.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long the connections may take to read what waits for them when the tracker stops.
+const DRAIN_GRACE: Duration = Duration::from_secs(4);
+/// How long they may take to end after that.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a tracker cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -100,8 +103,8 @@ impl Tracker {
         self.certificate.as_ref()
     }
 
-    /// Serves until `shutdown` is ready; then closes every connection with 1001 and returns when all are done, at the
-    /// latest after 5 seconds.
+    /// Serves until `shutdown` is ready; then sends every client what waits for it, closes it with 1001, and returns when
+    /// all are done, at the latest after 5 seconds.
     ///
     /// # Errors
     /// None so far: a connection that fails ends alone.
@@ -112,6 +115,7 @@ impl Tracker {
             let hub = Arc::clone(&hub);
             async move { hub.run_timers().await }
         });
+        let summaries = tokio::spawn(summary::log_every_minute(Arc::clone(&hub)));
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
@@ -123,11 +127,15 @@ impl Tracker {
         info!("stopping");
         drop(listener);
         stop.send_replace(true);
-        hub.stop();
-        if timeout(STOP_GRACE, all_done.recv()).await.is_err() {
-            warn!("some connections did not end in time");
+        hub.drain();
+        if timeout(DRAIN_GRACE, all_done.recv()).await.is_err() {
+            hub.stop();
+            if timeout(STOP_GRACE, all_done.recv()).await.is_err() {
+                warn!(connections = hub.status().connections, "not everybody read what was waiting for them");
+            }
         }
         timers.abort();
+        summaries.abort();
         Ok(())
     }
 }

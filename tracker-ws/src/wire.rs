@@ -134,7 +134,7 @@ impl Batch {
         }
         self.slices.shrink_to(MAX_SLICES);
         // TLS keeps what did not fill the line; TCP has nothing to flush.
-        socket.flush().await
+        timeout(stall, socket.flush()).await?
     }
 
     fn advance(&mut self, mut written: usize) {
