@@ -1,7 +1,7 @@
 //! The task behind a peer: gives the core its inputs and does what it asks for. It decides nothing about the swarm.
 
 use crate::{
-    PeerConfig, State,
+    Fingerprint, PeerConfig, State,
     line::{Event, Line},
     store::Store,
 };
@@ -38,6 +38,7 @@ enum Done {
 
 pub(crate) struct Driver {
     url: String,
+    fingerprint: Option<Fingerprint>,
     folder: PathBuf,
     client: Client,
     started: tokio::time::Instant,
@@ -50,11 +51,12 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(config: PeerConfig, state: watch::Sender<State>) -> Self {
-        let PeerConfig { url, room, name, binary, folder, swarm } = config;
+        let PeerConfig { url, fingerprint, room, name, binary, folder, swarm } = config;
         // It only spreads choices; no secret depends on it.
         let seed = getrandom::u64().unwrap_or_default();
         Self {
             url,
+            fingerprint,
             folder,
             client: Client::new(ClientConfig { room, name, binary, swarm }, seed, Instant::default()),
             started: clock(),
@@ -114,13 +116,21 @@ impl Driver {
     fn handle_event(&mut self, event: Event) {
         let now = self.now();
         match event {
-            Event::Opened => self.client.handle_opened(now),
+            Event::Opened => {
+                self.state.send_if_modified(|state| state.trouble.take().is_some());
+                self.client.handle_opened(now);
+            }
             Event::Text(text) => self.client.handle_text(&text, now),
             Event::Binary(frame) => self.client.handle_binary(&frame, now),
             Event::Sent(receipt) => self.client.handle_sent(receipt, now),
             Event::Closed(code) => {
                 self.line = None;
                 self.client.handle_closed(code, now);
+            }
+            Event::Failed(trouble) => {
+                self.line = None;
+                self.state.send_modify(|state| state.trouble = Some(trouble));
+                self.client.handle_closed(None, now);
             }
         }
     }
@@ -148,7 +158,7 @@ impl Driver {
     fn drain(&mut self) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Connect => self.line = Some(Line::open(self.url.clone())),
+                Output::Connect => self.line = Some(Line::open(self.url.clone(), self.fingerprint)),
                 Output::Disconnect => self.line = None,
                 Output::Send { frame, receipt } => {
                     if self.line.as_ref().is_some_and(|line| !line.send(frame, receipt)) {

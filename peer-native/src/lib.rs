@@ -5,11 +5,14 @@
 mod driver;
 mod line;
 mod store;
+mod tls;
 
 pub use peer_wasm::{
     page::{Connection, Problem, RoomFile, Stage, Transfer},
     swarm::Config,
 };
+
+pub use tls::{Fingerprint, FingerprintError};
 
 use driver::{Command, Driver};
 use protocol::{BlockSize, FileId, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
@@ -36,6 +39,8 @@ const HASH_PIECE: usize = 1 << 20;
 pub struct PeerConfig {
     /// The tracker's WebSocket address, such as `ws://127.0.0.1:9000/ws`.
     pub url: String,
+    /// The certificate that the tracker has to show at a `wss` address; without it one that the system trusts.
+    pub fingerprint: Option<Fingerprint>,
     /// The room to join.
     pub room: RoomName,
     /// A name for people to read.
@@ -53,6 +58,7 @@ impl PeerConfig {
     pub fn new(url: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
         Self {
             url: url.into(),
+            fingerprint: None,
             room: RoomName::default(),
             name: None,
             binary: true,
@@ -67,6 +73,8 @@ impl PeerConfig {
 pub struct State {
     /// The connection to the tracker; none before the first try.
     pub connection: Option<Connection>,
+    /// Why the last line broke, or could not be opened; none once there is one again.
+    pub trouble: Option<String>,
     /// The files of the room, once the tracker listed them.
     pub room: Option<Vec<RoomFile>>,
     /// Every file that is fetched or shared.

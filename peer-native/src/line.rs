@@ -1,5 +1,6 @@
 //! The WebSocket: one task that reads and one that writes, so that neither waits for the other.
 
+use crate::tls::{self, Fingerprint};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use peer_wasm::client::Receipt;
@@ -9,7 +10,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use tokio_tungstenite::{
-    connect_async_with_config,
+    connect_async_tls_with_config,
     tungstenite::{Error, Message, protocol::WebSocketConfig},
 };
 
@@ -27,6 +28,8 @@ pub(crate) enum Event {
     Binary(Bytes),
     Sent(Receipt),
     Closed(Option<u16>),
+    /// It broke or never opened, for a reason that people can read.
+    Failed(String),
 }
 
 /// A line to the tracker that is open or being opened. It closes when dropped.
@@ -38,16 +41,19 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn open(url: String) -> Self {
+    pub(crate) fn open(url: String, fingerprint: Option<Fingerprint>) -> Self {
         let (outgoing, frames) = mpsc::channel(OUTGOING);
         let (sender, events) = mpsc::channel(EVENTS);
         let task = tokio::spawn(async move {
-            let code = talk(&url, frames, &sender).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "the line broke");
-                None
-            });
+            let end = match talk(&url, fingerprint, frames, &sender).await {
+                Ok(code) => Event::Closed(code),
+                Err(error) => {
+                    tracing::debug!(%error, "the line broke");
+                    Event::Failed(tls::explain(&error))
+                }
+            };
             // Nobody listens if the driver dropped the line.
-            _ = sender.send(Event::Closed(code)).await;
+            _ = sender.send(end).await;
         });
         Self { outgoing, events, task: task.abort_handle() }
     }
@@ -75,12 +81,13 @@ impl Drop for Line {
 /// Connects and moves frames until the line closes; tells the close code.
 async fn talk(
     url: &str,
+    fingerprint: Option<Fingerprint>,
     mut frames: mpsc::Receiver<(Message, Option<Receipt>)>,
     events: &mpsc::Sender<Event>,
 ) -> Result<Option<u16>, Error> {
     let most = 2 * MAX_MESSAGE_BYTES as usize;
     let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    let (socket, _) = connect_async_with_config(url, Some(config), true).await?;
+    let (socket, _) = connect_async_tls_with_config(url, Some(config), true, tls::connector(fingerprint)).await?;
     let (mut sink, mut stream) = socket.split();
     _ = events.send(Event::Opened).await;
     // A set, so that the writer ends with the reader.

@@ -5,7 +5,7 @@
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use peer_native::{Connection, Peer, PeerConfig, RoomFile, Stage, State, Transfer, explain};
+use peer_native::{Connection, Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, Transfer, explain};
 use protocol::{FileId, PeerName, RoomName};
 use std::path::PathBuf;
 use tokio::sync::watch;
@@ -18,6 +18,10 @@ struct Arguments {
     /// The tracker: an address such as 192.168.0.7:9000, or the URL of its page.
     #[arg(long, global = true, env = "MINIBIT_TRACKER", default_value = "127.0.0.1:9000")]
     tracker: String,
+    /// The SHA-256 fingerprint of the tracker's own certificate, as it prints it; without it the certificate of an https
+    /// tracker has to be one that this system trusts.
+    #[arg(long, global = true, env = "MINIBIT_TLS_FINGERPRINT")]
+    tls_fingerprint: Option<Fingerprint>,
     /// The room.
     #[arg(long, global = true, env = "MINIBIT_ROOM", default_value = "lobby")]
     room: RoomName,
@@ -53,10 +57,15 @@ enum Action {
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Arguments { tracker, room, name, action } = Arguments::parse();
+    let Arguments { tracker, tls_fingerprint, room, name, action } = Arguments::parse();
     let page = page_address(&tracker);
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
-    let config = PeerConfig { room: room.clone(), name, ..PeerConfig::new(socket_address(&page), folder) };
+    let config = PeerConfig {
+        fingerprint: tls_fingerprint,
+        room: room.clone(),
+        name,
+        ..PeerConfig::new(socket_address(&page), folder)
+    };
     let peer = Peer::start(config);
     tokio::select! {
         result = act(&peer, &action, &page, &room) => result,
@@ -173,7 +182,8 @@ fn connection_words(state: &State) -> Option<String> {
     match state.connection.as_ref() {
         Some(Connection::Online { .. }) => None,
         Some(Connection::Waiting { retry_ms }) => Some(format!(
-            "the tracker cannot be reached; is it running? next try in {:.1} s",
+            "the tracker cannot be reached ({}); next try in {:.1} s",
+            state.trouble.as_deref().unwrap_or("is it running?"),
             f64::from(*retry_ms) / 1e3
         )),
         Some(Connection::Connecting) | None => Some("connecting to the tracker".to_owned()),
