@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
 mod browser;
+mod conformance;
 mod steps;
 mod toolbox;
 
@@ -39,6 +40,8 @@ enum Task {
         /// Only these, in the usual order.
         steps: Vec<StepName>,
     },
+    /// Runs Autobahn's WebSocket cases against the tracker's connections; needs Python.
+    Conformance,
     /// Measures.
     Bench {
         /// What to measure.
@@ -96,6 +99,7 @@ impl Task {
                     if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
+            Self::Conformance => conformance::perform(&toolbox),
             Self::Bench { bench: Bench::Tabs, arguments } => {
                 let toolbox = toolbox.with_browser()?;
                 toolbox.prepare_page()?;

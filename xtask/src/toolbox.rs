@@ -41,6 +41,11 @@ impl Toolbox {
         Ok(Self { root, cargo, path, chromedriver: None })
     }
 
+    /// The folder of the workspace.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A command of the Rust package manager; the arguments stand between spaces.
     pub(crate) fn cargo(&self, args: &str) -> Command {
         let mut command = self.command(&self.cargo);
