@@ -3,6 +3,10 @@
 pub mod browser;
 pub mod client;
 pub mod eventually;
+pub mod hostile;
+pub mod link;
 pub mod noise;
 pub mod observer;
+pub mod server;
+pub mod status;
 pub mod tracker;

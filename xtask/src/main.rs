@@ -65,6 +65,9 @@ enum Bench {
     /// Whole-page throughput between real browser tabs, beside a bare transfer through the same tracker; writes
     /// target/bench/tabs.json.
     Tabs,
+    /// What the tracker's relay does and costs, beside a plain TCP forwarder and a naive relay; writes
+    /// target/bench/relay.json.
+    Relay,
     /// How near to the bounds a swarm comes, in virtual time; writes target/bench/swarm.json.
     Swarm,
 }
@@ -106,6 +109,9 @@ impl Task {
                 Plan::of(&toolbox, [StepName::Page, StepName::Tracker, StepName::BenchTabs])
                     .telling_the_last(arguments)
                     .perform()
+            }
+            Self::Bench { bench: Bench::Relay, arguments } => {
+                Plan::of(&toolbox, [StepName::Tracker, StepName::BenchRelay]).telling_the_last(arguments).perform()
             }
             Self::Bench { bench: Bench::Swarm, arguments } => {
                 Plan::of(&toolbox, [StepName::BenchSwarm]).telling_the_last(arguments).perform()

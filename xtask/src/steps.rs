@@ -37,6 +37,9 @@ pub(crate) enum StepName {
     /// The measurement of `bench tabs`.
     #[value(skip)]
     BenchTabs,
+    /// The measurement of `bench relay`.
+    #[value(skip)]
+    BenchRelay,
     /// The measurement of `bench swarm`.
     #[value(skip)]
     BenchSwarm,
@@ -77,6 +80,7 @@ impl StepName {
             Self::Browser => "browser tests",
             Self::Tracker => "the tracker in release mode",
             Self::BenchTabs => "throughput of tabs",
+            Self::BenchRelay => "figures of the relay",
             Self::BenchSwarm => "figures of the swarm",
             Self::Screenshot => "screenshot",
         }
@@ -124,6 +128,8 @@ impl StepName {
             Self::Tracker => toolbox.cargo("build --release --package tracker-ws"),
             // The tracker is measured, not its observer, which therefore needs no release build.
             Self::BenchTabs => toolbox.cargo("bench --workspace --profile dev --bench tabs"),
+            // The load generator shares the machine with what it loads, so it is optimised too.
+            Self::BenchRelay => toolbox.cargo("bench --package tests --bench relay"),
             Self::BenchSwarm => toolbox.cargo("bench --package simulator --bench swarm"),
             Self::Screenshot => {
                 let mut command = toolbox.cargo("test --workspace --features tests/browser --test browser screenshot");

@@ -18,7 +18,6 @@
 
 mod ceiling;
 mod page;
-mod tracker;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::FutureExt as _;
@@ -32,6 +31,7 @@ use std::{
 use tests::{
     browser::{Browser, Chromedriver, Options, page_dir, project_dir},
     noise::noise,
+    server::Server,
 };
 
 /// How many tabs fetch.
@@ -39,7 +39,7 @@ const FETCHERS: [usize; 2] = [1, 3];
 
 /// What every measurement needs.
 struct Bench {
-    tracker: tracker::TrackerProcess,
+    tracker: Server,
     chromedriver: Arc<Chromedriver>,
     /// The file to share, and its size.
     path: PathBuf,
@@ -69,12 +69,8 @@ fn main() -> Result<()> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rates = runtime.block_on(async {
-        let bench = Bench {
-            tracker: tracker::TrackerProcess::start()?,
-            chromedriver: Arc::new(Chromedriver::start()?),
-            path,
-            bytes,
-        };
+        let bench =
+            Bench { tracker: Server::tracker(&[])?, chromedriver: Arc::new(Chromedriver::start()?), path, bytes };
         bench.measure(rounds).await
     })?;
     report(&rates, megabytes, rounds)

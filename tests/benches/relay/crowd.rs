@@ -1,0 +1,32 @@
+//! Many clients in one process.
+
+use anyhow::{Result, ensure};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// Clients that connect at the same time.
+pub(crate) const AT_ONCE: usize = 128;
+/// Clients from one address, well below what the tracker allows an address by default.
+const PER_ADDRESS: usize = 200;
+/// The connections of the largest crowd, and what else a process needs.
+const DESCRIPTORS: usize = 10_100;
+
+/// The address of this machine from which a client of this number comes.
+pub(crate) fn source(number: usize) -> IpAddr {
+    let address = (number / PER_ADDRESS) as u8;
+    Ipv4Addr::new(127, 0, 1, 1 + address).into()
+}
+
+/// Tells in time that the system will not let so many connect.
+pub(crate) fn check_descriptors() -> Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    let allowed = line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX);
+    ensure!(
+        allowed >= DESCRIPTORS,
+        "a process may open {allowed} files here, and 10,000 connections take more: run `ulimit -n {DESCRIPTORS}` before"
+    );
+    Ok(())
+}

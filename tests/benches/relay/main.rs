@@ -1,0 +1,54 @@
+//! What the tracker's relay does and costs: `cargo xtask bench relay`.
+//!
+//! Everything is measured in one run and mostly as a ratio, so that the machine matters little. The load comes from
+//! this process, and each system that it goes through is a process of its own:
+//!
+//! - **the tracker**: the release build with its default settings;
+//! - **the forwarder** ([`forwarder`]): writes the bytes of one TCP connection to another, and knows no protocol. No
+//!   relay that works in user space can be faster by much;
+//! - **the naive relay** ([`naive`]): the smallest one that one would write with tokio-tungstenite.
+//!
+//! **The load** ([`client`]) is the real protocol: one peer announces a file, another is introduced to it and keeps a
+//! number of requests open, and each block answers one request. Through the forwarder go the same frames. To cost as
+//! little as it can, the load sends frames that were made before, with a masking key of zeros, and looks only at
+//! the beginning of what it receives ([`tests::link`]). That is the same for all systems.
+//!
+//! MB and GB are 10^6 and 10^9 bytes of payload: blocks before they are encoded. CPU time is that of the system alone,
+//! user and kernel. The rows are in [`rows`].
+//!
+//! `cargo xtask bench relay -- [rows]`; the result is also written to `target/bench/relay.json`. On Linux only.
+#![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
+
+mod client;
+mod crowd;
+mod forwarder;
+mod load;
+mod modes;
+mod naive;
+mod report;
+mod rows;
+
+use anyhow::{Result, ensure};
+use report::Figures;
+use std::env;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if modes::is_other_process(&arguments).await? {
+        return Ok(());
+    }
+    for name in &arguments {
+        let names = rows::ALL.map(|row| row.name).join(", ");
+        ensure!(rows::ALL.iter().any(|row| row.name == name), "there is no row {name}; there are {names}");
+    }
+    let rows: Vec<_> = rows::ALL
+        .into_iter()
+        .filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name))
+        .collect();
+    let mut figures = Figures::default();
+    rows::measure(&rows, &mut figures).await?;
+    figures.print(&rows);
+    println!("\nwritten to {}", figures.write()?.display());
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! The processes of a measurement. All but the tracker are this program again, told by its first argument what to be.
+
+use crate::{forwarder, naive, rows};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    env,
+    io::{self, Read as _, Write as _},
+    net::SocketAddr,
+    process::{self, Command},
+    thread,
+};
+use tests::server::Server;
+use tokio::net::TcpListener;
+
+const FORWARDER: &str = "be-forwarder";
+const NAIVE: &str = "be-naive";
+const HOSTILE: &str = "be-hostile";
+
+/// The tracker with its default settings but for these flags.
+pub(crate) fn tracker(flags: &[&str]) -> Result<Server> {
+    Server::tracker(flags)
+}
+
+pub(crate) fn forwarder() -> Result<Server> {
+    again(&[FORWARDER])
+}
+
+pub(crate) fn naive() -> Result<Server> {
+    again(&[NAIVE])
+}
+
+/// Hostile clients of the tracker at this address and the peers of this room, as long as the process lives.
+pub(crate) fn hostile(addr: SocketAddr, room: &str) -> Result<Server> {
+    again(&[HOSTILE, &addr.to_string(), room])
+}
+
+fn again(arguments: &[&str]) -> Result<Server> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(arguments);
+    Server::start(command)
+}
+
+/// Is what the arguments say; `false` if that is the measurement itself.
+pub(crate) async fn is_other_process(arguments: &[String]) -> Result<bool> {
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [FORWARDER] => forwarder::run(listen().await?).await?,
+        [NAIVE] => naive::run(listen().await?).await?,
+        [HOSTILE, addr, room] => {
+            let addr = addr.parse().with_context(|| format!("{addr} is no address"))?;
+            say(addr)?;
+            end_with_parent();
+            rows::attack(addr, room).await;
+        }
+        _ => return Ok(false),
+    }
+    bail!("it must not end by itself")
+}
+
+async fn listen() -> Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    say(listener.local_addr()?)?;
+    end_with_parent();
+    Ok(listener)
+}
+
+fn say(addr: SocketAddr) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "at http://{addr}/")?;
+    Ok(out.flush()?)
+}
+
+/// Nobody writes to the standard input, so it ends when the process that started this one does, however that ends.
+fn end_with_parent() {
+    thread::spawn(|| {
+        let _ = io::stdin().read(&mut [0]);
+        process::exit(0);
+    });
+}

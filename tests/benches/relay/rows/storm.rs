@@ -1,0 +1,128 @@
+//! Everybody at once: a class opens the link, or comes back after the tracker was restarted.
+
+use crate::{
+    client::{Form, announce, get_peers, register},
+    crowd, modes,
+    report::Figures,
+};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tests::{
+    eventually::eventually,
+    link::{Link, opcode},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+const JOINS: usize = 10_000;
+/// As many peers as a tab asks for.
+const PEERS: u32 = 20;
+const BLOCK_SIZE: usize = 64 << 10;
+const LIMIT: Duration = Duration::from_secs(90);
+
+pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
+    crowd::check_descriptors()?;
+    let tracker = modes::tracker(&[])?;
+    let addr = tracker.addr()?;
+    let heard = Arc::new(AtomicU64::new(0));
+    let places = Arc::new(Semaphore::new(crowd::AT_ONCE));
+    let (joined, mut joining) = mpsc::channel(JOINS);
+    let mut clients = JoinSet::new();
+    let start = Instant::now();
+    for number in 0..JOINS {
+        let place = Arc::clone(&places).acquire_owned().await?;
+        let (heard, joined) = (Arc::clone(&heard), joined.clone());
+        clients.spawn(async move {
+            let mut client = Client { link: join(addr, number).await?, heard };
+            joined.send(client.peers().await?).await?;
+            drop(place);
+            client.listen().await
+        });
+    }
+    drop(joined);
+    let mut introductions = 0;
+    for number in 0..JOINS {
+        let next = timeout(LIMIT, joining.recv()).await;
+        match next {
+            Ok(Some(peers)) => introductions += peers,
+            Ok(None) | Err(_) => {
+                let why = clients.try_join_next().context("no answer in time").and_then(|ended| ended?);
+                why.with_context(|| format!("only {number} clients joined"))?;
+                bail!("only {number} clients joined");
+            }
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    // `registered`, `announced`, `peers`, and a `peer_joined` for each peer that was given.
+    let expected = 3 * JOINS as u64 + introductions;
+    eventually("all news to arrive", LIMIT, async || {
+        let heard = heard.load(Relaxed);
+        Ok(if heard >= expected { Ok(()) } else { Err((heard, expected)) })
+    })
+    .await?;
+    let heard = heard.load(Relaxed);
+    println!("storm: {JOINS} joins in {seconds:.2} s, {heard} messages, tracker {:.2} CPU-s", tracker.cpu_seconds()?);
+    figures.add("storm_10k_s", seconds);
+    figures.add("storm_cpu_s", tracker.cpu_seconds()?);
+    figures.add("storm_messages_per_join", heard as f64 / JOINS as f64);
+    Ok(())
+}
+
+/// Connects, and says everything at once.
+async fn join(addr: SocketAddr, number: usize) -> Result<Link> {
+    let mut link = Link::connect(addr, crowd::source(number), 0).await?;
+    for request in [register("lobby", Form::Binary), announce(BLOCK_SIZE, false), get_peers(PEERS)] {
+        link.text(&request.to_string()).await?;
+    }
+    Ok(link)
+}
+
+struct Client {
+    link: Link,
+    heard: Arc<AtomicU64>,
+}
+
+impl Client {
+    /// Waits for the peers that were asked for, and counts them.
+    async fn peers(&mut self) -> Result<u64> {
+        loop {
+            let message = self.hear().await?;
+            match message["type"].as_str() {
+                Some("peers") => return Ok(message["peers"].as_array().map_or(0, Vec::len) as u64),
+                Some("error") => bail!("refused: {message}"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn listen(mut self) -> Result<()> {
+        loop {
+            self.hear().await?;
+        }
+    }
+
+    async fn hear(&mut self) -> Result<Value> {
+        loop {
+            let frame = self.link.next().await?;
+            match frame.opcode {
+                opcode::TEXT => {
+                    self.heard.fetch_add(1, Relaxed);
+                    return Ok(serde_json::from_slice(frame.head)?);
+                }
+                opcode::CLOSE => bail!("closed with {:?}", frame.close_code()),
+                _ => {}
+            }
+        }
+    }
+}
