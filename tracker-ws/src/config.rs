@@ -1,6 +1,6 @@
 //! What a tracker can be told.
 
-use crate::{Limits, Tls};
+use crate::{AllowedOrigin, Limits, Tls, Token};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -20,6 +20,16 @@ pub struct Config {
     /// TLS
     #[command(flatten)]
     pub tls: Tls,
+    /// Site whose pages may connect, such as https://share.example.org, or * for any; can be given several times. By
+    /// default the site is the tracker itself
+    #[arg(long = "origin", env = "MINIBIT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub origins: Vec<AllowedOrigin>,
+    /// Token without which nobody may connect; the address that is printed carries it
+    #[arg(long, env = "MINIBIT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<Token>,
+    /// Token with which peers may be removed; without one nobody may
+    #[arg(long, env = "MINIBIT_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub admin_token: Option<Token>,
     /// What a client may do
     #[command(flatten)]
     pub limits: Limits,
@@ -32,6 +42,9 @@ impl Default for Config {
             port: 9000,
             page_dir: "web/dist".into(),
             tls: Tls::default(),
+            origins: Vec::new(),
+            token: None,
+            admin_token: None,
             limits: Limits::default(),
         }
     }

@@ -1,10 +1,12 @@
 //! One client: a task that reads, a task that writes.
 
 use crate::{
+    address::Place,
     half::{ReadHalf, Signs, WriteHalf},
+    http::Caller,
     hub::{Envelope, Hub},
     outbox::Outbox,
-    rate::{Allowance, Handled},
+    rate::{Allowance, Handled, SharedAllowance},
     reader::{Incoming, ReadError, Reader},
     registry::ConnId,
     stream::Stream,
@@ -34,26 +36,33 @@ const INVALID_DATA: u16 = 1007;
 /// What is done with each message of a client; the error is the code to close with.
 pub(crate) type Handler = fn(&mut Client<'_>, Incoming) -> Result<Handled, u16>;
 
-/// Serves one client from after the handshake until it is gone. `begun` is what it sent with the handshake.
-pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes) {
+/// Serves one client from after the handshake until it is gone. `begun` is what it sent with the handshake; `admitted`
+/// is its place, or the code to close it with. Until it is let in it counts as an HTTP connection, by its `caller`.
+pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: Caller, admitted: Result<Place, u16>) {
     let limits = &hub.config().limits;
     let outbox = Arc::new(hub.outbox());
-    let signs = Arc::new(Signs::default());
+    let signs = Arc::new(Signs::new());
     let (read_half, write_half) = stream.into_split();
     let read_half = ReadHalf { half: read_half, signs: Arc::clone(&signs) };
     let write_half = WriteHalf { half: write_half, signs: Arc::clone(&signs) };
     let mut writer = tokio::spawn(write(write_half, Arc::clone(&outbox), limits.stall_timeout()));
     let mut reader = Reader::new(read_half, &begun, limits.message_bytes as usize);
 
-    let code = match hub.connect(&outbox) {
-        Ok(conn) => {
+    let entered = admitted.and_then(|place| Ok((hub.connect(&outbox, &signs)?, place)));
+    let code = match entered {
+        Ok((conn, _place)) => {
+            let rate = caller.rate.clone();
+            drop(caller);
             let allowance = Allowance::of_connection(limits);
-            let mut client = Client { hub: &hub, outbox: &outbox, signs: &signs, conn, allowance, malformed: 0 };
+            let mut client = Client { hub: &hub, outbox: &outbox, signs: &signs, conn, allowance, rate, malformed: 0 };
             let code = client.read(&mut reader).await;
             hub.disconnect(conn);
             code
         }
-        Err(code) => code,
+        Err(code) => {
+            debug!(address = %caller.address, code, "connection refused");
+            code
+        }
     };
     let code = outbox.close(code);
     debug!(code, "connection ended");
@@ -74,6 +83,8 @@ pub(crate) struct Client<'a> {
     signs: &'a Signs,
     conn: ConnId,
     allowance: Allowance,
+    /// That of its address.
+    rate: SharedAllowance,
     malformed: u32,
 }
 
@@ -88,8 +99,7 @@ impl Client<'_> {
             let is_calm = self.outbox.is_calm();
             tokio::select! {
                 biased;
-                // The outbox has its code already.
-                () = self.outbox.closed() => return NORMAL,
+                code = self.outbox.closed() => return code,
                 () = self.outbox.calmed(), if !is_calm => {}
                 () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => pause = None,
                 incoming = reader.next(), if is_calm && pause.is_none() => {
@@ -121,7 +131,8 @@ impl Client<'_> {
 
     /// Charges a message to the client, and gives the time until which nothing more is read from it.
     fn pause_after(&mut self, handled: Handled, bytes: usize) -> Option<Instant> {
-        let wait = self.allowance.spend(handled.messages(bytes), bytes, self.hub.now());
+        let (messages, now) = (handled.messages(bytes), self.hub.now());
+        let wait = self.allowance.spend(messages, bytes, now).max(self.rate.spend(messages, bytes, now));
         (!wait.is_zero()).then(|| {
             self.hub.count_pause();
             Instant::now() + wait

@@ -6,21 +6,48 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 /// Signs that somebody is at the other end. They are bytes and not messages, because a large one takes its time on a
 /// slow line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Signs {
+    begun: Instant,
     heard: AtomicBool,
+    /// Milliseconds from the beginning to the last byte that came.
+    last_heard: AtomicU64,
     written: AtomicBool,
 }
 
 impl Signs {
+    /// Those of a connection that begins.
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            heard: AtomicBool::new(false),
+            last_heard: AtomicU64::new(0),
+            written: AtomicBool::new(false),
+        }
+    }
+
+    /// How long ago something was heard; at first, how long ago the connection began.
+    pub(crate) fn silence(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last_heard.load(Relaxed)))
+    }
+
+    fn hear(&self) {
+        self.heard.store(true, Relaxed);
+        self.last_heard.store(self.begun.elapsed().as_millis() as u64, Relaxed);
+    }
+
     /// Whether bytes came, and whether bytes went, since the last call.
     pub(crate) fn take(&self) -> (bool, bool) {
         (self.heard.swap(false, Relaxed), self.written.swap(false, Relaxed))
@@ -39,7 +66,7 @@ impl AsyncRead for ReadHalf {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.half).poll_read(cx, buf));
         if buf.filled().len() > before {
-            self.signs.heard.store(true, Relaxed);
+            self.signs.hear();
         }
         Poll::Ready(read)
     }
@@ -103,7 +130,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (read, write) = Stream::Plain(listener.accept().await.unwrap().0).into_split();
-        let signs = Arc::new(Signs::default());
+        let signs = Arc::new(Signs::new());
         let mut read = ReadHalf { half: read, signs: Arc::clone(&signs) };
         let mut write = WriteHalf { half: write, signs: Arc::clone(&signs) };
         assert_eq!(signs.take(), (false, false));

@@ -4,14 +4,16 @@ use crate::{
     Config,
     budget::Budget,
     connection::Handler,
+    half::Signs,
     outbox::{Outbox, Pushed},
     rate::Handled,
     refusals::{Reason, Refusals},
-    registry::{Census, ConnId, Output, Refusal, Registry, Secrets},
+    registry::{ConnId, Output, Refusal, Registry, RoomView, SIZE_CLASSES, Secrets},
+    status::Status,
     wire::OutFrame,
 };
 use bytes::Bytes;
-use protocol::{ErrorCode, Kind, PeerId, Request, Response, Subject, close, encode_response, forwarded_head};
+use protocol::{ErrorCode, Kind, PeerId, Request, Response, RoomName, Subject, close, encode_response, forwarded_head};
 use std::{
     collections::BTreeMap,
     future,
@@ -32,6 +34,8 @@ const SMALL_ENVELOPE: usize = 4 << 10;
 /// A bitfield goes before data even if it is not small, because it must arrive before what is said after it. That of
 /// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
 const LARGEST_BITFIELD: usize = 6 << 10;
+
+/// The codes that are counted apart: those that RFC 6455 section 7.4.1 defines, and the tracker's own.
 
 /// An envelope as it was received.
 #[derive(Debug)]
@@ -63,35 +67,26 @@ struct State {
     registry: Registry,
     /// Every open connection.
     outboxes: BTreeMap<ConnId, Arc<Outbox>>,
+    /// Of the same connections.
+    signs: BTreeMap<ConnId, Arc<Signs>>,
     last_conn: u64,
     refusals: Refusals,
     stopping: bool,
-}
-
-/// The tracker's figures.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct Status {
-    pub(crate) version: &'static str,
-    pub(crate) uptime_seconds: u64,
-    pub(crate) connections: usize,
-    #[serde(flatten)]
-    pub(crate) census: Census,
-    pub(crate) relayed_messages: u64,
-    pub(crate) relayed_bytes: u64,
-    /// How often a client sent too much and was not read for a while.
-    pub(crate) pauses: u64,
-    /// For all receivers together.
-    pub(crate) waiting_bytes: usize,
-    pub(crate) refused: BTreeMap<Reason, u64>,
 }
 
 impl Hub {
     /// A hub without connections. `key` must be unpredictable.
     pub(crate) fn new(config: Config, key: [u8; 32], seed: u64) -> Self {
         let registry = Registry::new(config.limits.clone(), Secrets::new(key), seed);
-        let outboxes = BTreeMap::new();
         let budget = Arc::new(Budget::new(config.limits.memory_bytes));
-        let state = State { registry, outboxes, last_conn: 0, refusals: Refusals::default(), stopping: false };
+        let state = State {
+            registry,
+            outboxes: BTreeMap::new(),
+            signs: BTreeMap::new(),
+            last_conn: 0,
+            refusals: Refusals::default(),
+            stopping: false,
+        };
         Self {
             config,
             handler: |client, message| client.handle(message),
@@ -129,7 +124,7 @@ impl Hub {
     ///
     /// # Errors
     /// The code to close it with.
-    pub(crate) fn connect(&self, outbox: &Arc<Outbox>) -> Result<ConnId, u16> {
+    pub(crate) fn connect(&self, outbox: &Arc<Outbox>, signs: &Arc<Signs>) -> Result<ConnId, u16> {
         let mut state = self.lock();
         if state.stopping {
             return Err(close::GOING_AWAY);
@@ -140,6 +135,7 @@ impl Hub {
         state.last_conn += 1;
         let conn = ConnId(state.last_conn);
         state.outboxes.insert(conn, Arc::clone(outbox));
+        state.signs.insert(conn, Arc::clone(signs));
         drop(state);
         self.input(|registry, now, _| registry.connected(conn, now));
         Ok(conn)
@@ -147,7 +143,10 @@ impl Hub {
 
     /// Forgets a connection.
     pub(crate) fn disconnect(&self, conn: ConnId) {
-        self.lock().outboxes.remove(&conn);
+        let mut state = self.lock();
+        state.outboxes.remove(&conn);
+        state.signs.remove(&conn);
+        drop(state);
         self.input(|registry, now, out| registry.disconnected(conn, now, out));
     }
 
@@ -227,9 +226,9 @@ impl Hub {
         self.pauses.fetch_add(1, Relaxed);
     }
 
-    /// Counts a refusal, and logs it unless another of its kind was a moment ago.
-    pub(crate) fn count(&self, reason: Reason) {
-        self.lock().count(reason, self.now());
+    /// Counts a refusal, and logs it unless another of its kind was a moment ago; tells whether it did.
+    pub(crate) fn count(&self, reason: Reason) -> bool {
+        self.lock().count(reason, self.now())
     }
 
     /// Lets no connection in, and closes each once it was sent what waits for it.
@@ -268,17 +267,50 @@ impl Hub {
     /// The figures of this moment.
     pub(crate) fn status(&self) -> Status {
         let state = self.lock();
+        let sizes = SIZE_CLASSES.iter().zip(state.registry.rooms_by_size());
         Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.now().as_secs(),
             connections: state.outboxes.len(),
+            max_connections: self.config.limits.max_connections,
             census: state.registry.census(),
+            rooms_by_size: sizes.map(|((class, _), count)| (*class, count)).collect(),
             relayed_messages: self.relayed_messages.load(Relaxed),
             relayed_bytes: self.relayed_bytes.load(Relaxed),
             pauses: self.pauses.load(Relaxed),
             waiting_bytes: self.budget.used(),
+            memory_bytes: self.config.limits.memory_bytes,
             refused: state.refusals.totals(),
         }
+    }
+
+    /// Whether new clients are let in.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(crate) fn ready(&self) -> Result<(), &'static str> {
+        let state = self.lock();
+        if state.stopping {
+            Err("the tracker is stopping")
+        } else if state.outboxes.len() >= self.config.limits.max_connections {
+            Err("the tracker has as many connections as it may hold")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A room's files, and at most `limit` of its peers from behind `after` on; none if nobody is in it.
+    pub(crate) fn room(&self, name: &RoomName, after: Option<PeerId>, limit: usize) -> Option<RoomView> {
+        let state = self.lock();
+        let silence = |conn| state.signs.get(&conn).map_or(Duration::ZERO, |signs| signs.silence());
+        state.registry.view(name, after, limit, silence)
+    }
+
+    /// Removes a peer as whoever runs the tracker wants; `false` if it is not here.
+    pub(crate) fn remove(&self, id: PeerId) -> bool {
+        let mut removed = false;
+        self.input(|registry, now, out| removed = registry.remove(id, now, out));
+        removed
     }
 
     fn input(&self, input: impl FnOnce(&mut Registry, Duration, &mut Vec<Output>)) {
@@ -331,10 +363,12 @@ impl State {
         }
     }
 
-    fn count(&mut self, reason: Reason, now: Duration) {
-        if let Some(suppressed) = self.refusals.count(reason, now) {
+    fn count(&mut self, reason: Reason, now: Duration) -> bool {
+        let logged = self.refusals.count(reason, now);
+        if let Some(suppressed) = logged {
             debug!(%reason, suppressed, "refused");
         }
+        logged.is_some()
     }
 }
 

@@ -7,7 +7,7 @@
 //! shares the bytes of the rest. Each outbox is bounded and is emptied by a task of its own, so that a slow receiver
 //! hurts nobody else.
 //!
-//! The same port serves the page, `/health` and `/api/status`. `protocol/PROTOCOL.md` specifies the wire.
+//! The same port serves the page and what whoever runs the tracker wants to know. `protocol/PROTOCOL.md` specifies the wire.
 
 mod address;
 mod budget;
@@ -15,6 +15,7 @@ mod config;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod connection;
+mod door;
 mod fair;
 mod half;
 mod http;
@@ -26,12 +27,16 @@ mod reader;
 mod refusals;
 mod registry;
 mod server;
+mod status;
 mod stream;
 mod summary;
 mod tls;
+mod token;
 mod wire;
 
 pub use config::Config;
+pub use http::{AllowedOrigin, Origin, OriginError};
 pub use limits::Limits;
 pub use server::{BindError, StartError, Tracker};
 pub use tls::{Certificate, Tls, TlsError};
+pub use token::{Token, TokenError};

@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-use tracker_ws::{Config, Tracker};
+use tracker_ws::{Config, Token, Tracker};
 
 /// The MiniBit tracker: serves the page, registers the peers, and passes messages between them.
 #[derive(Debug, Parser)]
@@ -38,25 +38,27 @@ async fn run(args: Args) -> anyhow::Result<()> {
     process::init_log(args.log_format);
     process::raise_file_limit(&args.config.limits);
     let stop = process::stop_signal()?;
+    let token = args.config.token.clone();
     let tracker = Tracker::bind(args.config).await?;
     process::reload_at_hang_up(tracker.certificate().map(Arc::clone))?;
-    say_where(&tracker)?;
+    say_where(&tracker, token.as_ref())?;
     tracker.run(stop).await?;
     Ok(())
 }
 
 /// Prints the address that a browser on this machine can open.
-fn say_where(tracker: &Tracker) -> io::Result<()> {
+fn say_where(tracker: &Tracker, token: Option<&Token>) -> io::Result<()> {
     let mut addr = tracker.local_addr();
     let scheme = if tracker.certificate().is_some() { "https" } else { "http" };
+    let query = token.map(|token| format!("?token={}", token.as_str())).unwrap_or_default();
     let everywhere = addr.ip().is_unspecified();
     if everywhere {
         addr.set_ip(if addr.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "MiniBit is at {scheme}://{addr}/")?;
+    writeln!(out, "MiniBit is at {scheme}://{addr}/{query}")?;
     if everywhere {
-        writeln!(out, "Other machines open {scheme}://<name or address of this machine>:{}/", addr.port())?;
+        writeln!(out, "Other machines open {scheme}://<name or address of this machine>:{}/{query}", addr.port())?;
     }
     if let Some(certificate) = tracker.certificate() {
         writeln!(out, "The certificate's SHA-256 fingerprint is {}", certificate.fingerprint())?;

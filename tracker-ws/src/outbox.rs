@@ -177,12 +177,12 @@ impl Outbox {
         }
     }
 
-    /// Waits until the connection is to be closed.
-    pub(crate) async fn closed(&self) {
+    /// Waits until the connection is to be closed, and gives the code.
+    pub(crate) async fn closed(&self) -> u16 {
         loop {
             let closed = self.closed.notified();
-            if matches!(self.lock().closing, Closing::Asked(_) | Closing::Taken(_)) {
-                return;
+            if let Closing::Asked(code) | Closing::Taken(code) = self.lock().closing {
+                return code;
             }
             closed.await;
         }
@@ -419,7 +419,7 @@ mod tests {
         outbox.close(4_001);
         outbox.push_control(OutFrame::text("late"));
         assert_eq!(taken(&outbox).await, (b"\x81\x01x\x88\x02\x0f\xa0".to_vec(), false));
-        outbox.closed().await;
+        assert_eq!(outbox.closed().await, 4_000);
     }
 
     #[tokio::test]

@@ -1,7 +1,11 @@
 //! How much a client may send in a second.
 
-use crate::Limits;
-use std::time::Duration;
+use crate::{Limits, address::AddressKey};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// What a request to the tracker counts as in messages: it takes the registry longer than it takes to pass a message on.
 const REQUEST: u64 = 20;
@@ -64,6 +68,56 @@ impl Allowance {
     }
 }
 
+/// What all connections of one address may send together; copies share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedAllowance(Arc<Mutex<Allowance>>);
+
+impl SharedAllowance {
+    /// As [`Allowance::spend`].
+    pub(crate) fn spend(&self, messages: u64, bytes: usize, now: Duration) -> Duration {
+        self.lock().spend(messages, bytes, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Allowance> {
+        // No code that holds the lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The allowances of all addresses from which somebody is here, or was a moment ago: who comes back owes what it owed.
+#[derive(Debug)]
+pub(crate) struct AddressRates {
+    fresh: Allowance,
+    addresses: Mutex<Addresses>,
+}
+
+#[derive(Debug)]
+struct Addresses {
+    table: BTreeMap<AddressKey, SharedAllowance>,
+    /// The size at which those are looked for that nobody needs.
+    swept_at: usize,
+}
+
+impl AddressRates {
+    const SWEPT_AT_LEAST: usize = 1_024;
+
+    pub(crate) const fn new(limits: &Limits) -> Self {
+        let addresses = Addresses { table: BTreeMap::new(), swept_at: Self::SWEPT_AT_LEAST };
+        Self { fresh: Allowance::of_address(limits), addresses: Mutex::new(addresses) }
+    }
+
+    /// The allowance of an address.
+    pub(crate) fn of(&self, key: AddressKey, now: Duration) -> SharedAllowance {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.table.len() >= addresses.swept_at {
+            addresses.table.retain(|_, shared| Arc::strong_count(&shared.0) > 1 || !shared.lock().is_fresh(now));
+            addresses.swept_at = Self::SWEPT_AT_LEAST.max(2 * addresses.table.len());
+        }
+        let fresh = || SharedAllowance(Arc::new(Mutex::new(self.fresh.clone())));
+        addresses.table.entry(key).or_insert_with(fresh).clone()
+    }
+}
+
 /// A meter that runs ahead of the clock by what was spent, at most by a second without a wait (the virtual scheduling
 /// form of the generic cell rate algorithm; ITU-T I.371).
 #[derive(Debug, Clone)]
@@ -123,6 +177,24 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_counted() {
         assert_eq!(Meter::new(0).spend(u64::MAX, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_address_owes_what_it_owed_until_that_is_paid_and_is_forgotten_then() {
+        let limits = Limits { address_messages_per_second: 10, ..Limits::default() };
+        let rates = AddressRates::new(&limits);
+        let key = |last: u32| AddressKey::V4(last.into());
+        assert_eq!(rates.of(key(0), Duration::ZERO).spend(20, 0, Duration::ZERO), SECOND);
+        assert_eq!(rates.of(key(0), SECOND).spend(10, 0, SECOND), SECOND, "a new connection changes nothing");
+        assert_eq!(rates.of(key(1), SECOND).spend(10, 0, SECOND), Duration::ZERO, "another address owes nothing");
+        let here = rates.of(key(2), SECOND);
+        let size = || rates.addresses.lock().unwrap().table.len();
+        for other in 0..10_000 {
+            rates.of(key(10 + other), 10 * SECOND);
+            assert!(size() <= AddressRates::SWEPT_AT_LEAST);
+        }
+        assert!(rates.addresses.lock().unwrap().table.contains_key(&key(2)));
+        drop(here);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Closed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Http {
+    /// No request for a WebSocket as RFC 6455 wants it.
+    Handshake,
     /// A page of another origin.
     Origin,
     /// No token, or a wrong one.
@@ -47,6 +49,12 @@ pub(crate) enum Http {
     HttpAddressFull,
     HeadTooLong,
     HeadTooSlow,
+    /// Something to be removed where nobody may.
+    NoAdminToken,
+    /// A name or an id that is none.
+    BadRequest,
+    /// A room or a peer that is not there.
+    NotFound,
     /// No TLS, or none that both sides understand, or too slowly.
     TlsHandshake,
 }

@@ -1,9 +1,6 @@
 //! A line a minute in the log: what there is, and what happened since the last line.
 
-use crate::{
-    hub::{Hub, Status},
-    refusals::Reason,
-};
+use crate::{hub::Hub, refusals::Reason, status::Status};
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::info;

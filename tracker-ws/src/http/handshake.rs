@@ -2,9 +2,15 @@
 //!
 //! It is done here and not by axum, whose WebSocket support brings its own version of tungstenite.
 
-use super::App;
-use crate::{connection, stream::Stream};
+use super::{App, Caller, origin, query};
+use crate::{
+    address::Place,
+    connection,
+    refusals::{Http, Reason},
+    stream::Stream,
+};
 use axum::{
+    Extension,
     body::HttpBody as _,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
@@ -13,24 +19,27 @@ use axum::{
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use protocol::close;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The one version of the WebSocket protocol.
 const VERSION: &str = "13";
 /// The length of a key: 16 bytes in base64.
 const KEY_LEN: usize = 24;
 
-pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Response {
-    if request.method() != Method::GET || !request.body().is_end_stream() {
-        return Mistake::NoGet.into_response();
-    }
-    let accept = match accept_key(request.headers()) {
+pub(super) async fn upgrade(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let accept = match check(&app, &caller, &request) {
         Ok(accept) => accept,
         Err(mistake) => return mistake.into_response(),
     };
+    let admitted = admit(&app, &caller, &request);
     tokio::spawn(async move {
         // The response is on its way only after this handler returns, so the wait is here.
         let upgraded = match hyper::upgrade::on(request).await {
@@ -38,7 +47,7 @@ pub(super) async fn upgrade(State(app): State<App>, request: Request) -> Respons
             Err(error) => return debug!(%error, "a client left during the handshake"),
         };
         match stream_of(upgraded) {
-            Some((stream, begun)) => connection::serve(app.hub, stream, begun).await,
+            Some((stream, begun)) => connection::serve(app.hub, stream, begun, caller, admitted).await,
             None => debug!("the connection is of no kind that is accepted"),
         }
         drop(app.alive);
@@ -61,9 +70,45 @@ fn stream_of(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     Some((Stream::Tls(parts.io.into_inner()), parts.read_buf))
 }
 
+/// Checks a request for a WebSocket, and gives the key that shows the client that it was understood.
+fn check(app: &App, caller: &Caller, request: &Request) -> Result<HeaderValue, Mistake> {
+    if request.method() != Method::GET || !request.body().is_end_stream() {
+        app.hub.count(Reason::Http(Http::Handshake));
+        return Err(Mistake::NoGet);
+    }
+    let headers = request.headers();
+    let accept = accept_key(headers).inspect_err(|_| {
+        app.hub.count(Reason::Http(Http::Handshake));
+    })?;
+    // What is no text is no origin either, and an empty one is refused.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if origin::admits(&app.hub.config().origins, origin, host, caller.over_loopback) {
+        return Ok(accept);
+    }
+    if app.hub.count(Reason::Http(Http::Origin)) {
+        // Whoever put a proxy in front of the tracker sees here what is missing.
+        warn!(origin, host, "refused a page of another site; if it is yours, allow it with --origin");
+    }
+    Err(Mistake::Origin)
+}
+
+/// A place among the WebSockets of the caller's address.
+///
+/// # Errors
+/// The code to close the WebSocket with: a page cannot read why a handshake was refused.
+fn admit(app: &App, caller: &Caller, request: &Request) -> Result<Place, u16> {
+    let given = query(request.uri(), "token");
+    if app.hub.config().token.as_ref().is_some_and(|token| !token.is(given)) {
+        return Err(close::WRONG_TOKEN);
+    }
+    app.places.take(caller.address).ok_or(close::ADDRESS_FULL)
+}
+
 /// What is wrong with a request for a WebSocket.
 #[derive(Debug)]
 enum Mistake {
+    Origin,
     NoGet,
     NoUpgrade,
     Version,
@@ -73,6 +118,11 @@ enum Mistake {
 impl IntoResponse for Mistake {
     fn into_response(self) -> Response {
         let (status, reason) = match self {
+            Self::Origin => (
+                StatusCode::FORBIDDEN,
+                "this page comes from another site than the tracker, so it may not connect; open the tracker's own \
+                 page, or ask whoever runs the tracker to allow the site with --origin",
+            ),
             Self::NoGet => (StatusCode::BAD_REQUEST, "the handshake is a GET without a body"),
             Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket"),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, "this address speaks version 13 of WebSocket"),

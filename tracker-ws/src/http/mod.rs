@@ -1,20 +1,40 @@
 //! What is served over HTTP: the page, the WebSocket's handshake, and the figures.
 
+mod api;
+mod caller;
 mod handshake;
+mod metrics;
+mod origin;
 mod page;
 pub(crate) mod redirect;
 
-use crate::hub::Hub;
-use axum::{Json, Router, extract::State, routing::get};
+pub(crate) use caller::Caller;
+pub use origin::{AllowedOrigin, Origin, OriginError};
+
+use crate::{address::Places, hub::Hub};
+use axum::{
+    Router,
+    http::Uri,
+    routing::{delete, get},
+};
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::mpsc;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
-    pub(crate) hub: Arc<Hub>,
+    hub: Arc<Hub>,
+    /// The WebSockets of each address.
+    places: Places,
     /// Nothing is sent; a clone is held as long as there is work, and the receiver waits until all are gone.
-    pub(crate) alive: mpsc::Sender<Infallible>,
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl App {
+    pub(crate) fn new(hub: Arc<Hub>, alive: mpsc::Sender<Infallible>) -> Self {
+        let places = Places::new(hub.config().limits.address_connections);
+        Self { hub, places, alive }
+    }
 }
 
 pub(crate) fn router(app: App) -> Router {
@@ -22,7 +42,16 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/ws", get(handshake::upgrade))
         .route("/health", get("ok"))
-        .route("/api/status", get(async |State(app): State<App>| Json(app.hub.status())))
+        .route("/ready", get(api::ready))
+        .route("/metrics", get(api::metrics))
+        .route("/api/status", get(api::status))
+        .route("/api/rooms/{room}", get(api::room))
+        .route("/api/peers/{id}", delete(api::remove_peer))
         .with_state(app)
         .fallback_service(page)
+}
+
+/// A value in the query of an address, as it stands there: names and tokens need no escapes.
+fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }

@@ -18,8 +18,11 @@ pub(super) fn router(folder: &Path) -> Router {
     let no_cache = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let no_sniff =
         SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The address may carry a token, which is nobody else's business.
+    let no_referrer =
+        SetResponseHeaderLayer::overriding(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let files = ServeDir::new(folder).fallback(missing.into_service());
-    Router::new().fallback_service(files).layer(no_cache).layer(no_sniff)
+    Router::new().fallback_service(files).layer(no_cache).layer(no_sniff).layer(no_referrer)
 }
 
 async fn missing(uri: Uri) -> Response {

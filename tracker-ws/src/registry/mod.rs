@@ -25,8 +25,10 @@ mod swarm;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test fails on whatever it did not expect")]
 mod tests;
+mod views;
 
 pub(crate) use secrets::Secrets;
+pub(crate) use views::{RoomView, SIZE_CLASSES};
 
 use crate::Limits;
 use open::{OpenRequest, OpenRequests};
@@ -180,6 +182,15 @@ impl Registry {
             }
             None => {}
         }
+    }
+
+    /// Takes a peer out and closes its connection, because whoever runs the tracker wants so; `false` if it is not here.
+    /// Its id is as free as that of any peer that is gone: its owner may come back with the secret, or with a new id.
+    pub(crate) fn remove(&mut self, id: PeerId, now: Duration, out: &mut Vec<Output>) -> bool {
+        let Some(conn) = self.peers.get(&id).map(|peer| peer.conn) else { return false };
+        self.disconnected(conn, now, out);
+        out.push(Output::Close { conn, code: close::REMOVED });
+        true
     }
 
     /// When to call [`Registry::handle_timeout`] next.
