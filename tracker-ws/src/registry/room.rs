@@ -9,6 +9,11 @@ use std::{
 
 /// The shortest time between two lists that nobody asked for. Many changes in it cost one message.
 const LIST_INTERVAL: Duration = Duration::from_millis(250);
+/// What such lists may cost a room, in bytes a second to all watchers together. A longer list, or one for more, comes
+/// less often: 30 watchers of 30 files hear of a change at once, 1,000 of 1,000 every half minute.
+const LIST_RATE: usize = 8 << 20;
+/// About what an entry of the list takes on the wire beside its name and media type.
+const ENTRY_BYTES: usize = 192;
 
 /// One room.
 #[derive(Debug, Default)]
@@ -19,7 +24,8 @@ pub(super) struct Room {
     watchers: BTreeSet<ConnId>,
     /// When the list goes to the watchers next, if it changed.
     list_due: Option<Duration>,
-    list_sent: Option<Duration>,
+    /// When it may go out again.
+    list_free: Duration,
 }
 
 impl Room {
@@ -75,7 +81,7 @@ impl Room {
         if self.watchers.is_empty() || self.list_due.is_some() {
             return None;
         }
-        self.list_due = Some(self.list_sent.map_or(now, |sent| now.max(sent + LIST_INTERVAL)));
+        self.list_due = Some(now.max(self.list_free));
         self.list_due
     }
 
@@ -86,8 +92,71 @@ impl Room {
             return None;
         }
         self.list_due = None;
-        self.list_sent = Some(now);
-        let to = self.watchers.iter().copied().collect();
-        Some(Output::Update { to, response: Response::Files { files: self.list() } })
+        let to: Vec<_> = self.watchers.iter().copied().collect();
+        let files = self.list();
+        self.list_free = now + pause_after(&files, to.len());
+        Some(Output::Update { to, response: Response::Files { files } })
+    }
+}
+
+/// How long after a list nothing more may be sent to as many watchers.
+fn pause_after(files: &[FileInfo], watchers: usize) -> Duration {
+    let entry = |info: &FileInfo| ENTRY_BYTES + info.facts.name.as_str().len() + info.facts.media_type.as_str().len();
+    let bytes = files.iter().map(entry).sum::<usize>() * watchers;
+    LIST_INTERVAL.max(Duration::from_secs_f64(bytes as f64 / LIST_RATE as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{BlockSize, MediaType};
+
+    fn announce(room: &mut Room, number: u32) {
+        let mut file = [0; 32];
+        file[..4].copy_from_slice(&number.to_be_bytes());
+        let facts = FileFacts {
+            file: FileId::from_bytes(file),
+            name: "n".repeat(100).parse().unwrap(),
+            size: 3,
+            media_type: MediaType::default(),
+            block_size: BlockSize::for_file(3),
+        };
+        assert!(room.announce(PeerId::from_bytes([1; 8]), facts, &[0x80]).unwrap());
+    }
+
+    /// The bytes that all watchers are sent in ten minutes in which the list changes every 10 ms, and the longest time
+    /// between a change and its list.
+    fn watched(files: u32, watchers: u64) -> (usize, Duration) {
+        let mut room = Room::default();
+        (1..files).for_each(|number| announce(&mut room, number));
+        (0..watchers).for_each(|conn| room.watch(ConnId(conn), true));
+        let (mut sent, mut due, mut longest) = (0, None, Duration::ZERO);
+        for now in (0..60_000).map(|step| Duration::from_millis(10) * step) {
+            room.leave(PeerId::from_bytes([1; 8]), FileId::from_bytes([0; 32]));
+            announce(&mut room, 0);
+            if let Some(when) = room.list_changed(now) {
+                longest = longest.max(when - now);
+                due = Some(when);
+            }
+            if let Some(when) = due.take_if(|when| *when <= now) {
+                let Some(Output::Update { to, response }) = room.list_update(when, now) else { panic!("it was due") };
+                sent += to.len() * protocol::encode_response(None, &response).len();
+            }
+        }
+        (sent, longest)
+    }
+
+    #[test]
+    fn lists_cost_a_room_a_bounded_rate_and_come_at_once_where_that_is_cheap() {
+        let (sent, longest) = watched(30, 30);
+        assert!(longest <= LIST_INTERVAL, "{longest:?}");
+        assert!(sent > 600 * 3 * 30 * 30 * 200, "{sent}");
+        for (files, watchers) in [(1, 10_000), (300, 1_000), (1_000, 1_000)] {
+            let (sent, longest) = watched(files, watchers);
+            let bound = 600 * LIST_RATE;
+            assert!(sent < bound * 11 / 10, "{files} files, {watchers} watchers: {sent} bytes");
+            assert!(sent > bound / 2, "{files} files, {watchers} watchers: {sent} bytes");
+            assert!(longest > LIST_INTERVAL);
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many others a member may get to know by asking; then it is given only those it knows. It bounds the pairs that
 /// have to be remembered, and what a peer can learn by asking again and again.
 const MAX_ACQUAINTANCES: usize = 200;
+/// How many members a search for holders looks at, so that it takes a bounded time from everybody else.
+const MAX_LOOKED_AT: usize = 1_000;
 
 /// Those who have, or want, one file.
 #[derive(Debug)]
@@ -128,11 +130,11 @@ impl Swarm {
         self.members.get(&id).map_or(0, |member| member.blocks.count())
     }
 
-    /// The members that have a block, or every block; `start` says where to begin, so that not always the same are
-    /// found first.
+    /// The members that have a block, or every block, among 1,000 that are looked at; `start` says where to begin, so
+    /// that not always the same are.
     pub(super) fn holders(&self, block: Option<u32>, start: u32) -> impl Iterator<Item = PeerId> {
         let (late, early) = self.order.split_at(start as usize % self.order.len().max(1));
-        early.iter().chain(late).copied().filter(move |id| {
+        early.iter().chain(late).copied().take(MAX_LOOKED_AT).filter(move |id| {
             self.members.get(id).is_some_and(|member| match block {
                 Some(index) => member.blocks.has(index),
                 None => member.blocks.is_full(),

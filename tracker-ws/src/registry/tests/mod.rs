@@ -297,6 +297,39 @@ fn nothing_is_left_of_those_who_left() {
     assert!(world.registry.conns.is_empty() && world.registry.timers.is_empty());
 }
 
+#[test]
+fn a_search_for_holders_looks_at_a_part_of_a_large_swarm_and_not_always_the_same() {
+    for (members, every_search_finds) in [(1_000, true), (2_000, false)] {
+        let mut world = World::new(Limits::default());
+        let peers: Vec<_> = (0..members).map(|_| world.join("lobby")).collect();
+        let (holder, others) = peers.split_first().unwrap();
+        world.announce(holder, file(1), &[0x80]);
+        others.iter().for_each(|peer| world.announce(peer, file(1), &[0]));
+        let asker = world.join("lobby");
+        let search = || Request::WhoHas { file: file(1), block: Some(0) };
+        let found = (0..100).filter(|_| ids(&answer(world.ask(&asker, search()))) == [holder.identity.id]).count();
+        assert_eq!(found == 100, every_search_finds, "{found}");
+        assert!(found > 20, "{found}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_removed_is_gone_and_its_acquaintances_hear_of_it() {
+    let mut world = World::new(Limits::default());
+    let [alice, bob] = [(); 2].map(|()| world.join("lobby"));
+    for peer in [&alice, &bob] {
+        world.announce(peer, file(1), &[0x80]);
+    }
+    world.ask(&alice, get_peers(file(1), None));
+    let mut out = Vec::new();
+    assert!(world.registry.remove(alice.identity.id, world.now, &mut out));
+    assert_eq!(told(&out, |response| matches!(response, Response::PeerLeft { .. })), [bob.conn]);
+    assert_eq!(out.last(), Some(&Output::Close { conn: alice.conn, code: close::REMOVED }));
+    assert_eq!(list(&mut world, &bob), [("f1".to_owned(), 1, 1)]);
+    assert_eq!(world.ask(&alice, Request::Ping), []);
+    assert!(!world.registry.remove(alice.identity.id, world.now, &mut out));
+}
+
 /// A registry and the time.
 struct World {
     registry: Registry,
