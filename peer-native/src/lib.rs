@@ -154,7 +154,7 @@ impl Peer {
     /// Fetches a file and tells where it is; at once if it is here. It is served on as long as the peer runs.
     ///
     /// # Errors
-    /// If the transfer fails. While nobody has the file, it waits.
+    /// If the transfer fails, or if the tracker does not let this peer in for good. While nobody has the file, it waits.
     pub async fn fetch(&self, file: FileId) -> Result<PathBuf, Error> {
         let (done, begun) = oneshot::channel();
         self.command(Command::Fetch { file, done }).await?;
@@ -165,6 +165,9 @@ impl Peer {
                 let state = state.borrow_and_update();
                 if let Some(path) = state.finished.get(&file) {
                     return Ok(path.clone());
+                }
+                if let Some(Connection::Ended { problem }) = &state.connection {
+                    return Err(Error::Failed(problem.clone()));
                 }
                 if let Some(Transfer { stage: Stage::Failed { problem }, .. }) = state.transfers.get(&file) {
                     return Err(Error::Failed(problem.clone()));
@@ -199,6 +202,15 @@ pub fn explain(problem: &Problem) -> String {
         Problem::StorageFailed { detail } => format!("the disk failed: {detail}"),
         Problem::Refused { code } => format!("the tracker refused ({code}); try another room, or ask who runs it"),
         Problem::TagTaken => "its id begins like that of another file here; fetch it when that one is done".to_owned(),
+        Problem::TrackerFull => "the tracker has all the connections it may have; it is tried again".to_owned(),
+        Problem::AddressFull => {
+            "the tracker has all the connections it may have from this network; end some, it is tried again".to_owned()
+        }
+        Problem::TooSlow => "the tracker closed the connection because this peer read too slowly".to_owned(),
+        Problem::WrongToken => {
+            "the tracker wants a token; give the whole link as --tracker, or the token as --token".to_owned()
+        }
+        Problem::Removed => "whoever runs the tracker removed this peer; ask them why".to_owned(),
         Problem::BadAddress => "the tracker's address is none; it looks like ws://127.0.0.1:9000/ws".to_owned(),
     }
 }

@@ -15,13 +15,16 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The tracker: an address such as 192.168.0.7:9000, or the URL of its page.
+    /// The tracker: an address such as 192.168.0.7:9000, or the link to its page.
     #[arg(long, global = true, env = "MINIBIT_TRACKER", default_value = "127.0.0.1:9000")]
     tracker: String,
     /// The SHA-256 fingerprint of the tracker's own certificate, as it prints it; without it the certificate of an https
     /// tracker has to be one that this system trusts.
     #[arg(long, global = true, env = "MINIBIT_TLS_FINGERPRINT")]
     tls_fingerprint: Option<Fingerprint>,
+    /// The tracker's token, if it wants one; a link carries it too.
+    #[arg(long, global = true, env = "MINIBIT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// The room.
     #[arg(long, global = true, env = "MINIBIT_ROOM", default_value = "lobby")]
     room: RoomName,
@@ -57,15 +60,11 @@ enum Action {
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Arguments { tracker, tls_fingerprint, room, name, action } = Arguments::parse();
-    let page = page_address(&tracker);
+    let Arguments { tracker, tls_fingerprint, token, room, name, action } = Arguments::parse();
+    let page = Page::new(&tracker, token);
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
-    let config = PeerConfig {
-        fingerprint: tls_fingerprint,
-        room: room.clone(),
-        name,
-        ..PeerConfig::new(socket_address(&page), folder)
-    };
+    let config =
+        PeerConfig { fingerprint: tls_fingerprint, room: room.clone(), name, ..PeerConfig::new(page.socket(), folder) };
     let peer = Peer::start(config);
     tokio::select! {
         result = act(&peer, &action, &page, &room) => result,
@@ -73,12 +72,12 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-async fn act(peer: &Peer, action: &Action, page: &str, room: &RoomName) -> anyhow::Result<()> {
+async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyhow::Result<()> {
     match action {
         Action::Share { files } => {
             for path in files {
                 let file = peer.share(path).await?;
-                println!("{file}  {}\n{page}/#/{room}/{file}", path.display());
+                println!("{file}  {}\n{}", path.display(), page.link(room, file));
             }
             serve(peer).await
         }
@@ -181,16 +180,22 @@ fn connection_words(state: &State) -> Option<String> {
     }
     match state.connection.as_ref() {
         Some(Connection::Online { .. }) => None,
-        Some(Connection::Waiting { retry_ms }) => Some(format!(
-            "the tracker cannot be reached ({}); next try in {:.1} s",
-            state.trouble.as_deref().unwrap_or("is it running?"),
-            f64::from(*retry_ms) / 1e3
-        )),
+        Some(Connection::Waiting { retry_ms, problem }) => {
+            let unreachable =
+                || format!("the tracker cannot be reached ({})", state.trouble.as_deref().unwrap_or("is it running?"));
+            let words = problem.as_ref().map_or_else(unreachable, explain);
+            Some(format!("{words} (next try in {:.1} s)", f64::from(*retry_ms) / 1e3))
+        }
+        Some(Connection::Ended { problem }) => Some(explain(problem)),
         Some(Connection::Connecting) | None => Some("connecting to the tracker".to_owned()),
     }
 }
 
+/// Waits for something new; fails if the tracker does not want this peer.
 async fn wait(state: &mut watch::Receiver<State>) -> anyhow::Result<()> {
+    if let Some(Connection::Ended { problem }) = &state.borrow().connection {
+        bail!("{}", explain(problem));
+    }
     state.changed().await.context("the peer has stopped")
 }
 
@@ -209,20 +214,42 @@ fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// The address of the tracker's page, from what a person may give.
-fn page_address(tracker: &str) -> String {
-    let tracker = tracker.split('#').next().unwrap_or_default().trim_end_matches('/').trim_end_matches("/ws");
-    if let Some(rest) = tracker.strip_prefix("ws")
-        && (rest.starts_with("://") || rest.starts_with("s://"))
-    {
-        return format!("http{rest}");
-    }
-    if tracker.contains("://") { tracker.to_owned() } else { format!("http://{tracker}") }
+/// Where the tracker's page is.
+struct Page {
+    /// Without a slash at its end.
+    address: String,
+    token: Option<String>,
 }
 
-/// The address of the tracker's WebSocket, from that of its page.
-fn socket_address(page: &str) -> String {
-    format!("{}/ws", page.replacen("http", "ws", 1))
+impl Page {
+    /// Reads what a person may give, which may be a link to a room or a file. A `token` of its own goes before the
+    /// link's.
+    fn new(tracker: &str, token: Option<String>) -> Self {
+        let tracker = tracker.split('#').next().unwrap_or_default();
+        let (tracker, query) = tracker.split_once('?').unwrap_or((tracker, ""));
+        let linked = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+        let tracker = tracker.trim_end_matches('/').trim_end_matches("/ws");
+        let address = match tracker.strip_prefix("ws") {
+            Some(rest) if rest.starts_with("://") || rest.starts_with("s://") => format!("http{rest}"),
+            _ if tracker.contains("://") => tracker.to_owned(),
+            _ => format!("http://{tracker}"),
+        };
+        Self { address, token: token.or_else(|| linked.map(str::to_owned)) }
+    }
+
+    /// The address of the tracker's WebSocket.
+    fn socket(&self) -> String {
+        format!("{}/ws{}", self.address.replacen("http", "ws", 1), self.query())
+    }
+
+    /// The link to a file, for others to open.
+    fn link(&self, room: &RoomName, file: FileId) -> String {
+        format!("{}/{}#/{room}/{file}", self.address, self.query())
+    }
+
+    fn query(&self) -> String {
+        self.token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -238,10 +265,28 @@ mod tests {
             ("ws://lab:9000/ws", "http://lab:9000", "ws://lab:9000/ws"),
             ("wss://lab/ws", "https://lab", "wss://lab/ws"),
             ("wslab:1", "http://wslab:1", "ws://wslab:1/ws"),
+            ("http://lab:9000/?token=let-us-in#/lobby", "http://lab:9000", "ws://lab:9000/ws?token=let-us-in"),
+            ("http://lab/bit/?lang=en&token=let-us-in", "http://lab/bit", "ws://lab/bit/ws?token=let-us-in"),
+            ("ws://lab:9000/ws?token=let-us-in", "http://lab:9000", "ws://lab:9000/ws?token=let-us-in"),
         ];
-        for (given, page, socket) in cases {
-            assert_eq!(page_address(given), page);
-            assert_eq!(socket_address(&page_address(given)), socket);
+        for (given, address, socket) in cases {
+            let page = Page::new(given, None);
+            assert_eq!(page.address, address);
+            assert_eq!(page.socket(), socket);
         }
+    }
+
+    #[test]
+    fn a_link_carries_the_token() {
+        let file = FileId::from_bytes([0xab; 32]);
+        let link = |tracker, token: Option<&str>| {
+            Page::new(tracker, token.map(str::to_owned)).link(&RoomName::default(), file)
+        };
+        assert_eq!(link("lab:9000", None), format!("http://lab:9000/#/lobby/{file}"));
+        assert_eq!(link("lab:9000", Some("let-us-in")), format!("http://lab:9000/?token=let-us-in#/lobby/{file}"));
+        assert_eq!(
+            link("http://lab/?token=old-token", Some("new-token")),
+            format!("http://lab/?token=new-token#/lobby/{file}")
+        );
     }
 }

@@ -125,6 +125,13 @@ pub enum Connection {
     Waiting {
         /// Milliseconds until the next try.
         retry_ms: u32,
+        /// What the tracker said to it, if it did.
+        problem: Option<Problem>,
+    },
+    /// Ended by the tracker for good; not tried again.
+    Ended {
+        /// Why.
+        problem: Problem,
     },
 }
 
@@ -264,4 +271,14 @@ pub enum Problem {
     TagTaken,
     /// The address of the tracker is none.
     BadAddress,
+    /// The tracker has all the connections that it may have.
+    TrackerFull,
+    /// The tracker has all the connections that it may have from this address.
+    AddressFull,
+    /// This peer did not read what it was sent.
+    TooSlow,
+    /// The tracker wants a token, and was given none or another.
+    WrongToken,
+    /// Whoever runs the tracker removed this peer.
+    Removed,
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     locale::Locale,
-    route::{Route, tracker_address},
+    route::{Route, query, token, tracker_address},
 };
 use leptos::prelude::*;
 use std::time::Duration;
@@ -41,16 +41,19 @@ pub(crate) fn go_to(route: &Route) {
     }
 }
 
-/// The whole link to a route, without the language of this page: its reader has their own.
+/// The whole link to a route: with the tracker's token, without the language of this page, as its reader has their own.
 pub(crate) fn link_to(route: &Route) -> String {
     let location = location();
-    format!("{}{}{route}", location.origin().unwrap_or_default(), location.pathname().unwrap_or_default())
+    let search = location.search().unwrap_or_default();
+    let page = format!("{}{}", location.origin().unwrap_or_default(), location.pathname().unwrap_or_default());
+    format!("{page}{}{route}", query(&[("token", token(&search))]))
 }
 
 /// The address of the tracker that served this page.
 pub(crate) fn tracker() -> Option<String> {
     let location = location();
-    tracker_address(&location.protocol().ok()?, &location.host().ok()?, &location.pathname().ok()?)
+    let search = location.search().unwrap_or_default();
+    tracker_address(&location.protocol().ok()?, &location.host().ok()?, &location.pathname().ok()?, token(&search))
 }
 
 /// The language that the address or the browser asks for.
@@ -62,10 +65,11 @@ pub(crate) fn preferred_locale() -> Locale {
 /// Names the page's language in the address, so that it outlives a reload.
 pub(crate) fn keep_locale_in_address(locale: Locale) {
     let location = location();
+    let search = location.search().unwrap_or_default();
     let address = format!(
-        "{}?lang={}{}",
+        "{}{}{}",
         location.pathname().unwrap_or_default(),
-        locale.tag(),
+        query(&[("lang", Some(locale.tag())), ("token", token(&search))]),
         location.hash().unwrap_or_default()
     );
     let replaced =

@@ -66,6 +66,11 @@ pub(crate) fn sentence(problem: &Problem, locale: Locale) -> String {
         }
         Problem::TagTaken => all.tag_taken.clone(),
         Problem::BadAddress => all.bad_address.clone(),
+        Problem::TrackerFull => all.tracker_full.clone(),
+        Problem::AddressFull => all.address_full.clone(),
+        Problem::TooSlow => all.too_slow.clone(),
+        Problem::WrongToken => all.wrong_token.clone(),
+        Problem::Removed => all.removed.clone(),
     }
 }
 
@@ -111,6 +116,11 @@ mod tests {
             Problem::StorageFailed { detail: "QuotaExceededError".into() },
             Problem::TagTaken,
             Problem::BadAddress,
+            Problem::TrackerFull,
+            Problem::AddressFull,
+            Problem::TooSlow,
+            Problem::WrongToken,
+            Problem::Removed,
         ];
         let mut notices: Vec<_> = problems.into_iter().chain(refused).map(Notice::Problem).collect();
         notices.push(Notice::NotShared { name: "a.png".into(), problem: Problem::FileUnreadable });

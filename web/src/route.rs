@@ -73,16 +73,31 @@ impl fmt::Display for Route {
     }
 }
 
-/// The tracker's WebSocket address beside the page at `protocol` (such as `https:`), `host` and `path`, or `None`
-/// where the page does not come from a web server.
-pub(crate) fn tracker_address(protocol: &str, host: &str, path: &str) -> Option<String> {
+/// The tracker's token in the query of the page's address, as it stands there: it needs no escapes.
+pub(crate) fn token(query: &str) -> Option<&str> {
+    query.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("token="))
+}
+
+/// The query of an address that carries these, with its `?`; empty without any.
+pub(crate) fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut query = String::new();
+    for (name, value) in pairs.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+        query.push(if query.is_empty() { '?' } else { '&' });
+        query.extend([name, "=", value]);
+    }
+    query
+}
+
+/// The tracker's WebSocket address beside the page at `protocol` (such as `https:`), `host` and `path`, with the
+/// `token` of the page's own, or `None` where the page does not come from a web server.
+pub(crate) fn tracker_address(protocol: &str, host: &str, path: &str, token: Option<&str>) -> Option<String> {
     let scheme = match protocol {
         "http:" => "ws",
         "https:" => "wss",
         _ => return None,
     };
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Some(format!("{scheme}://{host}{folder}/ws"))
+    Some(format!("{scheme}://{host}{folder}/ws{}", query(&[("token", token)])))
 }
 
 #[cfg(test)]
@@ -124,10 +139,24 @@ mod tests {
 
     #[test]
     fn the_tracker_is_beside_the_page() {
-        let address = |protocol, path| tracker_address(protocol, "host:9000", path);
+        let address = |protocol, path| tracker_address(protocol, "host:9000", path, None);
         assert_eq!(address("http:", "/").as_deref(), Some("ws://host:9000/ws"));
         assert_eq!(address("https:", "/index.html").as_deref(), Some("wss://host:9000/ws"));
         assert_eq!(address("https:", "/bit/").as_deref(), Some("wss://host:9000/bit/ws"));
         assert_eq!(address("file:", "/"), None);
+        let address = tracker_address("http:", "host:9000", "/", Some("let-us-in"));
+        assert_eq!(address.as_deref(), Some("ws://host:9000/ws?token=let-us-in"));
+    }
+
+    #[test]
+    fn a_token_is_found_beside_the_language_and_written_again() {
+        for found in ["?token=let-us-in", "?lang=en&token=let-us-in", "?token=let-us-in&lang=pt-BR"] {
+            assert_eq!(token(found), Some("let-us-in"), "{found}");
+        }
+        assert_eq!(token("?lang=en"), None);
+        assert_eq!(token(""), None);
+        assert_eq!(query(&[("lang", Some("en")), ("token", Some("let-us-in"))]), "?lang=en&token=let-us-in");
+        assert_eq!(query(&[("lang", Some("en")), ("token", None)]), "?lang=en");
+        assert_eq!(query(&[("token", None)]), "");
     }
 }

@@ -68,7 +68,8 @@ texts! {
         not_shared: String, folder: String, file_too_large: String, file_unreadable: String, storage_full: String,
         storage_failed: String, malformed: String, versions: String, identity: String, conflicting_facts: String,
         too_many_files: String, room_full: String, busy: String, refused: String, tag_taken: String,
-        bad_address: String, worker_failed: String, worker_stopped: String, save_failed: String, bad_link: String, bad_room: String,
+        bad_address: String, tracker_full: String, address_full: String, too_slow: String, wrong_token: String,
+        removed: String, worker_failed: String, worker_stopped: String, save_failed: String, bad_link: String, bad_room: String,
         bad_file: String,
     }
 }

@@ -18,10 +18,21 @@ const LONGEST_PAUSE: Duration = seconds(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Connecting { give_up: Instant },
-    Registering { give_up: Instant },
-    Online { heard: Instant, probed: Option<Instant> },
-    Waiting { until: Instant },
+    Connecting {
+        give_up: Instant,
+    },
+    Registering {
+        give_up: Instant,
+    },
+    Online {
+        heard: Instant,
+        probed: Option<Instant>,
+    },
+    Waiting {
+        until: Instant,
+    },
+    /// The tracker does not want this peer.
+    Ended,
 }
 
 /// What a deadline or a wake-up calls for.
@@ -78,6 +89,11 @@ impl Link {
         pause.as_millis() as u32
     }
 
+    /// Notes that the socket is gone and that no other is to be tried.
+    pub(super) fn end(&mut self) {
+        self.state = State::Ended;
+    }
+
     pub(super) const fn is_online(&self) -> bool {
         matches!(self.state, State::Online { .. })
     }
@@ -93,7 +109,7 @@ impl Link {
                 Action::Probe
             }
             State::Waiting { .. } => Action::Connect,
-            State::Online { .. } | State::Connecting { .. } | State::Registering { .. } => Action::None,
+            State::Online { .. } | State::Connecting { .. } | State::Registering { .. } | State::Ended => Action::None,
         }
     }
 
@@ -103,6 +119,7 @@ impl Link {
             State::Online { probed: Some(probed), .. } => probed + PATIENCE,
             State::Online { heard, probed: None } => heard + SILENCE,
             State::Waiting { until } => until,
+            State::Ended => return None,
         })
     }
 
@@ -111,6 +128,7 @@ impl Link {
             return Action::None;
         }
         match &mut self.state {
+            State::Ended => Action::None,
             State::Waiting { .. } => Action::Connect,
             State::Online { probed: probed @ None, .. } => {
                 *probed = Some(now);

@@ -169,9 +169,19 @@ impl Client {
         for transfer in self.transfers.values_mut() {
             transfer.line_lost(now);
         }
-        let retry_ms = self.link.closed(now, &mut self.rng);
-        info!(?code, retry_ms, "disconnected");
-        self.update(Update::Connection { connection: Connection::Waiting { retry_ms } });
+        let connection = match code.and_then(meaning) {
+            Some(problem @ (Problem::WrongToken | Problem::Removed)) => {
+                self.link.end();
+                info!(?code, "disconnected for good");
+                Connection::Ended { problem }
+            }
+            problem => {
+                let retry_ms = self.link.closed(now, &mut self.rng);
+                info!(?code, retry_ms, "disconnected");
+                Connection::Waiting { retry_ms, problem }
+            }
+        };
+        self.update(Update::Connection { connection });
         self.settle(now);
     }
 
@@ -542,6 +552,18 @@ impl Client {
         if let Some(transfer) = self.transfers.get_mut(&file) {
             transfer.settle(now, &mut self.outputs);
         }
+    }
+}
+
+/// What a person should know of the code with which the tracker closed the connection.
+const fn meaning(code: u16) -> Option<Problem> {
+    match code {
+        close::TRACKER_FULL => Some(Problem::TrackerFull),
+        close::ADDRESS_FULL => Some(Problem::AddressFull),
+        close::SLOW_RECEIVER => Some(Problem::TooSlow),
+        close::WRONG_TOKEN => Some(Problem::WrongToken),
+        close::REMOVED => Some(Problem::Removed),
+        _ => None,
     }
 }
 

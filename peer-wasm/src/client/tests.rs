@@ -141,6 +141,61 @@ fn an_id_that_somebody_else_took_back_is_not_taken_in_turn() {
     assert_eq!(resume_of(&requests), None);
 }
 
+/// What the shell was told of the connection last.
+fn told(lab: &mut Lab) -> Connection {
+    let connection = |output| match output {
+        Output::Update(Update::Connection { connection }) => Some(connection),
+        _ => None,
+    };
+    std::mem::take(&mut lab.outputs).into_iter().filter_map(connection).next_back().unwrap()
+}
+
+#[test]
+fn a_peer_that_is_not_wanted_stays_away_and_says_why() {
+    for (code, expected) in [(close::WRONG_TOKEN, Problem::WrongToken), (close::REMOVED, Problem::Removed)] {
+        // While it registers, and when it is in the room.
+        for mut lab in [Lab::new(), Lab::online()] {
+            lab.client.share(manifest(), lab.now);
+            lab.client.handle_closed(Some(code), lab.now);
+            lab.drain();
+            assert_eq!(told(&mut lab), Connection::Ended { problem: expected.clone() });
+            lab.client.wake(lab.now);
+            for _ in 0..1_000 {
+                let Some(deadline) = lab.client.poll_timeout() else { break };
+                lab.now = lab.now.max(deadline);
+                lab.client.handle_timeout(lab.now);
+            }
+            lab.client.fetch(FileId::from_bytes([5; 32]), lab.now);
+            lab.drain();
+            assert!(!lab.outputs.iter().any(|output| matches!(output, Output::Connect | Output::Send { .. })));
+        }
+    }
+}
+
+#[test]
+fn a_tracker_without_room_is_tried_again_with_growing_pauses_and_the_reason_is_told() {
+    for (code, expected) in [
+        (close::TRACKER_FULL, Some(Problem::TrackerFull)),
+        (close::ADDRESS_FULL, Some(Problem::AddressFull)),
+        (close::SLOW_RECEIVER, Some(Problem::TooSlow)),
+        (close::GOING_AWAY, None),
+    ] {
+        let mut lab = Lab::online();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            lab.client.handle_closed(Some(code), lab.now);
+            lab.drain();
+            let Connection::Waiting { problem, .. } = told(&mut lab) else { panic!("it must try again") };
+            assert_eq!(problem, expected);
+            pauses.push(lab.sleep());
+            assert!(lab.wants_to_connect());
+            // The socket opens each time, and the tracker closes it.
+            lab.client.handle_opened(lab.now);
+        }
+        assert!(pauses[7] > 10 * pauses[0], "{pauses:?}");
+    }
+}
+
 #[test]
 fn a_tracker_that_forgot_the_secret_gives_a_new_id() {
     let mut lab = Lab::online();

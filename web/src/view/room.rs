@@ -1,6 +1,6 @@
 //! The connection in words, and the choice of a room.
 
-use crate::{browser, format, model::Model, route::Route, texts::fill};
+use crate::{browser, format, model::Model, problems, route::Route, texts::fill};
 use leptos::{ev, prelude::*};
 use peer_wasm::page::Connection as State;
 use protocol::RoomName;
@@ -19,8 +19,11 @@ pub(crate) fn Connection(model: Model) -> impl IntoView {
             State::Online { id, room } => {
                 fill(&texts.online, &[("room", room.as_str()), ("peer", &format!("{id:.SHORT_ID$}"))])
             }
-            State::Waiting { .. } if model.been_online.get() => texts.lost.clone(),
-            State::Waiting { .. } => texts.unreachable.clone(),
+            State::Ended { problem } | State::Waiting { problem: Some(problem), .. } => {
+                problems::sentence(problem, model.locale.get())
+            }
+            State::Waiting { problem: None, .. } if model.been_online.get() => texts.lost.clone(),
+            State::Waiting { problem: None, .. } => texts.unreachable.clone(),
         })
     };
     let state = move || {
@@ -28,6 +31,7 @@ pub(crate) fn Connection(model: Model) -> impl IntoView {
             State::Connecting => "connecting",
             State::Online { .. } => "online",
             State::Waiting { .. } => "waiting",
+            State::Ended { .. } => "ended",
         })
     };
     view! {
@@ -48,8 +52,8 @@ fn Countdown(model: Model) -> impl IntoView {
     let seconds = RwSignal::new(None::<u64>);
     Effect::new(move || {
         let retry = model.connection.with(|connection| match connection {
-            State::Waiting { retry_ms } => Some(u64::from(*retry_ms).div_ceil(1_000)),
-            State::Connecting | State::Online { .. } => None,
+            State::Waiting { retry_ms, .. } => Some(u64::from(*retry_ms).div_ceil(1_000)),
+            State::Connecting | State::Online { .. } | State::Ended { .. } => None,
         });
         seconds.set(retry);
         if retry.is_none() {

@@ -113,7 +113,7 @@ async fn the_connection_is_told_in_words() {
     let page = mounted(Locale::English);
     let peer = PeerId::from_bytes([0xab, 0xcd, 0, 0, 0, 0, 0, 0]);
     let online = Connection::Online { id: peer, room: "lobby".parse().unwrap() };
-    let waiting = || FromWorker::Connection { connection: Connection::Waiting { retry_ms: 7_500 } };
+    let waiting = || FromWorker::Connection { connection: Connection::Waiting { retry_ms: 7_500, problem: None } };
     assert!(text(&page.root).contains("Connecting to the tracker…"));
     page.tell(waiting()).await;
     assert!(text(&page.root).contains("The tracker does not answer."));
@@ -122,6 +122,15 @@ async fn the_connection_is_told_in_words() {
     page.tell(waiting()).await;
     assert!(text(&page.root).contains("The connection to the tracker is lost."));
     assert!(text(&page.root).contains("Trying again in 8 s."), "{}", text(&page.root));
+
+    let full = Connection::Waiting { retry_ms: 7_500, problem: Some(Problem::AddressFull) };
+    page.tell(FromWorker::Connection { connection: full }).await;
+    assert!(text(&page.root).contains("from your network"), "{}", text(&page.root));
+    assert!(text(&page.root).contains("Trying again in 8 s."), "{}", text(&page.root));
+    let ended = Connection::Ended { problem: Problem::WrongToken };
+    page.tell(FromWorker::Connection { connection: ended }).await;
+    assert!(text(&page.root).contains("Open the link that you were given"), "{}", text(&page.root));
+    assert!(!text(&page.root).contains("Trying again"), "{}", text(&page.root));
 }
 
 #[wasm_bindgen_test]
