@@ -137,13 +137,23 @@ async fn a_peer_whose_bitfield_has_the_wrong_length_is_dropped_and_the_file_comp
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_sends_a_block_nobody_asked_for_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
-    lie_to_a_fetching_peer(async |liar, victim| {
-        liar.tell(victim, "bitfield", json!({ "blocks": bits(25, true) })).await?;
+async fn a_block_that_nobody_asked_for_does_not_arrive_and_the_file_completes() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(100_000)?;
+    let mut liar = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let victim = sample.peer(&tracker, "victim", true);
+    let lie_and_share = async {
+        let (victim_id, _) = liar.expect(&["bitfield"]).await?;
         let data = BASE64.encode(&[0; 4_096]);
-        liar.tell(victim, "block", json!({ "index": 3, "data": data })).await
-    })
-    .await
+        liar.tell(&victim_id, "block", json!({ "index": 3, "data": data })).await?;
+        assert_eq!(liar.client.expect_error("not_requested").await?["to"], victim_id);
+        let seed = sample.peer(&tracker, "seed", true);
+        seed.share(&sample.path).await?;
+        anyhow::Ok(seed)
+    };
+    let (path, _seed) = tokio::try_join!(fetched(&victim, sample.file()), lie_and_share)?;
+    assert!(sample.is_at(&path)?);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

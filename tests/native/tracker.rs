@@ -158,16 +158,19 @@ async fn an_envelope_arrives_byte_for_byte_with_the_senders_true_id() -> anyhow:
     let tracker = TestTracker::start().await?;
     let mut alice = Client::join(&tracker, "lobby").await?;
     let mut bob = Client::join_as(&tracker, json!({ "binary": true })).await?;
+    introduce(&mut alice, &mut bob).await?;
     let (from, to) = (alice.id().to_owned(), bob.id().to_owned());
     // Short ones and long ones take different ways through the tracker.
     for filler in [0, 3_000, 5_000, 100_000, 1_000_000] {
         let filler = "é".repeat(filler / 2);
-        let message = format!(r#"{{ "type" : "have","x":"\u00e9 {filler}","n":[1,2.50, 1e3]}}"#);
+        let message = format!(r#"{{ "type" : "have","file":"{TAG}","x":"\u00e9 {filler}","n":[1,2.50, 1e3]}}"#);
         alice.send_raw(Message::text(format!(r#"{{ "to":"{to}" , "message":{message} }}"#))).await?;
         let Message::Text(text) = bob.next_frame().await? else { panic!("must be text") };
         let start = format!(r#"{{"from":"{from}","message":{message}"#);
         assert_eq!(text.strip_prefix(&start).map(str::trim), Some("}"));
 
+        bob.tell(&from, json!({ "type": "request", "file": TAG, "index": 1 })).await?;
+        alice.expect_from(&to).await?;
         let data = filler.as_bytes();
         let message = format!(r#"{{"type":"block","file":"{TAG}","index":1}}"#);
         let envelope = format!(r#"{{"to":"{to}","message":{message}}}"#);
@@ -182,7 +185,8 @@ async fn an_envelope_arrives_byte_for_byte_with_the_senders_true_id() -> anyhow:
 async fn an_envelope_that_lies_or_goes_nowhere_is_refused() -> anyhow::Result<()> {
     let tracker = TestTracker::start().await?;
     let mut alice = Client::join(&tracker, "lobby").await?;
-    let bob = Client::join(&tracker, "lobby").await?;
+    let mut bob = Client::join(&tracker, "lobby").await?;
+    introduce(&mut alice, &mut bob).await?;
     let (id, to) = (alice.id().to_owned(), bob.id().to_owned());
     for text in [
         format!(r#"{{"to":"{to}","from":"{to}","message":{{"type":"choke","file":"{TAG}"}}}}"#),
@@ -196,6 +200,8 @@ async fn an_envelope_that_lies_or_goes_nowhere_is_refused() -> anyhow::Result<()
         alice.tell(nobody, json!({ "type": "choke", "file": TAG })).await?;
         assert_eq!(alice.expect_error("unknown_peer").await?["to"], *nobody);
     }
+    bob.tell(&id, json!({ "type": "request", "file": TAG, "index": 0 })).await?;
+    alice.expect_from(&to).await?;
     let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{TAG}","index":0}}}}"#);
     alice.send_raw(Message::Binary(binary_frame(&envelope, b"data"))).await?;
     let error = alice.expect_error("malformed").await?;
@@ -275,18 +281,25 @@ async fn a_connection_without_register_and_one_too_many_are_closed() -> anyhow::
 
 #[tokio::test]
 async fn a_receiver_that_does_not_read_harms_nobody_else() -> anyhow::Result<()> {
-    let limits = Limits { queue_bytes: 256 << 10, ..Limits::default() };
+    let limits = Limits { queue_bytes: 256 << 10, open_requests: 10_000, ..Limits::default() };
     let tracker = TestTracker::start_with(Config { limits, ..Config::default() }).await?;
     let mut sender = Client::join(&tracker, "lobby").await?;
     let mut stuck = Client::join_as(&tracker, json!({ "binary": true })).await?;
     let mut healthy = Client::join_as(&tracker, json!({ "binary": true })).await?;
+    for (receiver, requests) in [(&mut stuck, 1_600), (&mut healthy, 1)] {
+        introduce(&mut sender, receiver).await?;
+        for _ in 0..requests {
+            receiver.tell(sender.id(), json!({ "type": "request", "file": TAG, "index": 0 })).await?;
+        }
+        receiver.ask(json!({ "type": "ping" })).await?;
+    }
     let block = |to: &str| {
         let envelope = format!(r#"{{"to":"{to}","message":{{"type":"block","file":"{TAG}","index":0}}}}"#);
         Message::Binary(binary_frame(&envelope, &[7; 64 << 10]))
     };
     // What the system buffers is not known; it is far less than the most that is sent here.
     let mut refused = Value::Null;
-    for _ in 0..200 {
+    for _ in 0..100 {
         for _ in 0..16 {
             sender.send_raw(block(stuck.id())).await?;
         }
@@ -316,6 +329,7 @@ async fn a_flood_of_small_messages_is_refused_and_does_not_close_its_receiver() 
     let tracker = TestTracker::start().await?;
     let mut sender = Client::join(&tracker, "lobby").await?;
     let mut slow = Client::join(&tracker, "lobby").await?;
+    introduce(&mut sender, &mut slow).await?;
     fill_with_small(&mut sender, slow.id()).await?;
     // Still more of the same changes nothing.
     for _ in 0..2_000 {
@@ -411,7 +425,7 @@ async fn the_figures_tell_what_is_going_on() -> anyhow::Result<()> {
 
     let mut alice = Client::join(&tracker, "lobby").await?;
     let mut bob = Client::join(&tracker, "lobby").await?;
-    announce(&mut alice, BOTH).await?;
+    introduce(&mut alice, &mut bob).await?;
     alice.tell(bob.id(), json!({ "type": "choke", "file": TAG })).await?;
     alice.tell("0000000000000000", json!({ "type": "choke", "file": TAG })).await?;
     alice.expect_error("unknown_peer").await?;
@@ -453,6 +467,15 @@ fn announcement(blocks: &str) -> Value {
 async fn announce(client: &mut Client, blocks: &str) -> anyhow::Result<()> {
     let answer = client.ask(announcement(blocks)).await?;
     ensure!(answer["type"] == "announced", "{answer}");
+    Ok(())
+}
+
+/// Makes two members of the swarm of `FILE` know each other.
+async fn introduce(one: &mut Client, other: &mut Client) -> anyhow::Result<()> {
+    announce(one, BOTH).await?;
+    announce(other, BOTH).await?;
+    one.ask(json!({ "type": "get_peers", "file": FILE, "limit": 50 })).await?;
+    other.expect_type("peer_joined").await?;
     Ok(())
 }
 

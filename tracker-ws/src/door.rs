@@ -79,7 +79,7 @@ impl Door {
                 Ok((stream, from)) => {
                     let address = AddressKey::of(from.ip());
                     let Some(place) = self.places.take(address) else {
-                        self.hub.count(Reason::Http(Http::HttpAddressFull));
+                        self.hub.count(Reason::Http(Http::TooMany));
                         continue;
                     };
                     let over_loopback = stream.local_addr().is_ok_and(|own| own.ip().to_canonical().is_loopback());

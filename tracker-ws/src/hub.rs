@@ -35,8 +35,6 @@ const SMALL_ENVELOPE: usize = 4 << 10;
 /// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
 const LARGEST_BITFIELD: usize = 6 << 10;
 
-/// The codes that are counted apart: those that RFC 6455 section 7.4.1 defines, and the tracker's own.
-
 /// An envelope as it was received.
 #[derive(Debug)]
 pub(crate) enum Envelope<'a> {

@@ -361,7 +361,7 @@ mod tests {
     }
 
     fn block(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i * 31 >> 3) as u8).collect()
+        (0..len).map(|i| ((i * 31) >> 3) as u8).collect()
     }
 
     proptest! {

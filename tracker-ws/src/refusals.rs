@@ -46,7 +46,8 @@ pub(crate) enum Http {
     /// No token, or a wrong one.
     Token,
     /// The address speaks HTTP on as many connections as it may.
-    HttpAddressFull,
+    #[serde(rename = "http_address_full")]
+    TooMany,
     HeadTooLong,
     HeadTooSlow,
     /// Something to be removed where nobody may.

@@ -143,9 +143,8 @@ fn an_id_that_somebody_else_took_back_is_not_taken_in_turn() {
 
 /// What the shell was told of the connection last.
 fn told(lab: &mut Lab) -> Connection {
-    let connection = |output| match output {
-        Output::Update(Update::Connection { connection }) => Some(connection),
-        _ => None,
+    let connection = |output| {
+        if let Output::Update(Update::Connection { connection }) = output { Some(connection) } else { None }
     };
     std::mem::take(&mut lab.outputs).into_iter().filter_map(connection).next_back().unwrap()
 }

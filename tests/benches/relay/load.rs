@@ -108,7 +108,11 @@ impl Load {
         trips.sort_unstable();
         let ms = |part: f64| {
             let place = (trips.len() as f64 * part) as usize;
-            trips.get(place).or(trips.last()).map(|trip| trip.as_secs_f64() * 1e3).context("nothing came through")
+            trips
+                .get(place)
+                .or_else(|| trips.last())
+                .map(|trip| trip.as_secs_f64() * 1e3)
+                .context("nothing came through")
         };
         let bytes = (trips.len() * self.block_size) as f64;
         Ok(Figures {

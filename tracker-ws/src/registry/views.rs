@@ -70,7 +70,7 @@ impl Registry {
             });
             rest.next();
         }
-        let next = rest.peek().and(peers.last()).map(|peer| peer.id);
+        let next = rest.peek().and_then(|_| peers.last()).map(|peer| peer.id);
         Some(RoomView { room: name.clone(), files: room.list(), peers, next })
     }
 
