@@ -1,5 +1,6 @@
 //! The real tracker with native clients.
 
+mod hostile;
 mod json_peer;
 mod swarm;
 mod tracker;

@@ -16,7 +16,9 @@
 //! MB and GB are 10^6 and 10^9 bytes of payload: blocks before they are encoded. CPU time is that of the system alone,
 //! user and kernel. The rows are in [`rows`].
 //!
-//! `cargo xtask bench relay -- [rows]`; the result is also written to `target/bench/relay.json`. On Linux only.
+//! `cargo xtask bench relay -- [rows]`, and to see what one thing that hostile clients do costs,
+//! `cargo xtask bench relay -- hostile_ok ping_flood`. The result is also written to `target/bench/relay.json`. On Linux
+//! only.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
 mod client;
@@ -31,6 +33,7 @@ mod rows;
 use anyhow::{Result, ensure};
 use report::Figures;
 use std::env;
+use tests::hostile;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -38,16 +41,18 @@ async fn main() -> Result<()> {
     if modes::is_other_process(&arguments).await? {
         return Ok(());
     }
+    let behaviours: Vec<_> = hostile::all().iter().map(|behaviour| behaviour.name.to_owned()).collect();
     for name in &arguments {
-        let names = rows::ALL.map(|row| row.name).join(", ");
-        ensure!(rows::ALL.iter().any(|row| row.name == name), "there is no row {name}; there are {names}");
+        let rows = rows::ALL.map(|row| row.name).join(", ");
+        let is_known = behaviours.contains(name) || rows::ALL.iter().any(|row| row.name == name);
+        ensure!(is_known, "there is no {name}; rows are {rows}, and hostile clients do {}", behaviours.join(", "));
     }
-    let rows: Vec<_> = rows::ALL
-        .into_iter()
-        .filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name))
-        .collect();
+    let is_wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
+    let rows: Vec<_> = rows::ALL.into_iter().filter(|row| is_wanted(row.name)).collect();
+    let (some, all): (Vec<_>, Vec<_>) = behaviours.into_iter().partition(|name| is_wanted(name));
+    let behaviours = if some.is_empty() { all } else { some };
     let mut figures = Figures::default();
-    rows::measure(&rows, &mut figures).await?;
+    rows::measure(&rows, &behaviours, &mut figures).await?;
     figures.print(&rows);
     println!("\nwritten to {}", figures.write()?.display());
     Ok(())

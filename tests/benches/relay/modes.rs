@@ -29,9 +29,12 @@ pub(crate) fn naive() -> Result<Server> {
     again(&[NAIVE])
 }
 
-/// Hostile clients of the tracker at this address and the peers of this room, as long as the process lives.
-pub(crate) fn hostile(addr: SocketAddr, room: &str) -> Result<Server> {
-    again(&[HOSTILE, &addr.to_string(), room])
+/// Clients that do these things to the tracker at this address and to the peers of this room, as long as the process
+/// lives.
+pub(crate) fn hostile(addr: SocketAddr, room: &str, behaviours: &[String]) -> Result<Server> {
+    let addr = addr.to_string();
+    let behaviours = behaviours.iter().map(String::as_str);
+    again(&[HOSTILE, &addr, room].into_iter().chain(behaviours).collect::<Vec<_>>())
 }
 
 fn again(arguments: &[&str]) -> Result<Server> {
@@ -46,11 +49,11 @@ pub(crate) async fn is_other_process(arguments: &[String]) -> Result<bool> {
     match words[..] {
         [FORWARDER] => forwarder::run(listen().await?).await?,
         [NAIVE] => naive::run(listen().await?).await?,
-        [HOSTILE, addr, room] => {
+        [HOSTILE, addr, room, ref behaviours @ ..] => {
             let addr = addr.parse().with_context(|| format!("{addr} is no address"))?;
             say(addr)?;
             end_with_parent();
-            rows::attack(addr, room).await;
+            rows::attack(addr, room, behaviours).await;
         }
         _ => return Ok(false),
     }

@@ -20,22 +20,22 @@ const PAIRS: usize = 4;
 const REQUESTS: usize = 16;
 const HOSTILE: usize = 200;
 
-pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
+/// Measures with these behaviours.
+pub(super) async fn measure(behaviours: &[String], figures: &mut Figures) -> Result<()> {
     let tracker = modes::tracker(&[])?;
     let mut parts = Vec::new();
     let (mut peaceful, mut harassed, mut attackers) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let mut load = Load::full(&tracker, Way::Relay, SHAPE, PAIRS, REQUESTS).await?;
         let without = load.measure(&tracker, WARM_UP, WINDOW).await?;
-        let hostile = modes::hostile(tracker.addr()?, load.room())?;
+        let hostile = modes::hostile(tracker.addr()?, load.room(), behaviours)?;
         let with = load.measure(&tracker, WARM_UP, WINDOW).await?;
         let cpu = hostile.cpu_seconds()?;
         drop(hostile);
         println!(
-            "round {round} of {ROUNDS}: {:.1} MB/s, with hostile clients {:.1} MB/s; those used {cpu:.1} CPU-s in {:?}",
-            without.mb_s,
-            with.mb_s,
-            WARM_UP + WINDOW
+            "round {round} of {ROUNDS}: {:.1} MB/s at {:.2} CPU-s per GB; with hostile clients {:.1} at {:.2}, while those \
+             used {cpu:.1} CPU-s",
+            without.mb_s, without.cpu_s_per_gb, with.mb_s, with.cpu_s_per_gb,
         );
         parts.push(with.mb_s / without.mb_s);
         peaceful.push(without.mb_s);
@@ -49,8 +49,8 @@ pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Does everything to the tracker at this address and to the peers of this room, without end.
-pub(crate) async fn attack(addr: SocketAddr, room: &str) {
+/// Does these things to the tracker at this address and to the peers of this room, without end.
+pub(crate) async fn attack(addr: SocketAddr, room: &str, behaviours: &[&str]) {
     let target = Target {
         addr,
         room: room.to_owned(),
@@ -58,8 +58,9 @@ pub(crate) async fn attack(addr: SocketAddr, room: &str) {
         size: (BLOCKS * SHAPE.block_size) as u64,
         block_size: SHAPE.block_size as u32,
     };
+    let wanted: Vec<_> = all().into_iter().filter(|behaviour| behaviours.contains(&behaviour.name)).collect();
     let mut clients = JoinSet::new();
-    for behaviour in all().into_iter().cycle().take(HOSTILE) {
+    for behaviour in wanted.into_iter().cycle().take(HOSTILE) {
         let target = target.clone();
         clients.spawn(async move { behaviour.forever(&target).await });
     }

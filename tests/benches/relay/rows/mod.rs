@@ -88,8 +88,8 @@ pub(crate) const ALL: [Row; 11] = [
     },
 ];
 
-/// Measures these rows.
-pub(crate) async fn measure(rows: &[Row], figures: &mut Figures) -> Result<()> {
+/// Measures these rows; what hostile clients do is `behaviours`.
+pub(crate) async fn measure(rows: &[Row], behaviours: &[String], figures: &mut Figures) -> Result<()> {
     let is_wanted = |name: &str| rows.iter().any(|row| row.name == name);
     throughput::measure(is_wanted, figures).await?;
     if is_wanted("idle_kib_per_connection") {
@@ -102,7 +102,7 @@ pub(crate) async fn measure(rows: &[Row], figures: &mut Figures) -> Result<()> {
         storm::measure(figures).await?;
     }
     if is_wanted("hostile_ok") {
-        hostile::measure(figures).await?;
+        hostile::measure(behaviours, figures).await?;
     }
     Ok(())
 }
