@@ -107,25 +107,48 @@ impl Member {
         Ok(())
     }
 
-    /// Asks for a block, lets the other send it, and checks that it comes as it was sent.
+    /// Asks for a block, lets the other send it, and checks that it comes as it was sent. What is refused because too
+    /// much waits already is sent again, while both go on reading.
     async fn fetch_from(&mut self, seed: &mut Self, index: usize) -> anyhow::Result<()> {
-        let message = json!({ "type": "request", "file": TAG, "index": index });
-        self.client.tell(seed.client.id(), message).await?;
         let (own, other) = (self.client.id().to_owned(), seed.client.id().to_owned());
-        while !is_request(&seed.client.next_frame().await?, &own) {}
+        let request = json!({ "type": "request", "file": TAG, "index": index });
         let data = vec![index as u8; BLOCK_SIZE];
         let block = format!(r#""message":{{"type":"block","file":"{TAG}","index":{index}}}}}"#);
-        let sent = binary_frame(&format!(r#"{{"to":"{own}",{block}"#), &data);
-        seed.client.send_raw(Message::Binary(sent)).await?;
-        let expected = binary_frame(&format!(r#"{{"from":"{other}",{block}"#), &data);
-        while self.client.next_frame().await? != Message::Binary(expected.clone()) {}
-        Ok(())
+        let sent = Message::Binary(binary_frame(&format!(r#"{{"to":"{own}",{block}"#), &data));
+        let expected = Message::Binary(binary_frame(&format!(r#"{{"from":"{other}",{block}"#), &data));
+        self.client.tell(&other, request.clone()).await?;
+        loop {
+            tokio::select! {
+                frame = self.client.next_frame() => {
+                    let frame = frame?;
+                    if frame == expected {
+                        return Ok(());
+                    }
+                    if is_busy(&frame) {
+                        self.client.tell(&other, request.clone()).await?;
+                    }
+                }
+                frame = seed.client.next_frame() => {
+                    let frame = frame?;
+                    if is_busy(&frame) || is_request(&frame, &own) {
+                        seed.client.send_raw(sent.clone()).await?;
+                    }
+                }
+            }
+        }
     }
 }
 
 /// Whether this peer asks for a block; hostile ones say things that cannot even be read.
 fn is_request(frame: &Message, from: &str) -> bool {
-    let Message::Text(text) = frame else { return false };
-    serde_json::from_str::<Value>(text)
-        .is_ok_and(|envelope| envelope["from"] == from && envelope["message"]["type"] == "request")
+    parsed(frame).is_some_and(|envelope| envelope["from"] == from && envelope["message"]["type"] == "request")
+}
+
+fn is_busy(frame: &Message) -> bool {
+    parsed(frame).is_some_and(|message| message["type"] == "error" && message["code"] == "busy")
+}
+
+fn parsed(frame: &Message) -> Option<Value> {
+    let Message::Text(text) = frame else { return None };
+    serde_json::from_str(text).ok()
 }
