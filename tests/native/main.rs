@@ -2,5 +2,7 @@
 
 mod hostile;
 mod json_peer;
+mod stopping;
 mod swarm;
+mod tls;
 mod tracker;

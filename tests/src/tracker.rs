@@ -9,6 +9,8 @@ use tracker_ws::{Config, Tracker};
 #[derive(Debug)]
 pub struct TestTracker {
     addr: SocketAddr,
+    /// Of its certificate, if it speaks TLS.
+    fingerprint: Option<String>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -29,13 +31,14 @@ impl TestTracker {
     pub async fn start_with(config: Config) -> anyhow::Result<Self> {
         let tracker = Tracker::bind(Config { port: 0, ..config }).await?;
         let addr = tracker.local_addr();
+        let fingerprint = tracker.certificate().map(|certificate| certificate.fingerprint());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // A dropped sender stops the tracker too.
             let _ = stopped.await;
         };
         let task = tokio::spawn(async { Ok(tracker.run(shutdown).await?) });
-        Ok(Self { addr, stop, task })
+        Ok(Self { addr, fingerprint, stop, task })
     }
 
     /// Where the tracker listens.
@@ -45,12 +48,21 @@ impl TestTracker {
 
     /// The address of the page.
     pub fn http_url(&self) -> String {
-        format!("http://{}/", self.addr)
+        format!("http{}://{}/", self.secure(), self.addr)
     }
 
     /// The address of the WebSocket.
     pub fn ws_url(&self) -> String {
-        format!("ws://{}/ws", self.addr)
+        format!("ws{}://{}/ws", self.secure(), self.addr)
+    }
+
+    /// The fingerprint of the tracker's certificate, if it speaks TLS.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    fn secure(&self) -> &'static str {
+        if self.fingerprint.is_some() { "s" } else { "" }
     }
 
     /// Stops the tracker gracefully and waits until it has returned.
