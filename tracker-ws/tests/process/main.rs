@@ -1,0 +1,6 @@
+//! The tracker as a process of its own: its signals, and its sudden end.
+#![cfg(unix)]
+
+mod restart;
+mod signals;
+mod tracker;
