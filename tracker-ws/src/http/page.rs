@@ -2,8 +2,10 @@
 
 use axum::{
     Router,
+    extract::Request,
     handler::HandlerWithoutStateExt as _,
     http::{HeaderValue, StatusCode, Uri, header},
+    middleware::{Next, from_fn},
     response::{Html, IntoResponse as _, Response},
 };
 use std::path::Path;
@@ -11,6 +13,10 @@ use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
 /// Says how to build the page.
 const NO_PAGE: &str = include_str!("no_page.html");
+
+/// The longest path in bytes that is looked for. File systems fail at longer names instead of not finding them, which
+/// would be answered as if the tracker had failed.
+const LONGEST_PATH: usize = 255;
 
 /// Serves `folder` as it is at each request, so that a page built later is there without a restart.
 pub(super) fn router(folder: &Path) -> Router {
@@ -22,7 +28,15 @@ pub(super) fn router(folder: &Path) -> Router {
     let no_referrer =
         SetResponseHeaderLayer::overriding(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let files = ServeDir::new(folder).fallback(missing.into_service());
-    Router::new().fallback_service(files).layer(no_cache).layer(no_sniff).layer(no_referrer)
+    Router::new().fallback_service(files).layer(from_fn(short)).layer(no_cache).layer(no_sniff).layer(no_referrer)
+}
+
+async fn short(request: Request, next: Next) -> Response {
+    if request.uri().path().len() > LONGEST_PATH {
+        missing(request.uri().clone()).await
+    } else {
+        next.run(request).await
+    }
 }
 
 async fn missing(uri: Uri) -> Response {
