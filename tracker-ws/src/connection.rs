@@ -53,9 +53,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: C
         Ok((conn, _place)) => {
             let rate = caller.rate.clone();
             drop(caller);
-            let allowance = Allowance::of_connection(limits);
-            let mut client = Client { hub: &hub, outbox: &outbox, signs: &signs, conn, allowance, rate, malformed: 0 };
-            let code = client.read(&mut reader).await;
+            let code = Client::new(&hub, &outbox, &signs, conn, rate).read(&mut reader).await;
             hub.disconnect(conn);
             code
         }
@@ -88,7 +86,13 @@ pub(crate) struct Client<'a> {
     malformed: u32,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    /// A client of which nothing was read yet.
+    pub(crate) fn new(hub: &'a Hub, outbox: &'a Outbox, signs: &'a Signs, conn: ConnId, rate: SharedAllowance) -> Self {
+        let allowance = Allowance::of_connection(&hub.config().limits);
+        Self { hub, outbox, signs, conn, allowance, rate, malformed: 0 }
+    }
+
     /// Reads until the end, and gives the code to close with.
     async fn read(&mut self, reader: &mut Reader<ReadHalf>) -> u16 {
         let mut heartbeat = heartbeat(self.hub.config().limits.heartbeat_ms);

@@ -20,11 +20,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -77,15 +77,10 @@ impl Door {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let address = AddressKey::of(from.ip());
-                    let Some(place) = self.places.take(address) else {
-                        self.hub.count(Reason::Http(Http::TooMany));
-                        continue;
-                    };
                     let over_loopback = stream.local_addr().is_ok_and(|own| own.ip().to_canonical().is_loopback());
-                    let rate = self.rates.of(address, self.hub.now());
-                    let caller = Caller::new(address, over_loopback, rate, slot, place);
-                    tokio::spawn(self.clone().serve(stream, caller));
+                    if let Some(caller) = self.admit(from.ip(), over_loopback, slot) {
+                        tokio::spawn(self.clone().serve(stream, caller));
+                    }
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -93,6 +88,16 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// Takes a place among the connections of an address, if it may have one more.
+    pub(crate) fn admit(&self, from: IpAddr, over_loopback: bool, slot: OwnedSemaphorePermit) -> Option<Caller> {
+        let address = AddressKey::of(from);
+        let Some(place) = self.places.take(address) else {
+            self.hub.count(Reason::Http(Http::TooMany));
+            return None;
+        };
+        Some(Caller::new(address, over_loopback, self.rates.of(address, self.hub.now()), slot, place))
     }
 
     async fn serve(mut self, stream: TcpStream, caller: Caller) {
@@ -126,7 +131,12 @@ impl Door {
         }
     }
 
-    async fn serve_http(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller) {
+    /// Serves HTTP until the connection ends, becomes a WebSocket, or the tracker stops.
+    pub(crate) async fn serve_http(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        caller: Caller,
+    ) {
         let limits = &self.hub.config().limits;
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout()).max_header_size(limits.head_bytes);
@@ -190,20 +200,13 @@ mod tests {
         let (stream, from) = listener.accept().await.unwrap();
         let (door, _stop) = door(Limits { http_connections: 1, address_http_connections: 1, ..Limits::default() });
         let slot = Arc::clone(&door.slots).acquire_owned().await.unwrap();
-        let address = AddressKey::of(from.ip());
-        let caller = Caller::new(
-            address,
-            true,
-            door.rates.of(address, Duration::ZERO),
-            slot,
-            door.places.take(address).unwrap(),
-        );
+        let caller = door.admit(from.ip(), true, slot).unwrap();
         // The answers are 100 MB.
         client.write_all(&REQUEST.repeat(1_000)).await.unwrap();
         let served = door.clone().serve_http(stream, caller);
         timeout(10 * (HTTP_LIFETIME + LAST_ANSWER), served).await.expect("it must end");
         assert_eq!(door.slots.available_permits(), 1);
-        assert!(door.places.take(address).is_some());
+        assert!(door.places.take(AddressKey::of(from.ip())).is_some());
     }
 
     #[tokio::test]

@@ -311,6 +311,12 @@ impl Hub {
         removed
     }
 
+    /// Whether nothing is left to be done at any time.
+    #[cfg(fuzzing)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().registry.poll_timeout().is_none()
+    }
+
     fn input(&self, input: impl FnOnce(&mut Registry, Duration, &mut Vec<Output>)) {
         let mut state = self.lock();
         let mut out = Vec::new();

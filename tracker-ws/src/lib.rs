@@ -17,6 +17,8 @@ mod conformance;
 mod connection;
 mod door;
 mod fair;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod half;
 mod http;
 mod hub;

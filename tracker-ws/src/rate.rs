@@ -73,6 +73,10 @@ impl Allowance {
 pub(crate) struct SharedAllowance(Arc<Mutex<Allowance>>);
 
 impl SharedAllowance {
+    pub(crate) fn new(allowance: Allowance) -> Self {
+        Self(Arc::new(Mutex::new(allowance)))
+    }
+
     /// As [`Allowance::spend`].
     pub(crate) fn spend(&self, messages: u64, bytes: usize, now: Duration) -> Duration {
         self.lock().spend(messages, bytes, now)
@@ -113,7 +117,7 @@ impl AddressRates {
             addresses.table.retain(|_, shared| Arc::strong_count(&shared.0) > 1 || !shared.lock().is_fresh(now));
             addresses.swept_at = Self::SWEPT_AT_LEAST.max(2 * addresses.table.len());
         }
-        let fresh = || SharedAllowance(Arc::new(Mutex::new(self.fresh.clone())));
+        let fresh = || SharedAllowance::new(self.fresh.clone());
         addresses.table.entry(key).or_insert_with(fresh).clone()
     }
 }
