@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask run`, `test`, `bench`, `sim` and `screenshot`.
+//! The project's own commands: `cargo xtask run`, `test`, `fuzz`, `conformance`, `bench`, `sim` and
+//! `screenshot`.
 //!
 //! Each does all its own set-up first ([`toolbox`]), so that a fresh machine needs nothing but Rust. Then it runs the
 //! tools a person would run by hand, in this order and with these flags ([`steps`]).
@@ -6,6 +7,7 @@
 
 mod browser;
 mod conformance;
+mod fuzz;
 mod steps;
 mod toolbox;
 
@@ -39,6 +41,14 @@ enum Task {
     Test {
         /// Only these, in the usual order.
         steps: Vec<StepName>,
+    },
+    /// Feeds the tracker with inputs that are made to break it, and keeps those that do in tracker-ws/fuzz/artifacts.
+    Fuzz {
+        /// What is fuzzed; everything if it is not said.
+        target: Option<fuzz::Target>,
+        /// How long, for each.
+        #[arg(default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
     },
     /// Runs Autobahn's WebSocket cases against the tracker's connections; needs Python.
     Conformance,
@@ -97,11 +107,16 @@ impl Task {
             Self::Test { steps } => {
                 toolbox.prepare_checks()?;
                 toolbox.prepare_page()?;
-                let steps = if steps.is_empty() { StepName::TEST.to_vec() } else { steps };
+                let mut steps = if steps.is_empty() { StepName::TEST.to_vec() } else { steps };
+                if let Some(obstacle) = fuzz::obstacle(&toolbox).filter(|_| steps.contains(&StepName::Fuzz)) {
+                    println!("==> fuzzing is left out: {obstacle}");
+                    steps.retain(|step| *step != StepName::Fuzz);
+                }
                 let toolbox =
                     if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
+            Self::Fuzz { target, seconds } => fuzz::perform(&toolbox, target, seconds),
             Self::Conformance => conformance::perform(&toolbox),
             Self::Bench { bench: Bench::Tabs, arguments } => {
                 let toolbox = toolbox.with_browser()?;

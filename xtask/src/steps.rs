@@ -25,6 +25,8 @@ pub(crate) enum StepName {
     DocWasm,
     /// Unit tests, swarms in virtual time, and native peers with a real tracker.
     Native,
+    /// Each fuzz target, for some seconds.
+    Fuzz,
     /// The page's and the worker's own tests, inside Chromium.
     Wasm,
     /// The page, built in release mode.
@@ -50,13 +52,14 @@ pub(crate) enum StepName {
 
 impl StepName {
     /// What `cargo xtask test` does.
-    pub(crate) const TEST: [Self; 9] = [
+    pub(crate) const TEST: [Self; 10] = [
         Self::Fmt,
         Self::Clippy,
         Self::ClippyWasm,
         Self::Doc,
         Self::DocWasm,
         Self::Native,
+        Self::Fuzz,
         Self::Wasm,
         Self::Page,
         Self::Browser,
@@ -74,6 +77,7 @@ impl StepName {
             Self::ClippyWasm => "linter, wasm32",
             Self::Doc => "documentation, native",
             Self::DocWasm => "documentation, wasm32",
+            Self::Fuzz => "fuzzing",
             Self::Native => "unit, swarm and relay tests",
             Self::Wasm => "wasm tests in Chromium",
             Self::Page => "the page in release mode",
@@ -98,9 +102,9 @@ impl StepName {
         };
         match self {
             Self::Fmt => toolbox.cargo("fmt --all --check"),
-            Self::Clippy => {
-                toolbox.cargo("clippy --workspace --all-targets --features tests/browser -- --deny warnings")
-            }
+            Self::Clippy => toolbox.cargo(
+                "clippy --workspace --all-targets --features tests/browser,tracker-ws/conformance -- --deny warnings",
+            ),
             Self::ClippyWasm => {
                 let mut command = wasm("clippy -p protocol -p peer-wasm -p web --all-targets");
                 command.args(["--", "--deny", "warnings"]);
@@ -109,6 +113,7 @@ impl StepName {
             Self::Doc => denying_doc_warnings(toolbox.cargo("doc --workspace --no-deps")),
             Self::DocWasm => denying_doc_warnings(wasm("doc -p peer-wasm -p web --no-deps")),
             Self::Native => toolbox.cargo("test --workspace"),
+            Self::Fuzz => toolbox.cargo("run --quiet --package xtask -- fuzz"),
             Self::Wasm => {
                 let mut command = wasm("test -p protocol -p peer-wasm -p web --lib --bins --tests");
                 // Seconds; the runner's own 20 are short for a machine that is also building.

@@ -142,7 +142,7 @@ impl Toolbox {
     }
 
     /// Sees that the programs of a package answer with its version.
-    fn prepare_tool(&self, package: &str, programs: &[&str], version: &str) -> Result<()> {
+    pub(crate) fn prepare_tool(&self, package: &str, programs: &[&str], version: &str) -> Result<()> {
         let answers = || -> Vec<Option<String>> { programs.iter().map(|program| self.version_of(program)).collect() };
         let right = |found: &Option<String>| found.as_deref() == Some(version);
         let found = answers();
