@@ -28,14 +28,16 @@ pub(super) fn router(folder: &Path) -> Router {
     let no_referrer =
         SetResponseHeaderLayer::overriding(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let files = ServeDir::new(folder).fallback(missing.into_service());
-    Router::new().fallback_service(files).layer(from_fn(short)).layer(no_cache).layer(no_sniff).layer(no_referrer)
+    Router::new().fallback_service(files).layer(from_fn(only_paths)).layer(no_cache).layer(no_sniff).layer(no_referrer)
 }
 
-async fn short(request: Request, next: Next) -> Response {
-    if request.uri().path().len() > LONGEST_PATH {
-        missing(request.uri().clone()).await
-    } else {
+/// Keeps from the files what cannot be the path of one, such as the `name:port` of a request to a proxy.
+async fn only_paths(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.starts_with('/') && path.len() <= LONGEST_PATH {
         next.run(request).await
+    } else {
+        missing(request.uri().clone()).await
     }
 }
 
