@@ -294,7 +294,7 @@ impl Room {
                 }
                 OpCode::Data(Data::Binary) => got.blocks.push((client, payload)),
                 OpCode::Control(Control::Close) => closed = true,
-                other => panic!("a frame of kind {other} out of nowhere"),
+                other @ (OpCode::Data(_) | OpCode::Control(_)) => panic!("a frame of kind {other} out of nowhere"),
             }
         }
         assert_eq!(frames.position(), frames.get_ref().len() as u64, "a cut frame");

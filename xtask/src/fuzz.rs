@@ -7,7 +7,8 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     process::{Command, ExitCode},
 };
 
@@ -57,16 +58,23 @@ pub(crate) fn perform(toolbox: &Toolbox, target: Option<Target>, seconds: u32) -
         let name = value.get_name();
         let corpus = format!("{FOLDER}/corpus/{name}");
         fs::create_dir_all(toolbox.root().join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
-        println!("==> {name} for {seconds} s");
+        let log = format!("{FOLDER}/{name}.log");
+        println!("==> {name} for {seconds} s; {log} tells how it goes");
+        let log = toolbox.root().join(log);
         let mut command = cargo_fuzz(toolbox, "run");
         // What is found goes to the first folder.
         command.args([name, &corpus, &format!("{PACKAGE}/seeds/{name}"), "--"]);
-        command.args(BOUNDS).args([&format!("-max_total_time={seconds}"), "-verbosity=0", "-print_final_stats=1"]);
+        command.args(BOUNDS).arg(format!("-max_total_time={seconds}"));
+        command.stderr(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?);
         let status = command.status().context("cannot start cargo-fuzz")?;
+        let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        let text = String::from_utf8_lossy(&text);
         if !status.success() {
-            println!("{name} failed: `{}` ended with {status}", steps::shown(&command));
+            println!("{text}\n{name} failed: `{}` ended with {status}", steps::shown(&command));
             return Ok(steps::exit_code(status));
         }
+        // It is how many inputs were tried.
+        println!("    {}", text.lines().last().unwrap_or_default());
     }
     Ok(ExitCode::SUCCESS)
 }
