@@ -1,5 +1,7 @@
 //! The real tracker with native clients.
 
+mod access;
+mod endpoints;
 mod hostile;
 mod json_peer;
 mod stopping;

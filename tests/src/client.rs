@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
@@ -36,12 +36,21 @@ impl Client {
     /// # Errors
     /// If the tracker does not answer.
     pub async fn connect(tracker: &TestTracker) -> anyhow::Result<Self> {
+        Self::connect_from(tracker, Ipv4Addr::LOCALHOST, "").await
+    }
+
+    /// Connects from one of this machine's addresses, with a query behind the address of the WebSocket.
+    ///
+    /// # Errors
+    /// If the tracker does not answer.
+    pub async fn connect_from(tracker: &TestTracker, from: Ipv4Addr, query: &str) -> anyhow::Result<Self> {
         let stream = TcpSocket::new_v4()?;
+        stream.bind((from, 0).into())?;
         stream.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let stream = stream.connect(tracker.addr()).await?;
         stream.set_nodelay(true)?;
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-        let handshake = client_async_with_config(tracker.ws_url(), stream, Some(config));
+        let handshake = client_async_with_config(format!("{}{query}", tracker.ws_url()), stream, Some(config));
         let (socket, _) = timeout(DEADLINE, handshake).await.context("no handshake in time")??;
         Ok(Self { socket, last_seq: 0, registered: Value::Null })
     }

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod eventually;
 pub mod hostile;
+pub mod http;
 pub mod link;
 pub mod noise;
 pub mod observer;

@@ -145,4 +145,15 @@ mod tests {
         assert_eq!(read.read(&mut [0]).await.unwrap_or(0), 0);
         assert_eq!(signs.take(), (false, false));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_with_each_byte() {
+        let signs = Signs::new();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(signs.silence(), Duration::from_secs(5));
+        signs.hear();
+        assert_eq!(signs.silence(), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(signs.silence(), Duration::from_secs(2));
+    }
 }

@@ -21,8 +21,9 @@ pub(crate) struct Caller {
 /// What a connection takes of the limits while it speaks HTTP, as long as there is a copy of its [`Caller`].
 #[derive(Debug)]
 struct Slot {
+    /// Given back first: whoever takes the other finds a place among those of the address too.
+    _own: Place,
     _all: OwnedSemaphorePermit,
-    _address: Place,
 }
 
 impl Caller {
@@ -34,6 +35,6 @@ impl Caller {
         all: OwnedSemaphorePermit,
         own: Place,
     ) -> Self {
-        Self { address, over_loopback, rate, _slot: Arc::new(Slot { _all: all, _address: own }) }
+        Self { address, over_loopback, rate, _slot: Arc::new(Slot { _own: own, _all: all }) }
     }
 }
