@@ -147,7 +147,7 @@ async fn an_address_has_as_many_http_connections_as_it_may() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_websocket_is_no_http_connection_and_one_that_is_refused_stays_one() -> anyhow::Result<()> {
+async fn a_websocket_is_no_http_connection_and_one_that_is_refused_makes_room() -> anyhow::Result<()> {
     let limits = Limits { http_connections: 1, address_http_connections: 1, max_connections: 2, ..Limits::default() };
     let tracker = tracker_with(limits).await?;
     // Each needs the one place that there is.
