@@ -52,6 +52,8 @@ pub(crate) fn explain(error: &tungstenite::Error) -> String {
             "its certificate is not trusted: {why}; if it is the tracker's own, give the fingerprint that the tracker \
              prints with --tls-fingerprint"
         ),
+        // The words of `Pinned`.
+        Some(rustls::Error::General(why)) => why.clone(),
         _ => error.to_string(),
     }
 }

@@ -94,7 +94,7 @@ impl Door {
     pub(crate) fn admit(&self, from: IpAddr, over_loopback: bool, slot: OwnedSemaphorePermit) -> Option<Caller> {
         let address = AddressKey::of(from);
         let Some(place) = self.places.take(address) else {
-            self.hub.count(Reason::Http(Http::TooMany));
+            self.hub.count(Reason::Http(Http::AddressFull));
             return None;
         };
         Some(Caller::new(address, over_loopback, self.rates.of(address, self.hub.now()), slot, place))

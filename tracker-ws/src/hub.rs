@@ -483,14 +483,4 @@ mod tests {
         hub.stop();
         assert!(hub.ready().is_err_and(|reason| reason.contains("stopping")));
     }
-
-    #[tokio::test]
-    async fn close_codes_that_clients_make_up_are_counted_together() {
-        let hub = Hub::new(Config::default(), [0; 32], 0);
-        (0..=u16::MAX).for_each(|code| hub.count_close(code));
-        let closed = hub.status().closed;
-        assert_eq!(closed.len(), 16 + 9 + 1);
-        assert_eq!((closed["1000"], closed["4008"]), (1, 1));
-        assert_eq!(closed["other"], (1 << 16) - 25);
-    }
 }

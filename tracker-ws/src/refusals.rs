@@ -47,7 +47,7 @@ pub(crate) enum Http {
     Token,
     /// The address speaks HTTP on as many connections as it may.
     #[serde(rename = "http_address_full")]
-    TooMany,
+    AddressFull,
     HeadTooLong,
     HeadTooSlow,
     /// Something to be removed where nobody may.

@@ -35,7 +35,7 @@ pub struct Tls {
     #[arg(long, env = "MINIBIT_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Make a certificate, once, and print its fingerprint for people to compare; browsers warn of it
-    #[arg(long, conflicts_with = "tls_cert")]
+    #[arg(long, env = "MINIBIT_TLS_SELF_SIGNED", conflicts_with = "tls_cert")]
     pub tls_self_signed: bool,
     /// Folder to keep that certificate in; by default $XDG_STATE_HOME/minibit or ~/.local/state/minibit
     #[arg(long, env = "MINIBIT_TLS_FOLDER", value_name = "FOLDER")]

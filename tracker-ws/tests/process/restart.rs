@@ -2,14 +2,20 @@
 
 use crate::tracker::{DEADLINE, TrackerProcess};
 use anyhow::{Context as _, ensure};
-use peer_native::{Config, Connection, Peer, PeerConfig, State};
+use peer_native::{Connection, Peer, PeerConfig, State};
 use protocol::{FileId, PeerId};
-use std::{fs, path::Path};
-use tokio::time::timeout;
+use std::{fs, future::pending, path::Path};
+use tokio::{
+    io::{AsyncReadExt as _, copy},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
 
-/// The file has 4,096 blocks of this size.
-const BLOCK: u64 = 4_096;
-const SIZE: usize = 4_096 * BLOCK as usize;
+/// The bytes of the file.
+const SIZE: usize = 16 << 20;
+/// The bytes that leave its seed before the tracker is started again: the transfers cannot end before that.
+const FIRST_BYTES: u64 = 4 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_go_on_with_a_tracker_that_was_killed_and_started_again() -> anyhow::Result<()> {
@@ -21,12 +27,13 @@ async fn transfers_go_on_with_a_tracker_that_was_killed_and_started_again() -> a
 
     let mut tracker = TrackerProcess::start("0", &[]).await?;
     let url = format!("ws://{}/ws", tracker.host);
-    let start = |name: &str| {
-        // One small block at a time, so that the transfer lasts long enough to be interrupted.
-        let swarm = Config { max_in_flight: BLOCK, max_window: BLOCK, max_run: BLOCK as u32, ..Config::default() };
-        Peer::start(PeerConfig { swarm, ..PeerConfig::new(&url, folder.path().join(name)) })
-    };
-    let peers = ["seed", "a", "b"].map(start);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let narrow_url = format!("ws://{}/ws", listener.local_addr()?);
+    // A set, so that the line ends with the test.
+    let mut line = JoinSet::new();
+    line.spawn(narrow_line(listener, tracker.host.clone()));
+    let peers = [("seed", &narrow_url), ("a", &url), ("b", &url)]
+        .map(|(name, url)| Peer::start(PeerConfig::new(url, folder.path().join(name))));
     let [seed, first, second] = &peers;
     let file = seed.share(&path).await?;
 
@@ -55,7 +62,7 @@ async fn restart_in_the_middle(
     tracker.signal("KILL").await?;
     tracker.ended().await?;
     for receiver in [first, second] {
-        ensure!(receiver.state().borrow().finished.is_empty(), "the transfer was too fast to be interrupted");
+        ensure!(receiver.state().borrow().finished.is_empty(), "the transfer was not interrupted");
     }
     let restarted = TrackerProcess::start(tracker.port(), &[]).await?;
     for (peer, before) in peers.iter().zip(before) {
@@ -63,6 +70,26 @@ async fn restart_in_the_middle(
         until(peer, is_back).await.context("a peer does not come back")?;
     }
     Ok(restarted)
+}
+
+/// Passes bytes between a seed and the tracker. The seed's first connection stops to pass them on after
+/// [`FIRST_BYTES`], until the tracker is gone.
+async fn narrow_line(listener: TcpListener, tracker: String) {
+    let mut allowed = FIRST_BYTES;
+    while let Ok((seed, _)) = listener.accept().await {
+        let Ok(tracker) = TcpStream::connect(&tracker).await else { continue };
+        let (from_seed, mut to_seed) = seed.into_split();
+        let (mut from_tracker, mut to_tracker) = tracker.into_split();
+        let up = async {
+            _ = copy(&mut from_seed.take(allowed), &mut to_tracker).await;
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = up => {}
+            _ = copy(&mut from_tracker, &mut to_seed) => {}
+        }
+        allowed = u64::MAX;
+    }
 }
 
 async fn fetch(peer: &Peer, file: FileId, content: &[u8]) -> anyhow::Result<()> {
