@@ -289,3 +289,35 @@ pub fn header(opcode: u8, len: usize) -> Vec<u8> {
     header.extend([0; 4]);
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn frames_are_told_apart_whatever_their_lengths() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut link = Link::over(open(addr, addr.ip()).await.unwrap(), 0);
+        let mut stream = listener.accept().await.unwrap().0;
+        let payload: Vec<u8> = (0..300_000_u32).map(|place| (place % 251) as u8).collect();
+        let lengths =
+            [0, 1, 125, 126, 255, 256, 257, WHOLE - 1, WHOLE, WHOLE + 1, 65_535, 65_536, 300_000, 2, 9_000, 3];
+        let bytes: Vec<_> = lengths.iter().flat_map(|len| frame(opcode::BINARY, &payload[..*len])).collect();
+        let writer = tokio::spawn(async move {
+            for piece in bytes.chunks(1_009) {
+                stream.write_all(piece).await.unwrap();
+            }
+            stream
+        });
+        for len in lengths {
+            let frame = link.next().await.unwrap();
+            assert_eq!((frame.opcode, frame.len), (opcode::BINARY, len));
+            let head = if len <= WHOLE { len } else { BEGINNING };
+            assert!(frame.head == &payload[..head], "the beginning of a frame of {len} bytes");
+        }
+        drop(writer.await.unwrap());
+        assert!(link.next().await.is_err());
+    }
+}

@@ -11,27 +11,25 @@ use std::time::Duration;
 use tests::server::Server;
 use tokio::task::JoinSet;
 
-const ROUNDS: usize = 3;
-const WARM_UP: Duration = Duration::from_secs(1);
-const WINDOW: Duration = Duration::from_secs(4);
+const ROUNDS: usize = 5;
+const WARM_UP: Duration = Duration::from_millis(800);
+const WINDOW: Duration = Duration::from_millis(2_500);
 const SHAPE: Shape = Shape { form: Form::Binary, block_size: 64 << 10 };
 /// Pairs in all, and those of them whose receiver may not read: 1 %.
 const PAIRS: u32 = 200;
 const STALLED: u32 = 2;
 /// A block for each pair 20 times a second is about 260 MB/s, so that the machine is busy and not full.
 const PERIOD: Duration = Duration::from_millis(50);
-/// The blocks that such a receiver asked for: four times what may wait for it.
+/// The blocks that such a receiver asked for: more than three times what may wait for it.
 const STALLED_BLOCKS: usize = 900;
 
 pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
     let tracker = modes::tracker(&[])?;
     let (mut without, mut with, mut grown) = (Vec::new(), Vec::new(), 0.0_f64);
     for round in 1..=ROUNDS {
-        let undisturbed = one(&tracker, 0).await?;
-        let before = tracker.resident_kib()?;
-        let disturbed = one(&tracker, STALLED).await?;
-        // What was freed may stay with the process, so this is what it grew by at most.
-        grown = grown.max((tracker.resident_kib()? as f64 - before as f64) / 1024.0);
+        let (undisturbed, before) = one(&tracker, 0).await?;
+        let (disturbed, after) = one(&tracker, STALLED).await?;
+        grown = grown.max((after as f64 - before as f64) / 1024.0);
         println!(
             "round {round} of {ROUNDS}: p50 {:.2} ms, p99 {:.2} ms; with stalled receivers p50 {:.2} ms, p99 {:.2} ms",
             undisturbed.p50_ms, undisturbed.p99_ms, disturbed.p50_ms, disturbed.p99_ms
@@ -50,8 +48,8 @@ pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Measures those that read, while `stalled` others do not.
-async fn one(tracker: &Server, stalled: u32) -> Result<load::Figures> {
+/// Measures those that read, while `stalled` others do not, and the resident KiB of the tracker at the end.
+async fn one(tracker: &Server, stalled: u32) -> Result<(load::Figures, u64)> {
     let mut load = Load::light(tracker, SHAPE, PAIRS - stalled, PERIOD).await?;
     let mut pushing = JoinSet::new();
     let mut connections = Vec::new();
@@ -60,5 +58,6 @@ async fn one(tracker: &Server, stalled: u32) -> Result<load::Figures> {
         connections.push(fetcher.ask_and_stall(STALLED_BLOCKS).await?);
         pushing.spawn(seed.insist());
     }
-    load.measure(tracker, WARM_UP, WINDOW).await
+    let figures = load.measure(tracker, WARM_UP, WINDOW).await?;
+    Ok((figures, tracker.resident_kib()?))
 }
