@@ -20,8 +20,8 @@ pub struct Config {
     /// TLS
     #[command(flatten)]
     pub tls: Tls,
-    /// Site whose pages may connect, such as https://share.example.org, or * for any; can be given several times. By
-    /// default the site is the tracker itself
+    /// Origin of pages that may connect, as a scheme, a host and perhaps a port, or * for any; can be given several
+    /// times. By default only the tracker's own page may
     #[arg(long = "origin", env = "MINIBIT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub origins: Vec<AllowedOrigin>,
     /// Token without which nobody may connect; the address that is printed carries it
