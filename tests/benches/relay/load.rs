@@ -51,14 +51,16 @@ pub(crate) struct Figures {
 }
 
 impl Load {
-    /// Pairs of which each has `window` requests open at any time.
-    pub(crate) async fn full(server: &Server, way: Way, shape: Shape, pairs: usize, window: usize) -> Result<Self> {
+    /// Pairs of which each has `window` requests open at any time. Each comes from an address of its own, because the
+    /// limits of an address are not what is measured.
+    pub(crate) async fn full(server: &Server, way: Way, shape: Shape, pairs: u8, window: usize) -> Result<Self> {
         let mut load = Self::none(shape);
-        for _ in 0..pairs {
+        for number in 0..pairs {
             load.room = fresh_room();
+            let source = Ipv4Addr::new(127, 0, 3, 1 + number).into();
             let (seed, fetcher) = match way {
-                Way::Relay => client::pair(server.addr()?, SOURCE, &load.room, shape).await?,
-                Way::Forwarder => client::plain_pair(server.addr()?, SOURCE, shape).await?,
+                Way::Relay => client::pair(server.addr()?, source, &load.room, shape).await?,
+                Way::Forwarder => client::plain_pair(server.addr()?, source, shape).await?,
             };
             let record = Arc::clone(&load.record);
             load.tasks.spawn(seed.serve());

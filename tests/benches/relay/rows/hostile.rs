@@ -15,7 +15,7 @@ const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(4);
 const SHAPE: Shape = Shape { form: Form::Binary, block_size: 64 << 10 };
-const PAIRS: usize = 4;
+const PAIRS: u8 = 4;
 /// The requests that each pair keeps open.
 const REQUESTS: usize = 16;
 const HOSTILE: usize = 200;

@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_millis(2_500);
 struct Traffic {
     name: &'static str,
     shape: Shape,
-    pairs: usize,
+    pairs: u8,
     /// The requests that each pair keeps open; about 1 MiB, so that no queue is ever full.
     window: usize,
 }
