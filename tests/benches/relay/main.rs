@@ -30,10 +30,14 @@ mod naive;
 mod report;
 mod rows;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use report::Figures;
 use std::env;
 use tests::hostile;
+use tokio::signal::{
+    ctrl_c,
+    unix::{SignalKind, signal},
+};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -52,7 +56,13 @@ async fn main() -> Result<()> {
     let (some, all): (Vec<_>, Vec<_>) = behaviours.into_iter().partition(|name| is_wanted(name));
     let behaviours = if some.is_empty() { all } else { some };
     let mut figures = Figures::default();
-    rows::measure(&rows, &behaviours, &mut figures).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // What is dropped ends its processes, which the default answer to a signal would leave behind.
+    tokio::select! {
+        measured = rows::measure(&rows, &behaviours, &mut figures) => measured?,
+        _ = ctrl_c() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+    }
     figures.print(&rows);
     println!("\nwritten to {}", figures.write()?.display());
     Ok(())
