@@ -51,7 +51,7 @@ async fn only_the_trackers_own_page_may_connect_unless_others_are_allowed() -> a
         assert_eq!(status, 403, "{origin}");
         assert!(reason.contains("another site") && reason.contains("--origin"), "{reason}");
     }
-    assert_eq!(status(&tracker).await?["http_refused"]["origin"], 3);
+    assert_eq!(status(&tracker).await?["refused"]["origin"], 3);
 
     let origins = vec!["https://share.example.org".parse()?];
     let tracker = TestTracker::start_with(Config { origins, ..Config::default() }).await?;
@@ -74,7 +74,7 @@ async fn whoever_lacks_the_token_is_closed_and_told_so() -> anyhow::Result<()> {
         let mut client = Client::connect_from(&tracker, Ipv4Addr::LOCALHOST, query).await?;
         client.register(json!({})).await?;
     }
-    assert_eq!(status(&tracker).await?["closed"]["4007"], 5);
+    assert_eq!(status(&tracker).await?["refused"]["wrong_token"], 5);
     for open in ["/", "/health", "/ready", "/metrics"] {
         assert_eq!(request(&tracker, "GET", open, "").await?.status, 200, "{open}");
     }
@@ -109,7 +109,7 @@ async fn an_address_has_as_many_websockets_as_it_may() -> anyhow::Result<()> {
     }
     Client::connect_from(&tracker, ELSEWHERE, "").await?.register(json!({})).await.context("not this address")?;
     assert_eq!(first.ask(json!({ "type": "ping" })).await?["type"], "pong");
-    assert_eq!(status(&tracker).await?["closed"]["4006"], 2);
+    assert_eq!(status(&tracker).await?["refused"]["address_full"], 2);
 
     drop(second);
     eventually("a place that is free again", DEADLINE, async || Ok(Client::join(&tracker, "lobby").await)).await?;
@@ -137,7 +137,7 @@ async fn an_address_has_as_many_http_connections_as_it_may() -> anyhow::Result<(
     assert!(!is_served(&tracker, Ipv4Addr::LOCALHOST).await?);
     assert!(is_served(&tracker, ELSEWHERE).await?, "not this address");
     let figures = request_on(&mut kept[0], "GET", "/api/status", "").await?.json()?;
-    assert_eq!(figures["http_refused"]["address_full"], 1);
+    assert_eq!(figures["refused"]["http_address_full"], 1);
 
     kept.pop();
     eventually("a place that is free again", DEADLINE, async || {
@@ -171,7 +171,7 @@ async fn a_head_that_is_too_long_or_too_slow_is_refused() -> anyhow::Result<()> 
     assert_eq!(request(&tracker, "GET", "/health", &padded(7_000)).await?.status, 200);
     assert_eq!(request(&tracker, "GET", "/health", &padded(9_000)).await?.status, 431);
     eventually("the count", DEADLINE, async || {
-        let refused = status(&tracker).await?["http_refused"].take();
+        let refused = status(&tracker).await?["refused"].take();
         Ok(if refused["head_too_long"] == 1 { Ok(()) } else { Err(refused) })
     })
     .await?;
@@ -184,7 +184,7 @@ async fn a_head_that_is_too_long_or_too_slow_is_refused() -> anyhow::Result<()> 
     _ = timeout(DEADLINE, slow.read_to_end(&mut rest)).await.context("it must be closed")?;
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
     eventually("the count", DEADLINE, async || {
-        let refused = status(&tracker).await?["http_refused"].take();
+        let refused = status(&tracker).await?["refused"].take();
         Ok(if refused["head_too_slow"] == 1 { Ok(()) } else { Err(refused) })
     })
     .await

@@ -80,9 +80,9 @@ async fn the_metrics_tell_how_the_tracker_does_and_of_nobody_in_it() -> anyhow::
         ("minibit_relayed_messages_total", 1.0),
         ("minibit_waiting_bytes", 0.0),
         ("minibit_waiting_bytes_max", (512 << 20).into()),
-        (r#"minibit_refused_total{code="unknown_peer"}"#, 1.0),
-        (r#"minibit_closed_total{code="4001"}"#, 1.0),
-        (r#"minibit_http_refused_total{reason="not_found"}"#, 1.0),
+        (r#"minibit_refused_total{reason="unknown_peer"}"#, 1.0),
+        (r#"minibit_refused_total{reason="replaced"}"#, 1.0),
+        (r#"minibit_refused_total{reason="not_found"}"#, 1.0),
     ];
     let page = eventually("the connection that was replaced to end", DEADLINE, async || {
         let answer = request(&tracker, "GET", "/metrics", "").await?;
@@ -171,7 +171,7 @@ async fn a_room_behind_a_token_shows_itself_only_to_those_who_know_one() -> anyh
     assert_eq!(room("", Some(TOKEN)).await?, 404);
     assert_eq!(room("", Some(ADMIN)).await?, 404);
     let figures = status(&tracker).await?;
-    assert_eq!(figures["http_refused"], json!({ "not_found": 3, "wrong_token": 3 }));
+    assert_eq!(figures["refused"], json!({ "not_found": 3, "token": 3 }));
     Ok(())
 }
 

@@ -48,12 +48,15 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: C
     let mut writer = tokio::spawn(write(write_half, Arc::clone(&outbox), limits.stall_timeout()));
     let mut reader = Reader::new(read_half, &begun, limits.message_bytes as usize);
 
+    let mut hung_up = false;
     let entered = admitted.and_then(|place| Ok((hub.connect(&outbox, &signs)?, place)));
     let code = match entered {
         Ok((conn, _place)) => {
             let rate = caller.rate.clone();
             drop(caller);
-            let code = Client::new(&hub, &outbox, &signs, conn, rate).read(&mut reader).await;
+            let mut client = Client::new(&hub, &outbox, &signs, conn, rate);
+            let code = client.read(&mut reader).await;
+            hung_up = client.hung_up;
             hub.disconnect(conn);
             code
         }
@@ -64,7 +67,9 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: C
     };
     let code = outbox.close(code);
     debug!(code, "connection ended");
-    hub.count_close(code);
+    if !hung_up {
+        hub.count_close(code);
+    }
     let hang_up = async {
         let _ = (&mut writer).await;
         drain(reader.into_inner()).await;
@@ -84,13 +89,15 @@ pub(crate) struct Client<'a> {
     /// That of its address.
     rate: SharedAllowance,
     malformed: u32,
+    /// It closed by itself, with a code of its choice.
+    hung_up: bool,
 }
 
 impl<'a> Client<'a> {
     /// A client of which nothing was read yet.
     pub(crate) fn new(hub: &'a Hub, outbox: &'a Outbox, signs: &'a Signs, conn: ConnId, rate: SharedAllowance) -> Self {
         let allowance = Allowance::of_connection(&hub.config().limits);
-        Self { hub, outbox, signs, conn, allowance, rate, malformed: 0 }
+        Self { hub, outbox, signs, conn, allowance, rate, malformed: 0, hung_up: false }
     }
 
     /// Reads until the end, and gives the code to close with.
@@ -166,7 +173,10 @@ impl<'a> Client<'a> {
                 return Ok(Handled::Asked);
             }
             Incoming::Pong => return Ok(Handled::Asked),
-            Incoming::Close(code) => return Err(code.unwrap_or(NORMAL)),
+            Incoming::Close(code) => {
+                self.hung_up = true;
+                return Err(code.unwrap_or(NORMAL));
+            }
         };
         match envelope {
             Ok((to, subject, envelope)) => Ok(self.hub.relay(self.conn, self.outbox, to, &subject, &envelope)),
