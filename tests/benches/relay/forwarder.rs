@@ -11,7 +11,7 @@ use tokio::{
 };
 
 /// Bytes read at once.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 256 << 10;
 
 /// Joins each connection with the one after it.
 pub(crate) async fn run(listener: TcpListener) -> Result<()> {

@@ -4,8 +4,8 @@
 //! this process, and each system that it goes through is a process of its own:
 //!
 //! - **the tracker**: the release build with its default settings;
-//! - **the forwarder** ([`forwarder`]): writes the bytes of one TCP connection to another, and knows no protocol. No
-//!   relay that works in user space can be faster by much;
+//! - **the forwarder** ([`forwarder`]): writes the bytes of one TCP connection to another, and knows no protocol. One
+//!   task does so for each direction, and reads nothing while it writes; a relay in which these overlap can be faster;
 //! - **the naive relay** ([`naive`]): the smallest one that one would write with tokio-tungstenite.
 //!
 //! **The load** ([`client`]) is the real protocol: one peer announces a file, another is introduced to it and keeps a
