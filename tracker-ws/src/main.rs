@@ -3,6 +3,7 @@
 mod process;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use process::LogFormat;
 use std::{
     io::{self, Write as _},
@@ -10,6 +11,11 @@ use std::{
     sync::Arc,
 };
 use tracker_ws::{Config, Token, Tracker};
+
+/// Blocks are allocated by the thread that reads them and freed by the one that writes them. With the system's allocator,
+/// most of their pages are taken from the system anew each time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The MiniBit tracker: serves the page, registers the peers, and passes messages between them.
 #[derive(Debug, Parser)]
