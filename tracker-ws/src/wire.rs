@@ -5,7 +5,14 @@
 //! because a slice keeps all of what it was cut from.
 
 use bytes::Bytes;
-use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
     time::timeout,
@@ -121,12 +128,7 @@ impl Batch {
     /// Those of the socket; `TimedOut` if it takes no byte for as long as `stall`.
     pub(crate) async fn write_to(&mut self, socket: &mut (impl AsyncWrite + Unpin), stall: Duration) -> io::Result<()> {
         while self.len > 0 {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = self.slices.len().min(MAX_SLICES);
-            for (slice, bytes) in slices.iter_mut().zip(&self.slices) {
-                *slice = IoSlice::new(bytes);
-            }
-            let written = timeout(stall, socket.write_vectored(&slices[..count])).await??;
+            let written = timeout(stall, poll_fn(|cx| self.poll_write(socket, cx))).await??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -135,6 +137,16 @@ impl Batch {
         self.slices.shrink_to(MAX_SLICES);
         // TLS keeps what did not fill the line; TCP has nothing to flush.
         timeout(stall, socket.flush()).await?
+    }
+
+    fn poll_write(&self, socket: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // Not in the future, where it would take a KiB of every connection.
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = self.slices.len().min(MAX_SLICES);
+        for (slice, bytes) in slices.iter_mut().zip(&self.slices) {
+            *slice = IoSlice::new(bytes);
+        }
+        Pin::new(socket).poll_write_vectored(cx, &slices[..count])
     }
 
     fn advance(&mut self, mut written: usize) {
