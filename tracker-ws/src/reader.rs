@@ -19,9 +19,9 @@ const READ_BYTES: usize = 16 << 10;
 /// A frame from this size on gets a buffer that is its own for the most part. What is smaller is copied when it is
 /// kept.
 const LARGE_FRAME: usize = 4 << 10;
-/// The most bytes that the headers of one message's fragments may have. Without a limit, empty fragments would be work
-/// without end.
-const MAX_HEADERS: usize = 64 << 10;
+/// The bytes that the headers of any message's fragments may have; a large message may have more, an eighth of its limit,
+/// as fragments of 64 bytes have. Without a limit, empty fragments would be work without end.
+const HEADERS: usize = 64 << 10;
 /// The most payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
 
@@ -174,7 +174,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 return Ok(Some(incoming));
             }
             self.headers += header.len;
-            if self.headers > MAX_HEADERS {
+            if self.headers > HEADERS + self.max_message / 8 {
                 return Err(ReadError::TooBig);
             }
         }
