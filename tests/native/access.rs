@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use tests::{
     client::{Client, DEADLINE},
     eventually::eventually,
-    http::{UPGRADE, request, request_on, status},
+    http::{UPGRADE, request, request_on},
+    status::status,
     tracker::TestTracker,
 };
 use tokio::{
@@ -51,7 +52,7 @@ async fn only_the_trackers_own_page_may_connect_unless_others_are_allowed() -> a
         assert_eq!(status, 403, "{origin}");
         assert!(reason.contains("another site") && reason.contains("--origin"), "{reason}");
     }
-    assert_eq!(status(&tracker).await?["refused"]["origin"], 3);
+    assert_eq!(status(tracker.addr()).await?["refused"]["origin"], 3);
 
     let origins = vec!["https://share.example.org".parse()?];
     let tracker = TestTracker::start_with(Config { origins, ..Config::default() }).await?;
@@ -74,7 +75,7 @@ async fn whoever_lacks_the_token_is_closed_and_told_so() -> anyhow::Result<()> {
         let mut client = Client::connect_from(&tracker, Ipv4Addr::LOCALHOST, query).await?;
         client.register(json!({})).await?;
     }
-    assert_eq!(status(&tracker).await?["refused"]["wrong_token"], 5);
+    assert_eq!(status(tracker.addr()).await?["refused"]["wrong_token"], 5);
     for open in ["/", "/health", "/ready", "/metrics"] {
         assert_eq!(request(&tracker, "GET", open, "").await?.status, 200, "{open}");
     }
@@ -109,7 +110,7 @@ async fn an_address_has_as_many_websockets_as_it_may() -> anyhow::Result<()> {
     }
     Client::connect_from(&tracker, ELSEWHERE, "").await?.register(json!({})).await.context("not this address")?;
     assert_eq!(first.ask(json!({ "type": "ping" })).await?["type"], "pong");
-    assert_eq!(status(&tracker).await?["refused"]["address_full"], 2);
+    assert_eq!(status(tracker.addr()).await?["refused"]["address_full"], 2);
 
     drop(second);
     eventually("a place that is free again", DEADLINE, async || Ok(Client::join(&tracker, "lobby").await)).await?;
@@ -171,7 +172,7 @@ async fn a_head_that_is_too_long_or_too_slow_is_refused() -> anyhow::Result<()> 
     assert_eq!(request(&tracker, "GET", "/health", &padded(7_000)).await?.status, 200);
     assert_eq!(request(&tracker, "GET", "/health", &padded(9_000)).await?.status, 431);
     eventually("the count", DEADLINE, async || {
-        let refused = status(&tracker).await?["refused"].take();
+        let refused = status(tracker.addr()).await?["refused"].take();
         Ok(if refused["head_too_long"] == 1 { Ok(()) } else { Err(refused) })
     })
     .await?;
@@ -184,7 +185,7 @@ async fn a_head_that_is_too_long_or_too_slow_is_refused() -> anyhow::Result<()> 
     _ = timeout(DEADLINE, slow.read_to_end(&mut rest)).await.context("it must be closed")?;
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
     eventually("the count", DEADLINE, async || {
-        let refused = status(&tracker).await?["refused"].take();
+        let refused = status(tracker.addr()).await?["refused"].take();
         Ok(if refused["head_too_slow"] == 1 { Ok(()) } else { Err(refused) })
     })
     .await

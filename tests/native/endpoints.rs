@@ -8,27 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tests::{
     client::{Client, DEADLINE},
     eventually::eventually,
-    http::{request, status},
+    http::request,
+    small_file::{BOTH, FILE, FIRST, announce},
+    status::status,
     tracker::TestTracker,
 };
 use tokio::time::timeout;
 use tracker_ws::{Config, Limits};
 
-/// A file of two blocks.
-const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
-/// Bitfields of two blocks, in base64: the first, both.
-const FIRST: &str = "gA==";
-const BOTH: &str = "wA==";
 const TOKEN: &str = "let-us-in";
 const ADMIN: &str = "obey-this-one";
-
-async fn announce(client: &mut Client, blocks: &str) -> anyhow::Result<()> {
-    let request = json!({ "type": "announce", "file": FILE, "name": "a.txt", "size": 5000, "block_size": 4096,
-                          "blocks": blocks });
-    let answer = client.ask(request).await?;
-    ensure!(answer["type"] == "announced", "{answer}");
-    Ok(())
-}
 
 /// The samples of a page of metrics. Fails if a line is none, or if its family was not described before.
 fn samples(page: &str) -> anyhow::Result<BTreeMap<String, f64>> {
@@ -115,7 +104,7 @@ async fn a_room_can_be_looked_into() -> anyhow::Result<()> {
     assert_eq!(answer.status, 200);
     let mut room = answer.json()?;
     assert_eq!((&room["room"], &room["next"]), (&json!("physics"), &Value::Null));
-    let media_type = "application/octet-stream";
+    let media_type = "text/plain";
     let files = json!([{ "file": FILE, "name": "a.txt", "size": 5000, "media_type": media_type, "block_size": 4096,
                          "sources": 1, "peers": 2 }]);
     assert_eq!(room["files"], files);
@@ -170,7 +159,7 @@ async fn a_room_behind_a_token_shows_itself_only_to_those_who_know_one() -> anyh
     assert_eq!(room("?token=let-us-in", None).await?, 404);
     assert_eq!(room("", Some(TOKEN)).await?, 404);
     assert_eq!(room("", Some(ADMIN)).await?, 404);
-    let figures = status(&tracker).await?;
+    let figures = status(tracker.addr()).await?;
     assert_eq!(figures["refused"], json!({ "not_found": 3, "token": 3 }));
     Ok(())
 }

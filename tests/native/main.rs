@@ -4,6 +4,7 @@ mod access;
 mod endpoints;
 mod hostile;
 mod json_peer;
+mod limits;
 mod stopping;
 mod swarm;
 mod tls;

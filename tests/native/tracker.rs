@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
 use tests::{
     client::{Client, DEADLINE, binary_frame},
+    small_file::{BOTH, FILE, FIRST, NONE, TAG, announce, announcement, introduce},
     tracker::TestTracker,
 };
 use tokio::{
@@ -15,15 +16,6 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 use tracker_ws::{Config, Limits};
-
-/// A file of two blocks.
-const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
-/// What peers call it.
-const TAG: &str = "f1f1f1f1f1f1f1f1";
-/// Bitfields of two blocks, in base64: neither, the first, both.
-const NONE: &str = "AA==";
-const FIRST: &str = "gA==";
-const BOTH: &str = "wA==";
 
 #[tokio::test]
 async fn a_peer_gets_an_id_and_hears_the_limits() -> anyhow::Result<()> {
@@ -456,26 +448,6 @@ async fn a_wrong_handshake_gets_an_http_answer() -> anyhow::Result<()> {
         let (head, _) = get(&tracker, "/ws", &headers).await?;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{headers}: {head}");
     }
-    Ok(())
-}
-
-fn announcement(blocks: &str) -> Value {
-    json!({ "type": "announce", "file": FILE, "name": "a.txt", "size": 5000, "media_type": "text/plain",
-            "block_size": 4096, "blocks": blocks })
-}
-
-async fn announce(client: &mut Client, blocks: &str) -> anyhow::Result<()> {
-    let answer = client.ask(announcement(blocks)).await?;
-    ensure!(answer["type"] == "announced", "{answer}");
-    Ok(())
-}
-
-/// Makes two members of the swarm of `FILE` know each other.
-async fn introduce(one: &mut Client, other: &mut Client) -> anyhow::Result<()> {
-    announce(one, BOTH).await?;
-    announce(other, BOTH).await?;
-    one.ask(json!({ "type": "get_peers", "file": FILE, "limit": 50 })).await?;
-    other.expect_type("peer_joined").await?;
     Ok(())
 }
 

@@ -67,11 +67,3 @@ async fn answer(socket: &mut TcpStream) -> anyhow::Result<Answer> {
     socket.read_exact(&mut body).await?;
     Ok(Answer { status, head, body: String::from_utf8(body)? })
 }
-
-/// The tracker's figures.
-///
-/// # Errors
-/// If it does not tell them.
-pub async fn status(tracker: &TestTracker) -> anyhow::Result<Value> {
-    request(tracker, "GET", "/api/status", "").await?.json()
-}

@@ -9,5 +9,6 @@ pub mod link;
 pub mod noise;
 pub mod observer;
 pub mod server;
+pub mod small_file;
 pub mod status;
 pub mod tracker;

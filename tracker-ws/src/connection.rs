@@ -2,9 +2,10 @@
 
 use crate::{
     address::Place,
+    envelope::Envelope,
     half::{ReadHalf, Signs, WriteHalf},
     http::Caller,
-    hub::{Envelope, Hub},
+    hub::Hub,
     outbox::Outbox,
     rate::{Allowance, Handled, SharedAllowance},
     reader::{Incoming, ReadError, Reader},

@@ -4,6 +4,7 @@ use crate::{
     Config,
     budget::Budget,
     connection::Handler,
+    envelope::{Envelope, is_control},
     half::Signs,
     outbox::{Outbox, Pushed},
     rate::Handled,
@@ -12,8 +13,7 @@ use crate::{
     status::Status,
     wire::OutFrame,
 };
-use bytes::Bytes;
-use protocol::{ErrorCode, Kind, PeerId, Request, Response, RoomName, Subject, close, encode_response, forwarded_head};
+use protocol::{ErrorCode, PeerId, Request, Response, RoomName, Subject, close, encode_response};
 use std::{
     collections::BTreeMap,
     future,
@@ -28,21 +28,6 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tracing::{debug, trace};
-
-/// Envelopes below this size go before data; they say what to do, and they cost little.
-const SMALL_ENVELOPE: usize = 4 << 10;
-/// A bitfield goes before data even if it is not small, because it must arrive before what is said after it. That of
-/// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
-const LARGEST_BITFIELD: usize = 6 << 10;
-
-/// An envelope as it was received.
-#[derive(Debug)]
-pub(crate) enum Envelope<'a> {
-    /// The whole frame, and the message in it.
-    Text { frame: &'a Bytes, message: &'a str },
-    /// The message in the head, and the data.
-    Binary { message: &'a str, data: Bytes },
-}
 
 /// What everything in the tracker shares. No lock is held while waiting.
 #[derive(Debug)]
@@ -64,12 +49,17 @@ pub(crate) struct Hub {
 struct State {
     registry: Registry,
     /// Every open connection.
-    outboxes: BTreeMap<ConnId, Arc<Outbox>>,
-    /// Of the same connections.
-    signs: BTreeMap<ConnId, Arc<Signs>>,
+    connections: BTreeMap<ConnId, Connection>,
     last_conn: u64,
     refusals: Refusals,
     stopping: bool,
+}
+
+/// An open connection, as far as others have to do with it.
+#[derive(Debug)]
+struct Connection {
+    outbox: Arc<Outbox>,
+    signs: Arc<Signs>,
 }
 
 impl Hub {
@@ -79,8 +69,7 @@ impl Hub {
         let budget = Arc::new(Budget::new(config.limits.memory_bytes));
         let state = State {
             registry,
-            outboxes: BTreeMap::new(),
-            signs: BTreeMap::new(),
+            connections: BTreeMap::new(),
             last_conn: 0,
             refusals: Refusals::default(),
             stopping: false,
@@ -127,13 +116,12 @@ impl Hub {
         if state.stopping {
             return Err(close::GOING_AWAY);
         }
-        if state.outboxes.len() >= self.config.limits.max_connections {
+        if state.connections.len() >= self.config.limits.max_connections {
             return Err(close::TRACKER_FULL);
         }
         state.last_conn += 1;
         let conn = ConnId(state.last_conn);
-        state.outboxes.insert(conn, Arc::clone(outbox));
-        state.signs.insert(conn, Arc::clone(signs));
+        state.connections.insert(conn, Connection { outbox: Arc::clone(outbox), signs: Arc::clone(signs) });
         drop(state);
         self.input(|registry, now, _| registry.connected(conn, now));
         Ok(conn)
@@ -142,8 +130,7 @@ impl Hub {
     /// Forgets a connection.
     pub(crate) fn disconnect(&self, conn: ConnId) {
         let mut state = self.lock();
-        state.outboxes.remove(&conn);
-        state.signs.remove(&conn);
+        state.connections.remove(&conn);
         drop(state);
         self.input(|registry, now, out| registry.disconnected(conn, now, out));
     }
@@ -165,7 +152,7 @@ impl Hub {
     ) -> Handled {
         let mut state = self.lock();
         let route = state.registry.relay(conn, to, subject);
-        let outbox = route.as_ref().ok().and_then(|route| state.outboxes.get(&route.to).map(Arc::clone));
+        let outbox = route.as_ref().ok().and_then(|route| state.outbox(route.to));
         drop(state);
         let route = match route {
             Ok(route) => route,
@@ -233,15 +220,15 @@ impl Hub {
     pub(crate) fn drain(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        state.outboxes.values().for_each(|outbox| outbox.drain_then_close(close::GOING_AWAY));
+        state.connections.values().for_each(|connection| connection.outbox.drain_then_close(close::GOING_AWAY));
     }
 
     /// Closes every connection and lets no other in.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        for outbox in state.outboxes.values() {
-            outbox.close(close::GOING_AWAY);
+        for connection in state.connections.values() {
+            connection.outbox.close(close::GOING_AWAY);
         }
     }
 
@@ -269,7 +256,7 @@ impl Hub {
         Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.now().as_secs(),
-            connections: state.outboxes.len(),
+            connections: state.connections.len(),
             max_connections: self.config.limits.max_connections,
             census: state.registry.census(),
             rooms_by_size: sizes.map(|((class, _), count)| (*class, count)).collect(),
@@ -290,7 +277,7 @@ impl Hub {
         let state = self.lock();
         if state.stopping {
             Err("the tracker is stopping")
-        } else if state.outboxes.len() >= self.config.limits.max_connections {
+        } else if state.connections.len() >= self.config.limits.max_connections {
             Err("the tracker has as many connections as it may hold")
         } else {
             Ok(())
@@ -300,7 +287,8 @@ impl Hub {
     /// A room's files, and at most `limit` of its peers from behind `after` on; none if nobody is in it.
     pub(crate) fn room(&self, name: &RoomName, after: Option<PeerId>, limit: usize) -> Option<RoomView> {
         let state = self.lock();
-        let silence = |conn| state.signs.get(&conn).map_or(Duration::ZERO, |signs| signs.silence());
+        let silence =
+            |conn| state.connections.get(&conn).map_or(Duration::ZERO, |connection| connection.signs.silence());
         state.registry.view(name, after, limit, silence)
     }
 
@@ -341,6 +329,10 @@ impl Hub {
 }
 
 impl State {
+    fn outbox(&self, conn: ConnId) -> Option<Arc<Outbox>> {
+        self.connections.get(&conn).map(|connection| Arc::clone(&connection.outbox))
+    }
+
     fn deliver(&mut self, output: Output, now: Duration) {
         match output {
             Output::Send { to, seq, response } => {
@@ -348,19 +340,19 @@ impl State {
                     self.count(Reason::Message(code), now);
                 }
                 trace!(conn = to.0, ?response, "response");
-                if let Some(outbox) = self.outboxes.get(&to) {
+                if let Some(outbox) = self.outbox(to) {
                     outbox.push_control(OutFrame::text(&encode_response(seq, &response)));
                 }
             }
             Output::Update { to, response } => {
                 let frame = OutFrame::text(&encode_response(None, &response));
-                for outbox in to.iter().filter_map(|conn| self.outboxes.get(conn)) {
+                for outbox in to.into_iter().filter_map(|conn| self.outbox(conn)) {
                     outbox.push_update(frame.clone());
                 }
             }
             Output::Close { conn, code } => {
                 debug!(conn = conn.0, code, "closing");
-                if let Some(outbox) = self.outboxes.get(&conn) {
+                if let Some(outbox) = self.outbox(conn) {
                     outbox.close(code);
                 }
             }
@@ -376,105 +368,9 @@ impl State {
     }
 }
 
-impl Envelope<'_> {
-    /// The frame for the receiver.
-    fn forwarded(&self, from: PeerId) -> OutFrame {
-        let mut head = forwarded_head(from);
-        match self {
-            Self::Text { frame, message } if frame.len() < SMALL_ENVELOPE => {
-                head.push_str(message);
-                head.push('}');
-                OutFrame::text(&head)
-            }
-            Self::Text { frame, message } => {
-                // The message is the envelope's last value; nothing but its closing brace follows.
-                let start = message.as_ptr().addr() - frame.as_ptr().addr();
-                OutFrame::text_with_body(&head, kept(frame.slice(start..), frame.len()))
-            }
-            Self::Binary { message, data } => {
-                head.push_str(message);
-                head.push('}');
-                // The head of a frame is short, so that large data is nearly all of it.
-                OutFrame::binary(&head, kept(data.clone(), data.len()))
-            }
-        }
-    }
-}
-
-/// Whether a message goes before data: it says what to do, and costs little.
-fn is_control(kind: Kind, len: usize) -> bool {
-    match kind {
-        Kind::Block | Kind::Manifest => len < SMALL_ENVELOPE,
-        // It must arrive before what is said after it.
-        Kind::Bitfield => len < LARGEST_BITFIELD,
-        Kind::GetManifest
-        | Kind::Have
-        | Kind::Interested
-        | Kind::NotInterested
-        | Kind::Choke
-        | Kind::Unchoke
-        | Kind::Request
-        | Kind::Cancel
-        | Kind::Reject => len < SMALL_ENVELOPE,
-    }
-}
-
-/// What is kept of a frame of `frame_len` bytes so that `part` of it can wait.
-fn kept(part: Bytes, frame_len: usize) -> Bytes {
-    if part.len() < SMALL_ENVELOPE.max(frame_len / 2) { Bytes::copy_from_slice(&part) } else { part }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
-
-    /// Whether the frame that is forwarded keeps the frame it came in.
-    fn is_shared(frame: Bytes, forward: impl FnOnce(&Bytes) -> OutFrame) -> bool {
-        let forwarded = forward(&frame);
-        let is_shared = !frame.is_unique();
-        drop(forwarded);
-        assert!(frame.is_unique());
-        is_shared
-    }
-
-    fn text(padding: usize, len: usize) -> bool {
-        let message = format!("[{}]", "1".repeat(len));
-        let frame = format!(r#"{{"to":"{ALICE}",{}"message":{message}}}"#, " ".repeat(padding));
-        is_shared(frame.into(), |frame| {
-            let text = std::str::from_utf8(frame).unwrap();
-            let message = &text[text.find('[').unwrap()..text.len() - 1];
-            Envelope::Text { frame, message }.forwarded(ALICE)
-        })
-    }
-
-    #[test]
-    fn what_is_kept_of_a_frame_is_about_what_is_charged() {
-        assert!(text(0, 1 << 20), "large messages are not copied");
-        assert!(!text(1 << 20, 10), "a short message does not keep the spaces around it");
-        assert!(!text(1 << 20, 100_000), "nor does a longer one");
-        for (len, expected) in [(1, false), (1_000, false), (16 << 10, true), (1 << 20, true)] {
-            let frame = Bytes::from(vec![7; 100 + len]);
-            let forward = |frame: &Bytes| Envelope::Binary { message: "{}", data: frame.slice(100..) }.forwarded(ALICE);
-            assert_eq!(is_shared(frame, forward), expected, "{len} bytes of data");
-        }
-    }
-
-    #[test]
-    fn what_goes_before_data_is_small_and_is_none() {
-        for (kind, len, expected) in [
-            (Kind::Request, 100, true),
-            (Kind::Have, SMALL_ENVELOPE, false),
-            (Kind::Block, 100, true),
-            (Kind::Block, SMALL_ENVELOPE, false),
-            // The longest bitfield in base64, with its envelope.
-            (Kind::Bitfield, (protocol::MAX_BLOCKS as usize / 8).div_ceil(3) * 4 + 200, true),
-            (Kind::Bitfield, LARGEST_BITFIELD, false),
-        ] {
-            assert_eq!(is_control(kind, len), expected, "{kind:?} of {len} bytes");
-        }
-    }
 
     #[tokio::test]
     async fn a_hub_that_stops_is_not_ready() {

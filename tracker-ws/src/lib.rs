@@ -16,6 +16,7 @@ mod config;
 mod conformance;
 mod connection;
 mod door;
+mod envelope;
 mod fair;
 #[cfg(fuzzing)]
 pub mod fuzzing;
