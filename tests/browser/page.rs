@@ -3,9 +3,11 @@
 use anyhow::{Context as _, Result, ensure};
 use std::{env, fs, time::Duration};
 use tests::{
-    browser::{Options, Tab, in_lab, project_dir},
+    browser::{Options, Tab, in_lab, page_dir, project_dir},
     eventually::eventually,
+    tracker::TestTracker,
 };
+use tracker_ws::Config;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -24,18 +26,44 @@ fn a_link_opens_onto_its_file_in_its_room() -> Result<()> {
         let sample = lab.sample("swarm.pdf")?;
         let sharing = browser.open(&lab.url("#/physics-3")).await?;
         sharing.choose(&sample.path).await?;
-        let link = eventually("a link to the file", SOON, async || {
-            let script = "return [...document.querySelectorAll('li a')].map(link => link.href)";
-            let links: Vec<String> = sharing.evaluate(script, vec![]).await?;
-            let wanted = links.iter().find(|link| is_file_link(link, &lab.url("#/physics-3/")));
-            Ok(wanted.cloned().ok_or(links))
-        })
-        .await?;
+        let link = file_link(&sharing, &lab.url("#/physics-3/")).await?;
         browser.open(&link).await?.fetch(&sample).await?;
 
         let elsewhere = browser.open(&lab.url("")).await?;
         wait_for_text(&elsewhere, "lobby").await?;
         ensure!(elsewhere.items(&sample.name).await?.is_empty(), "another room shows the file");
+        Ok(())
+    })
+}
+
+/// Waits until the page has a link to a file, which begins so.
+async fn file_link(tab: &Tab, start: &str) -> Result<String> {
+    eventually("a link to the file", SOON, async || {
+        let script = "return [...document.querySelectorAll('li a')].map(link => link.href)";
+        let links: Vec<String> = tab.evaluate(script, vec![]).await?;
+        let wanted = links.iter().find(|link| is_file_link(link, start));
+        Ok(wanted.cloned().ok_or(links))
+    })
+    .await
+}
+
+#[test]
+fn a_link_with_a_token_opens_onto_the_file_and_one_without_says_what_is_missing() -> Result<()> {
+    in_lab("token", async |lab| {
+        let config = Config { page_dir: page_dir()?, token: Some("let-us-in".parse()?), ..Config::default() };
+        let tracker = TestTracker::start_with(config).await?;
+        let url = |query: &str| format!("{}{query}", tracker.http_url());
+        let browser = lab.browser().await?;
+        let sample = lab.sample("fractal.png")?;
+        let sharing = browser.open(&url("?token=let-us-in")).await?;
+        sharing.choose(&sample.path).await?;
+        let link = file_link(&sharing, &url("?token=let-us-in#/lobby/")).await?;
+        browser.open(&link).await?.fetch(&sample).await?;
+
+        for query in ["", "?token=let-me-in"] {
+            let outside = browser.open(&url(query)).await?;
+            wait_for_text(&outside, "it wants a token").await?;
+        }
         Ok(())
     })
 }
