@@ -159,8 +159,7 @@ impl<'a> Client<'a> {
         let envelope = match &incoming {
             Incoming::Text(text) => match decode_client_text(text) {
                 Ok(ClientFrame::Request { seq, request }) => {
-                    self.hub.request(self.conn, seq, request);
-                    return Ok(Handled::Asked);
+                    return Ok(self.hub.request(self.conn, seq, request));
                 }
                 Ok(ClientFrame::Envelope { to, subject, message }) => {
                     Ok((to, subject, Envelope::Text { frame: text.as_ref(), message }))
@@ -171,9 +170,9 @@ impl<'a> Client<'a> {
                 .map(|ClientBinary { to, subject, message, data }| (to, subject, Envelope::Binary { message, data })),
             Incoming::Ping(payload) => {
                 self.outbox.push_pong(payload);
-                return Ok(Handled::Asked);
+                return Ok(Handled::Asked { answered: payload.len() });
             }
-            Incoming::Pong => return Ok(Handled::Asked),
+            Incoming::Pong => return Ok(Handled::Asked { answered: 0 }),
             Incoming::Close(code) => {
                 self.hung_up = true;
                 return Err(code.unwrap_or(NORMAL));

@@ -136,9 +136,14 @@ impl Hub {
     }
 
     /// Handles what a client asks of the tracker.
-    pub(crate) fn request(&self, conn: ConnId, seq: Option<u32>, request: Request) {
+    pub(crate) fn request(&self, conn: ConnId, seq: Option<u32>, request: Request) -> Handled {
         trace!(conn = conn.0, ?request, "request");
-        self.input(|registry, now, out| registry.handle(conn, seq, request, now, out));
+        let mut is_refused = false;
+        let answered = self.input(|registry, now, out| {
+            registry.handle(conn, seq, request, now, out);
+            is_refused = matches!(out.last(), Some(Output::Send { response: Response::Error { .. }, .. }));
+        });
+        if is_refused { Handled::Refused } else { Handled::Asked { answered } }
     }
 
     /// Passes an envelope on; if that cannot be, its sender, whose outbox is `own`, is told why.
@@ -179,7 +184,8 @@ impl Hub {
             Pushed::Busy => {
                 self.lock().registry.reopen(route.from, to, subject);
                 self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
-                Handled::Asked
+                // Not the sender's fault, whose messages to others must not wait for it.
+                Handled::Relayed
             }
             Pushed::Gone => self.refuse(own, ErrorCode::UnknownPeer, "this peer is leaving", Some(to)),
         }
@@ -243,7 +249,9 @@ impl Hub {
                 }
             };
             tokio::select! {
-                () = due => self.input(|registry, now, out| registry.handle_timeout(now, out)),
+                () = due => {
+                    self.input(|registry, now, out| registry.handle_timeout(now, out));
+                }
                 () = self.rearm.notified() => {}
             }
         }
@@ -305,7 +313,8 @@ impl Hub {
         self.lock().registry.poll_timeout().is_none()
     }
 
-    fn input(&self, input: impl FnOnce(&mut Registry, Duration, &mut Vec<Output>)) {
+    /// Hands something to the registry and sends what follows from it, the bytes of which are given back.
+    fn input(&self, input: impl FnOnce(&mut Registry, Duration, &mut Vec<Output>)) -> usize {
         let mut state = self.lock();
         let mut out = Vec::new();
         let deadline = state.registry.poll_timeout();
@@ -314,7 +323,7 @@ impl Hub {
             self.rearm.notify_one();
         }
         // Still under the lock, so that every client hears of events in the order in which they happened.
-        out.into_iter().for_each(|output| state.deliver(output, self.now()));
+        out.into_iter().map(|output| state.deliver(output, self.now())).sum()
     }
 
     /// The time since the tracker's start.
@@ -333,28 +342,31 @@ impl State {
         self.connections.get(&conn).map(|connection| Arc::clone(&connection.outbox))
     }
 
-    fn deliver(&mut self, output: Output, now: Duration) {
+    /// Sends an output, and gives its bytes.
+    fn deliver(&mut self, output: Output, now: Duration) -> usize {
         match output {
             Output::Send { to, seq, response } => {
                 if let Response::Error { code, .. } = response {
                     self.count(Reason::Message(code), now);
                 }
                 trace!(conn = to.0, ?response, "response");
-                if let Some(outbox) = self.outbox(to) {
-                    outbox.push_control(OutFrame::text(&encode_response(seq, &response)));
-                }
+                let Some(outbox) = self.outbox(to) else { return 0 };
+                let frame = OutFrame::text(&encode_response(seq, &response));
+                let len = frame.len();
+                outbox.push_control(frame);
+                len
             }
             Output::Update { to, response } => {
                 let frame = OutFrame::text(&encode_response(None, &response));
-                for outbox in to.into_iter().filter_map(|conn| self.outbox(conn)) {
-                    outbox.push_update(frame.clone());
-                }
+                let outboxes = to.into_iter().filter_map(|conn| self.outbox(conn));
+                outboxes.map(|outbox| outbox.push_update(frame.clone())).count() * frame.len()
             }
             Output::Close { conn, code } => {
                 debug!(conn = conn.0, code, "closing");
                 if let Some(outbox) = self.outbox(conn) {
                     outbox.close(code);
                 }
+                0
             }
         }
     }

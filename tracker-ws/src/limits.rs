@@ -43,8 +43,8 @@ pub struct Limits {
     /// Messages that cannot be understood, after which a client is closed
     #[arg(long, default_value_t = DEFAULT.malformed_messages, value_name = "COUNT")]
     pub malformed_messages: u32,
-    /// Messages a second from one connection. A request to the tracker counts as 20, a refused message as 100 and more
-    /// if it is large. Whoever sends more is read more slowly
+    /// Messages a second from one connection. A request to the tracker counts as 20 and a refused message as 100, and
+    /// both as more if they, or the answers, are large. Whoever sends more is read more slowly
     #[arg(long, default_value_t = DEFAULT.messages_per_second, value_name = "COUNT")]
     pub messages_per_second: u32,
     /// The same for all connections from one address together

@@ -17,10 +17,10 @@ const BYTES_PER_MESSAGE: usize = 64;
 /// What became of a message, which decides what it counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// It was passed on to another peer.
+    /// It was passed on to another peer, or there was no room for it.
     Relayed,
-    /// The tracker itself was asked, or a control frame came.
-    Asked,
+    /// The tracker itself was asked, or a control frame came. What it sent to whomever had so many bytes.
+    Asked { answered: usize },
     /// It was refused.
     Refused,
 }
@@ -30,7 +30,7 @@ impl Handled {
     pub(crate) const fn messages(self, bytes: usize) -> u64 {
         match self {
             Self::Relayed => 1,
-            Self::Asked => REQUEST + (bytes / BYTES_PER_MESSAGE) as u64,
+            Self::Asked { answered } => REQUEST + ((bytes + answered) / BYTES_PER_MESSAGE) as u64,
             Self::Refused => REFUSED + (bytes / BYTES_PER_MESSAGE) as u64,
         }
     }
@@ -204,7 +204,8 @@ mod tests {
     #[test]
     fn what_is_refused_costs_by_its_size() {
         assert_eq!(Handled::Relayed.messages(1 << 20), 1);
-        assert_eq!(Handled::Asked.messages(100), 21);
+        assert_eq!(Handled::Asked { answered: 0 }.messages(100), 21);
+        assert_eq!(Handled::Asked { answered: 640 }.messages(0), 30);
         assert_eq!(Handled::Refused.messages(1 << 20), 100 + (1 << 14));
         let limits = Limits { messages_per_second: 1_000, bytes_per_second: 10_000, ..Limits::default() };
         let mut allowance = Allowance::of_connection(&limits);
