@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// have to be remembered, and what a peer can learn by asking again and again.
 const MAX_ACQUAINTANCES: usize = 200;
 /// How many members a search for holders looks at, so that it takes a bounded time from everybody else.
-const MAX_LOOKED_AT: usize = 1_000;
+const MAX_LOOKED_AT: usize = 200;
 
 /// Those who have, or want, one file.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Swarm {
         self.members.get(&id).map_or(0, |member| member.blocks.count())
     }
 
-    /// The members that have a block, or every block, among 1,000 that are looked at; `start` says where to begin, so
+    /// The members that have a block, or every block, among 200 that are looked at; `start` says where to begin, so
     /// that not always the same are.
     pub(super) fn holders(&self, block: Option<u32>, start: u32) -> impl Iterator<Item = PeerId> {
         let (late, early) = self.order.split_at(start as usize % self.order.len().max(1));
