@@ -33,6 +33,9 @@ use tracing::{debug, warn};
 const HTTP_LIFETIME: Duration = Duration::from_secs(60);
 /// How long the last answer may take after that; the page of some MB gets through a line of 300 kbit/s.
 const LAST_ANSWER: Duration = Duration::from_secs(60);
+/// Bytes that the system takes for a connection beyond those that are on their way.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES: u32 = 256 << 10;
 /// The wait after the system could not accept a connection, which mostly means that it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -107,10 +110,7 @@ impl Door {
             self.hub.count_pause();
             sleep(wait).await;
         }
-        // Requests and grants are small and somebody waits for each.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "cannot set TCP_NODELAY");
-        }
+        set_up(&stream);
         let Some(certificate) = self.certificate.take() else {
             return self.serve_http(stream, caller).await;
         };
@@ -169,6 +169,20 @@ impl Door {
             }
             Err(_) => debug!("an HTTP connection took too long"),
         }
+    }
+}
+
+/// Has the system send at once what it is given, and take little more than it can send.
+fn set_up(stream: &TcpStream) {
+    // Requests and grants are small and somebody waits for each.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "cannot set TCP_NODELAY");
+    }
+    // Else the system may take megabytes for a slow line, behind which control waits, and then nothing for so long that
+    // its reader seems to be gone.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
     }
 }
 
