@@ -15,6 +15,8 @@ use bytes::Bytes;
 use protocol::{PeerId, close};
 use std::sync::Arc;
 
+/// All messages have one source.
+const NOBODY: PeerId = PeerId::from_bytes([0; 8]);
 /// Messages below this size go before larger ones, as small envelopes do.
 const SMALL: usize = 4 << 10;
 
@@ -37,9 +39,9 @@ fn send_back(client: &mut Client<'_>, message: Incoming) -> Result<Handled, u16>
     };
     let frame = OutFrame::new(opcode, &[], payload);
     let pushed = if frame.len() < SMALL {
-        client.outbox.push_envelope(frame)
+        client.outbox.push_envelope(NOBODY, frame)
     } else {
-        client.outbox.push_data(PeerId::from_bytes([0; 8]), frame)
+        client.outbox.push_data(NOBODY, frame)
     };
     match pushed {
         Pushed::Accepted | Pushed::Gone => Ok(Handled::Relayed),

@@ -1,16 +1,15 @@
-//! The data that waits for one receiver, with a queue for each source.
+//! What waits for one receiver, with a queue for each source.
 
 use crate::wire::OutFrame;
 use protocol::PeerId;
 use std::collections::VecDeque;
 
-/// The bytes that a source may send before it is the next one's turn: the usual size of a block or a run of them.
-const QUANTUM: usize = 64 << 10;
-
 /// Frames of several sources, which leave in turns of the same number of bytes (deficit round robin; Shreedhar and
 /// Varghese, SIGCOMM 1995). The frames of one source keep their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FairQueue {
+    /// The bytes that a source may send before it is the next one's turn.
+    quantum: usize,
     /// Those with something waiting; it is the first one's turn.
     turns: VecDeque<Source>,
     cost: usize,
@@ -26,6 +25,11 @@ struct Source {
 }
 
 impl FairQueue {
+    /// An empty queue with turns of `quantum` bytes.
+    pub(crate) const fn new(quantum: usize) -> Self {
+        Self { quantum, turns: VecDeque::new(), cost: 0 }
+    }
+
     /// About the memory of all that waits.
     pub(crate) const fn cost(&self) -> usize {
         self.cost
@@ -47,7 +51,7 @@ impl FairQueue {
             // A place for one: mostly it is gone before the next comes.
             let mut frames = VecDeque::with_capacity(1);
             frames.push_back(frame);
-            self.turns.push_back(Source { id, frames, cost, deficit: QUANTUM });
+            self.turns.push_back(Source { id, frames, cost, deficit: self.quantum });
         }
     }
 
@@ -59,7 +63,7 @@ impl FairQueue {
             // No source is kept without a frame.
             let next = source.frames.front()?.len();
             if next > source.deficit && !is_alone {
-                source.deficit += QUANTUM;
+                source.deficit += self.quantum;
                 self.turns.rotate_left(1);
                 continue;
             }
@@ -76,7 +80,8 @@ impl FairQueue {
 
     /// Drops everything, and gives the cost of what was dropped.
     pub(crate) fn clear(&mut self) -> usize {
-        std::mem::take(self).cost
+        self.turns.clear();
+        std::mem::take(&mut self.cost)
     }
 }
 
@@ -84,6 +89,7 @@ impl FairQueue {
 mod tests {
     use super::*;
 
+    const QUANTUM: usize = 64 << 10;
     const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
     const BOB: PeerId = PeerId::from_bytes([0xb2; 8]);
 
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn sources_get_the_same_bytes_whatever_their_frames() {
-        let mut queue = FairQueue::default();
+        let mut queue = FairQueue::new(QUANTUM);
         for _ in 0..10 {
             queue.push(ALICE, frame(1, 1 << 20));
         }
@@ -112,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_one_source_sends_stays_in_order_and_everything_leaves() {
-        let mut queue = FairQueue::default();
+        let mut queue = FairQueue::new(QUANTUM);
         for i in 0..100 {
             queue.push(if i % 3 == 0 { ALICE } else { BOB }, frame(i, 1_000 * usize::from(i)));
         }
@@ -133,7 +139,7 @@ mod tests {
 
     #[test]
     fn costs_add_up() {
-        let mut queue = FairQueue::default();
+        let mut queue = FairQueue::new(QUANTUM);
         queue.push(ALICE, frame(1, 1_000));
         queue.push(BOB, frame(2, 2_000));
         assert_eq!(queue.cost_of(ALICE) + queue.cost_of(BOB), queue.cost());

@@ -138,12 +138,8 @@ impl Hub {
     /// Handles what a client asks of the tracker.
     pub(crate) fn request(&self, conn: ConnId, seq: Option<u32>, request: Request) -> Handled {
         trace!(conn = conn.0, ?request, "request");
-        let mut is_refused = false;
-        let answered = self.input(|registry, now, out| {
-            registry.handle(conn, seq, request, now, out);
-            is_refused = matches!(out.last(), Some(Output::Send { response: Response::Error { .. }, .. }));
-        });
-        if is_refused { Handled::Refused } else { Handled::Asked { answered } }
+        let answered = self.input(|registry, now, out| registry.handle(conn, seq, request, now, out));
+        Handled::Asked { answered }
     }
 
     /// Passes an envelope on; if that cannot be, its sender, whose outbox is `own`, is told why.
@@ -161,10 +157,13 @@ impl Hub {
         drop(state);
         let route = match route {
             Ok(route) => route,
-            Err(Refusal { code, message }) => return self.refuse(own, code, message, Some(to)),
+            Err(Refusal { code, message, is_blameless }) => {
+                let refused = self.refuse(own, code, message, Some(to));
+                return if is_blameless { Handled::Relayed } else { refused };
+            }
         };
         if !route.binary && matches!(envelope, Envelope::Binary { .. }) {
-            self.lock().registry.reopen(route.from, to, subject);
+            self.lock().registry.undo(route.from, to, subject);
             return self.refuse(own, ErrorCode::Malformed, "this peer takes no binary frames", Some(to));
         }
         let frame = envelope.forwarded(route.from);
@@ -172,7 +171,7 @@ impl Hub {
         let pushed = match outbox {
             // It is between its removal here and in the registry.
             None => Pushed::Gone,
-            Some(outbox) if is_control(subject.kind, frame.len()) => outbox.push_envelope(frame),
+            Some(outbox) if is_control(subject.kind, frame.len()) => outbox.push_envelope(route.from, frame),
             Some(outbox) => outbox.push_data(route.from, frame),
         };
         match pushed {
@@ -182,12 +181,16 @@ impl Hub {
                 Handled::Relayed
             }
             Pushed::Busy => {
-                self.lock().registry.reopen(route.from, to, subject);
+                self.lock().registry.undo(route.from, to, subject);
                 self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
                 // Not the sender's fault, whose messages to others must not wait for it.
                 Handled::Relayed
             }
-            Pushed::Gone => self.refuse(own, ErrorCode::UnknownPeer, "this peer is leaving", Some(to)),
+            Pushed::Gone => {
+                self.lock().registry.undo(route.from, to, subject);
+                self.refuse(own, ErrorCode::UnknownPeer, "this peer is leaving", Some(to));
+                Handled::Relayed
+            }
         }
     }
 
@@ -201,8 +204,10 @@ impl Hub {
     ) -> Handled {
         self.count(Reason::Message(code));
         let response = Response::Error { code, message: message.into(), to };
-        own.push_control(OutFrame::text(&encode_response(None, &response)));
-        Handled::Refused
+        let frame = OutFrame::text(&encode_response(None, &response));
+        let answered = frame.len();
+        own.push_control(frame);
+        Handled::Asked { answered }
     }
 
     /// Counts a connection that ended with this code.
@@ -353,7 +358,19 @@ impl State {
                 let Some(outbox) = self.outbox(to) else { return 0 };
                 let frame = OutFrame::text(&encode_response(seq, &response));
                 let len = frame.len();
-                outbox.push_control(frame);
+                match response {
+                    Response::PeerJoined { peer, .. } => outbox.push_about(peer.id, frame),
+                    Response::PeerLeft { peer, .. } => outbox.push_about(peer, frame),
+                    Response::Registered { .. }
+                    | Response::Announced { .. }
+                    | Response::Updated { .. }
+                    | Response::Peers { .. }
+                    | Response::Files { .. }
+                    | Response::Holders { .. }
+                    | Response::Left { .. }
+                    | Response::Pong
+                    | Response::Error { .. } => outbox.push_control(frame),
+                }
                 len
             }
             Output::Update { to, response } => {

@@ -1,4 +1,5 @@
-//! What waits for one receiver: bounded in bytes, control before data, the sources of data by turns.
+//! What waits for one receiver, bounded in bytes: first the tracker's own words, then small messages of peers, then data.
+//! Peers take turns, so that what one sends keeps nobody else waiting for long.
 
 use crate::{
     budget::{Budget, may_hold},
@@ -15,9 +16,13 @@ use tokio::sync::Notify;
 /// The most bytes of control waiting. The tracker's own words are never dropped, because the receiver's picture would
 /// be wrong forever; one that lets this much pile up is closed and comes back to a fresh state.
 const CONTROL_BYTES: usize = 4 << 20;
-/// The most bytes of control waiting at which envelopes are added. The rest is for the tracker's own words, so that no
-/// peer can have another closed.
+/// The most bytes of peers' small messages waiting.
 const ENVELOPE_BYTES: usize = 1 << 20;
+/// The bytes of a peer's turn with small messages, and with data: the usual size of a block or a run of them.
+const ENVELOPE_TURN: usize = 4 << 10;
+const DATA_TURN: usize = 64 << 10;
+/// While data waits, small messages get one part in so many of what is written, so that they cannot take the line.
+const ENVELOPE_PART: usize = 4;
 /// A client with this many bytes of control waiting is not read from, so that one that asks faster than it reads
 /// slows only itself.
 const CALM_BYTES: usize = 1 << 20;
@@ -54,12 +59,13 @@ pub(crate) struct Outbox {
     closed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lanes {
     /// The answers to the newest pings.
     pongs: VecDeque<OutFrame>,
     control: VecDeque<Control>,
     control_bytes: usize,
+    envelopes: FairQueue,
     data: FairQueue,
     /// The cost of the data that was taken out and is perhaps not written yet.
     writing: usize,
@@ -89,7 +95,7 @@ impl Outbox {
     /// An empty outbox that holds at most `data_limit` bytes of data, and no more than `budget` grants.
     pub(crate) fn new(data_limit: usize, budget: Arc<Budget>) -> Self {
         Self {
-            lanes: Mutex::default(),
+            lanes: Mutex::new(Lanes::new()),
             data_limit,
             budget,
             filled: Notify::new(),
@@ -103,20 +109,34 @@ impl Outbox {
         self.push_urgent(Control { frame, is_update: false });
     }
 
-    /// Adds a peer's frame that goes before data, if there is room.
-    pub(crate) fn push_envelope(&self, frame: OutFrame) -> Pushed {
+    /// Adds a peer's frame that goes before data, if there is room. A peer may use as much of the room as is left.
+    pub(crate) fn push_envelope(&self, source: PeerId, frame: OutFrame) -> Pushed {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
             return Pushed::Gone;
         }
-        if lanes.control_bytes + frame.cost() > ENVELOPE_BYTES {
+        if !may_hold(lanes.envelopes.cost_of(source), frame.cost(), lanes.envelopes.cost(), ENVELOPE_BYTES) {
             return Pushed::Busy;
         }
-        lanes.control_bytes += frame.cost();
-        lanes.control.push_back(Control { frame, is_update: false });
+        lanes.envelopes.push(source, frame);
         drop(lanes);
         self.filled.notify_one();
         Pushed::Accepted
+    }
+
+    /// Adds what the tracker says about a peer, in the order of what that peer itself says. It must arrive; if too much
+    /// waits already, the receiver is closed instead.
+    pub(crate) fn push_about(&self, peer: PeerId, frame: OutFrame) {
+        let mut lanes = self.lock();
+        if lanes.closing != Closing::Open {
+            return;
+        }
+        lanes.envelopes.push(peer, frame);
+        if lanes.envelopes.cost() > CONTROL_BYTES {
+            self.close_locked(&mut lanes, close::SLOW_RECEIVER);
+        }
+        drop(lanes);
+        self.filled.notify_one();
     }
 
     /// Adds a frame that tells a state, in place of an older one that still waits.
@@ -210,7 +230,7 @@ impl Outbox {
                 lanes.fill(batch);
                 if let Closing::Asked(code) | Closing::Draining(code) = lanes.closing
                     && lanes.control.is_empty()
-                    && lanes.data.cost() == 0
+                    && lanes.envelopes.cost() + lanes.data.cost() == 0
                 {
                     lanes.closing = Closing::Taken(code);
                     self.closed.notify_waiters();
@@ -266,6 +286,18 @@ impl Drop for Outbox {
 }
 
 impl Lanes {
+    const fn new() -> Self {
+        Self {
+            pongs: VecDeque::new(),
+            control: VecDeque::new(),
+            control_bytes: 0,
+            envelopes: FairQueue::new(ENVELOPE_TURN),
+            data: FairQueue::new(DATA_TURN),
+            writing: 0,
+            closing: Closing::Open,
+        }
+    }
+
     fn fill(&mut self, batch: &mut Batch) {
         std::mem::take(&mut self.pongs).into_iter().for_each(|pong| batch.push(pong));
         while batch.len() < BATCH_BYTES
@@ -273,6 +305,14 @@ impl Lanes {
         {
             self.control_bytes -= control.frame.cost();
             batch.push(control.frame);
+        }
+        let room = BATCH_BYTES.saturating_sub(batch.len());
+        let envelopes = if self.data.cost() == 0 { room } else { room.min(BATCH_BYTES / ENVELOPE_PART) };
+        let end = batch.len() + envelopes;
+        while batch.len() < end
+            && let Some(frame) = self.envelopes.pop()
+        {
+            batch.push(frame);
         }
         while batch.len() < BATCH_BYTES
             && let Some(frame) = self.data.pop()
@@ -356,7 +396,7 @@ mod tests {
         while full.push_data(ALICE, frame(1_000)) == Pushed::Accepted {}
         assert_eq!(other.push_data(ALICE, frame(4_000)), Pushed::Accepted, "one gets half");
         assert_eq!(other.push_data(BOB, frame(4_000)), Pushed::Busy);
-        assert_eq!(full.push_envelope(frame(4_000)), Pushed::Accepted);
+        assert_eq!(full.push_envelope(BOB, frame(4_000)), Pushed::Accepted);
         taken(&full).await;
         drop(full);
         assert_eq!(other.push_data(BOB, frame(500)), Pushed::Accepted);
@@ -445,15 +485,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn peers_cannot_have_a_receiver_closed() {
+    async fn peers_cannot_have_a_receiver_closed_nor_take_the_room_of_others() {
         let outbox = outbox(0);
-        let accepted = (0..=CONTROL_BYTES / 1_000).filter(|_| outbox.push_envelope(frame(1_000)) == Pushed::Accepted);
-        assert!((900..1_000).contains(&accepted.count()));
+        let push = |source| outbox.push_envelope(source, frame(1_000)) == Pushed::Accepted;
+        let alice = (0..).take_while(|_| push(ALICE)).count();
+        let bob = (0..).take_while(|_| push(BOB)).count();
+        assert!((400..500).contains(&alice) && (200..250).contains(&bob), "{alice} {bob}");
         outbox.push_control(frame(1_000));
+        assert!(outbox.is_calm(), "what others send does not keep it from being read");
         assert_eq!(outbox.lock().closing, Closing::Open);
         taken(&outbox).await;
         taken(&outbox).await;
-        assert_eq!(outbox.push_envelope(frame(1_000)), Pushed::Accepted);
+        assert!(push(ALICE));
+    }
+
+    #[tokio::test]
+    async fn small_messages_of_one_peer_hold_up_neither_data_nor_those_of_another() {
+        let outbox = outbox(16 << 20);
+        while outbox.push_envelope(ALICE, OutFrame::text(&"a".repeat(3_000))) == Pushed::Accepted {}
+        outbox.push_envelope(BOB, OutFrame::text("bob"));
+        for _ in 0..100 {
+            outbox.push_data(BOB, OutFrame::binary("", vec![b'd'; 64 << 10].into()));
+        }
+        let (first, _) = taken(&outbox).await;
+        let count = |byte| first.iter().filter(|it| **it == byte).count();
+        assert!(first.windows(3).any(|window| window == b"bob"), "it waits for one turn");
+        assert!(count(b'd') > 2 * count(b'a') && count(b'a') > 0, "{} {}", count(b'd'), count(b'a'));
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_a_peer_keeps_its_place_among_what_it_says() {
+        let outbox = outbox(1_000);
+        for text in ["one", "two"] {
+            outbox.push_envelope(ALICE, OutFrame::text(text));
+        }
+        outbox.push_about(ALICE, OutFrame::text("left"));
+        outbox.push_about(ALICE, OutFrame::text("joined"));
+        outbox.push_envelope(ALICE, OutFrame::text("three"));
+        let expected = b"\x81\x03one\x81\x03two\x81\x04left\x81\x06joined\x81\x05three";
+        assert_eq!(taken(&outbox).await.0, expected);
     }
 
     #[tokio::test]

@@ -85,6 +85,8 @@ pub(crate) struct Census {
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
+    /// Whether the sender could not know better.
+    pub(crate) is_blameless: bool,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,8 @@ struct Peer {
     binary: bool,
     files: BTreeSet<FileId>,
     open: OpenRequests,
+    /// Answers that others have asked of it, and that it has not given; also those that nobody waits for any longer.
+    owed: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,7 +163,8 @@ impl Registry {
         let answer = match (self.conns.get(&conn), request) {
             (None, _) => return,
             (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
-                let peer = Peer { conn, room, name, binary, files: BTreeSet::new(), open: OpenRequests::default() };
+                let peer =
+                    Peer { conn, room, name, binary, files: BTreeSet::new(), open: OpenRequests::default(), owed: 0 };
                 let answer = self.register(protocol, peer, resume, now, out);
                 if answer.is_ok() {
                     self.timers.remove(&(deadline, Timer::Register(conn)));
@@ -169,7 +174,8 @@ impl Registry {
             (Some(Conn::Fresh { .. }), _) => Err(refusal(ErrorCode::NotRegistered, "register first")),
             (Some(&Conn::Registered(id)), request) => self.handle_peer(id, request, now, out),
         };
-        let response = answer.unwrap_or_else(|Refusal { code, message }| Response::Error { code, message, to: None });
+        let response =
+            answer.unwrap_or_else(|Refusal { code, message, .. }| Response::Error { code, message, to: None });
         out.push(Output::Send { to: conn, seq, response });
     }
 
@@ -220,48 +226,75 @@ impl Registry {
     }
 
     /// Where an envelope from `conn` to `to` goes, if it may pass. An answer closes its request; if it could not be
-    /// delivered, [`Registry::reopen`] takes that back.
+    /// delivered, [`Registry::undo`] takes that back.
     ///
     /// # Errors
     /// `not_registered`; `unknown_peer` if the receiver is no other peer of the sender's room; `not_introduced`;
-    /// `not_requested`.
+    /// `not_requested`. An answer to somebody who left, or left the file, is not the sender's fault.
     pub(crate) fn relay(&mut self, conn: ConnId, to: PeerId, subject: &Subject) -> Result<Route, Refusal> {
         let Some(&Conn::Registered(from)) = self.conns.get(&conn) else {
             return Err(refusal(ErrorCode::NotRegistered, "register first"));
         };
-        let sender = self.peers.get(&from).expect("a registered connection's peer is in the table");
-        let receiver = self.peers.get(&to).filter(|receiver| receiver.room == sender.room && to != from);
-        let receiver = receiver.ok_or_else(|| refusal(ErrorCode::UnknownPeer, "no such peer is in this room"))?;
-        let route = Route { from, to: receiver.conn, binary: receiver.binary };
         if let Some(answered) = OpenRequest::answered_by(subject, from) {
-            if !self.peers.get_mut(&to).is_some_and(|receiver| receiver.open.answer(answered)) {
-                return Err(refusal(ErrorCode::NotRequested, "this peer has not asked for that"));
-            }
-            return Ok(route);
+            let sender = self.peers.get_mut(&from).expect("a registered connection's peer is in the table");
+            let was_asked = sender.owed > 0;
+            sender.owed = sender.owed.saturating_sub(1);
+            let blameless = |refused: Refusal| Refusal { is_blameless: was_asked, ..refused };
+            let route = self.route(from, to).map_err(blameless)?;
+            let is_open = self.peers.get_mut(&to).is_some_and(|receiver| receiver.open.answer(answered));
+            let unasked = || blameless(refusal(ErrorCode::NotRequested, "this peer has not asked for that"));
+            return is_open.then_some(route).ok_or_else(unasked);
         }
-        if subject.kind != Kind::GetManifest && !self.are_introduced(sender, from, to, subject.tag) {
+        let route = self.route(from, to)?;
+        if subject.kind != Kind::GetManifest && !self.are_introduced(from, to, subject.tag) {
             let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
             return Err(refusal(ErrorCode::NotIntroduced, message));
         }
-        if let Some(request) = OpenRequest::made_by(subject, to)
-            && let Some(sender) = self.peers.get_mut(&from)
-        {
-            sender.open.open(request, self.limits.open_requests as usize);
+        if let Some(request) = OpenRequest::made_by(subject, to) {
+            if let Some(sender) = self.peers.get_mut(&from) {
+                sender.open.open(request, self.limits.open_requests as usize);
+            }
+            self.owe(to);
         }
         Ok(route)
     }
 
-    /// Opens the request again that an answer from `from` closed.
-    pub(crate) fn reopen(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
+    fn route(&self, from: PeerId, to: PeerId) -> Result<Route, Refusal> {
+        let room = self.peers.get(&from).map(|sender| &sender.room);
+        match self.peers.get(&to) {
+            Some(receiver) if Some(&receiver.room) == room && to != from => {
+                Ok(Route { from, to: receiver.conn, binary: receiver.binary })
+            }
+            _ => Err(refusal(ErrorCode::UnknownPeer, "no such peer is in this room")),
+        }
+    }
+
+    /// Takes back what [`Registry::relay`] noted of an envelope that could not be delivered: an answer's request is open
+    /// again, and a request is not.
+    pub(crate) fn undo(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
+        let limit = self.limits.open_requests as usize;
         if let Some(request) = OpenRequest::answered_by(subject, from)
             && let Some(receiver) = self.peers.get_mut(&to)
         {
-            receiver.open.open(request, self.limits.open_requests as usize);
+            receiver.open.open(request, limit);
+            self.owe(from);
+        }
+        if let Some(request) = OpenRequest::made_by(subject, to)
+            && let Some(sender) = self.peers.get_mut(&from)
+        {
+            sender.open.answer(request);
+        }
+    }
+
+    fn owe(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.owed = peer.owed.saturating_add(1);
         }
     }
 
     /// Whether two peers of a room know each other in the swarm of a file with this tag.
-    fn are_introduced(&self, sender: &Peer, from: PeerId, to: PeerId, tag: FileTag) -> bool {
+    fn are_introduced(&self, from: PeerId, to: PeerId, tag: FileTag) -> bool {
+        let Some(sender) = self.peers.get(&from) else { return false };
         // Others may announce what they like under the tag, so only the sender's own files are gone through.
         let mut files = sender.files.range(tag.first_id()..).take_while(|file| file.tag() == tag);
         let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
@@ -481,5 +514,5 @@ fn describe(id: PeerId, peer: &Peer, blocks: u32) -> PeerInfo {
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
-    Refusal { code, message: message.into() }
+    Refusal { code, message: message.into(), is_blameless: false }
 }

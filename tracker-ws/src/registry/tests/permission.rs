@@ -49,7 +49,7 @@ fn a_block_that_found_no_room_may_be_sent_again() {
     let (mut world, alice, bob) = introduced(Limits::default());
     world.tell(&bob, &alice, about(Kind::Request, 0)).unwrap();
     world.tell(&alice, &bob, about(Kind::Block, 0)).unwrap();
-    world.registry.reopen(alice.identity.id, bob.identity.id, &about(Kind::Block, 0));
+    world.registry.undo(alice.identity.id, bob.identity.id, &about(Kind::Block, 0));
     world.tell(&alice, &bob, about(Kind::Block, 0)).unwrap();
     assert_eq!(world.tell(&alice, &bob, about(Kind::Block, 0)), Err(ErrorCode::NotRequested));
 }
@@ -123,4 +123,28 @@ fn of_more_requests_than_may_be_open_the_oldest_is_forgotten() {
     for index in 1..3 {
         world.tell(&alice, &bob, about(Kind::Block, index)).unwrap();
     }
+}
+
+#[test]
+fn who_was_asked_is_not_to_blame_if_nobody_waits_for_the_answer() {
+    let (mut world, alice, bob) = introduced(Limits::default());
+    let mut send = |world: &mut World, index| {
+        world.registry.relay(alice.conn, bob.identity.id, &about(Kind::Block, index)).unwrap_err()
+    };
+    assert!(!send(&mut world, 0).is_blameless);
+    for index in 0..2 {
+        world.tell(&bob, &alice, about(Kind::Request, index)).unwrap();
+    }
+    world.disconnect(&bob);
+    let refused = [0, 1, 2].map(|index| send(&mut world, index));
+    assert!(refused.iter().all(|refused| refused.code == ErrorCode::UnknownPeer));
+    assert_eq!(refused.map(|refused| refused.is_blameless), [true, true, false]);
+}
+
+#[test]
+fn a_request_that_could_not_be_delivered_is_not_open() {
+    let (mut world, alice, bob) = introduced(Limits::default());
+    world.tell(&bob, &alice, about(Kind::Request, 0)).unwrap();
+    world.registry.undo(bob.identity.id, alice.identity.id, &about(Kind::Request, 0));
+    assert_eq!(world.tell(&alice, &bob, about(Kind::Block, 0)), Err(ErrorCode::NotRequested));
 }
