@@ -7,7 +7,7 @@ use crate::{
     http::Caller,
     hub::Hub,
     outbox::Outbox,
-    rate::{Allowance, Handled, SharedAllowance},
+    rate::{AddressAllowance, Came, ConnectionAllowance, Handled},
     reader::{Incoming, ReadError, Reader},
     registry::ConnId,
     stream::Stream,
@@ -86,9 +86,7 @@ pub(crate) struct Client<'a> {
     pub(crate) outbox: &'a Outbox,
     signs: &'a Signs,
     conn: ConnId,
-    allowance: Allowance,
-    /// That of its address.
-    rate: SharedAllowance,
+    allowance: ConnectionAllowance,
     malformed: u32,
     /// It closed by itself, with a code of its choice.
     hung_up: bool,
@@ -96,9 +94,15 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// A client of which nothing was read yet.
-    pub(crate) fn new(hub: &'a Hub, outbox: &'a Outbox, signs: &'a Signs, conn: ConnId, rate: SharedAllowance) -> Self {
-        let allowance = Allowance::of_connection(&hub.config().limits);
-        Self { hub, outbox, signs, conn, allowance, rate, malformed: 0, hung_up: false }
+    pub(crate) fn new(
+        hub: &'a Hub,
+        outbox: &'a Outbox,
+        signs: &'a Signs,
+        conn: ConnId,
+        rate: AddressAllowance,
+    ) -> Self {
+        let allowance = ConnectionAllowance::new(&hub.config().limits, rate);
+        Self { hub, outbox, signs, conn, allowance, malformed: 0, hung_up: false }
     }
 
     /// Reads until the end, and gives the code to close with.
@@ -142,9 +146,8 @@ impl<'a> Client<'a> {
     }
 
     /// Charges a message to the client, and gives the time until which nothing more is read from it.
-    fn pause_after(&mut self, handled: Handled, bytes: usize) -> Option<Instant> {
-        let (messages, now) = (handled.messages(bytes), self.hub.now());
-        let wait = self.allowance.spend(messages, bytes, now).max(self.rate.spend(messages, bytes, now));
+    fn pause_after(&mut self, handled: Handled, came: Came) -> Option<Instant> {
+        let wait = self.allowance.spend(handled.messages(came), came.bytes, self.hub.now());
         (!wait.is_zero()).then(|| {
             self.hub.count_pause();
             Instant::now() + wait
@@ -185,10 +188,10 @@ impl<'a> Client<'a> {
     }
 
     fn complain(&mut self, error: &ParseError) -> Result<Handled, u16> {
-        self.hub.refuse(self.outbox, error.code(), error.to_string(), None);
+        let handled = self.hub.refuse(self.outbox, error.code(), error.to_string(), None);
         self.malformed += 1;
         let is_enough = self.malformed >= self.hub.config().limits.malformed_messages;
-        if is_enough { Err(close::TOO_MANY_ERRORS) } else { Ok(Handled::Refused) }
+        if is_enough { Err(close::TOO_MANY_ERRORS) } else { Ok(handled) }
     }
 }
 

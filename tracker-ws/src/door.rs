@@ -5,14 +5,14 @@ use crate::{
     address::{AddressKey, Places},
     http::{self, Caller},
     hub::Hub,
-    rate::{AddressRates, Handled},
+    rate::{AddressRates, CONNECTED, Came, Handled},
     refusals::{Http, Reason},
     tls::{self, Front},
 };
 use axum::Router;
 use hyper::{
     Request,
-    body::Incoming,
+    body::{Body as _, Incoming},
     server::conn::http1,
     service::{Service as _, service_fn},
 };
@@ -20,7 +20,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -105,10 +105,9 @@ impl Door {
 
     async fn serve(mut self, stream: TcpStream, caller: Caller) {
         // Who connects all the time waits, in places that only its own address has.
-        let wait = caller.rate.spend(Handled::Refused.messages(0), 0, self.hub.now());
-        if !wait.is_zero() {
-            self.hub.count_pause();
-            sleep(wait).await;
+        tokio::select! {
+            () = pause(&self.hub, &caller, CONNECTED) => {}
+            _ = self.stopping.wait_for(|stop| *stop) => return,
         }
         set_up(&stream);
         let Some(certificate) = self.certificate.take() else {
@@ -143,7 +142,15 @@ impl Door {
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller.clone());
-            router.call(request)
+            let is_view = request.uri().path().starts_with("/api/");
+            let (answer, hub, caller) = (router.call(request), Arc::clone(&self.hub), caller.clone());
+            async move {
+                let answer = answer.await?;
+                // Files are read from the disk as the client takes them; a view was made at once.
+                let answered = if is_view { answer.body().size_hint().lower() as usize } else { 0 };
+                pause(&hub, &caller, Handled::Asked { answered }.messages(Came::default())).await;
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let over = async {
@@ -169,6 +176,15 @@ impl Door {
             }
             Err(_) => debug!("an HTTP connection took too long"),
         }
+    }
+}
+
+/// Charges messages to the address of a caller, and waits as long as that costs.
+async fn pause(hub: &Hub, caller: &Caller, messages: u64) {
+    let wait = caller.rate.spend_http(messages, hub.now());
+    if !wait.is_zero() {
+        hub.count_pause();
+        sleep(wait).await;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     http::{self, App},
     hub::Hub,
     outbox::Outbox,
-    rate::{Allowance, SharedAllowance},
+    rate::AddressAllowance,
     reader::Incoming,
     registry::ConnId,
     wire::Batch,
@@ -216,7 +216,7 @@ impl Room {
             let conn = self.hub.connect(&outbox, &Arc::new(Signs::new())).expect("there is room for three");
             Guest { conn, outbox, peer: None }
         });
-        let rate = SharedAllowance::new(Allowance::of_address(&self.hub.config().limits));
+        let rate = AddressAllowance::new(&self.hub.config().limits);
         Client::new(&self.hub, &guest.outbox, &Signs::new(), guest.conn, rate)
             .handle(message)
             .expect("no reason to close");

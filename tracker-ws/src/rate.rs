@@ -7,31 +7,39 @@ use std::{
     time::Duration,
 };
 
-/// What a request to the tracker counts as in messages: it takes the registry longer than it takes to pass a message on.
-const REQUEST: u64 = 20;
-/// What a refused message counts as, beside its size: only mistakes and attacks have many of them.
-const REFUSED: u64 = 100;
+/// What everything counts as in messages that the tracker itself has to deal with, beside its size: more than it takes
+/// to pass a message on.
+const ASKED: u64 = 20;
+/// What a new connection counts as.
+pub(crate) const CONNECTED: u64 = 100;
 /// The bytes that count as a message where nothing was passed on.
 const BYTES_PER_MESSAGE: usize = 64;
 
 /// What became of a message, which decides what it counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
-    /// It was passed on to another peer, or there was no room for it.
+    /// It was passed on to another peer; or it was not, and its sender is not to blame.
     Relayed,
-    /// The tracker itself was asked, or a control frame came. What it sent to whomever had so many bytes.
+    /// The tracker itself had to deal with it, as a request, a control frame or a mistake. What it sent to whomever had
+    /// so many bytes.
     Asked { answered: usize },
-    /// It was refused.
-    Refused,
+}
+
+/// What was read of a connection for a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Came {
+    /// More than one if it came in fragments.
+    pub(crate) frames: u64,
+    /// With the headers.
+    pub(crate) bytes: usize,
 }
 
 impl Handled {
-    /// What a message of so many bytes counts as.
-    pub(crate) const fn messages(self, bytes: usize) -> u64 {
+    /// What a message counts as that came so.
+    pub(crate) const fn messages(self, came: Came) -> u64 {
         match self {
-            Self::Relayed => 1,
-            Self::Asked { answered } => REQUEST + ((bytes + answered) / BYTES_PER_MESSAGE) as u64,
-            Self::Refused => REFUSED + (bytes / BYTES_PER_MESSAGE) as u64,
+            Self::Relayed => came.frames,
+            Self::Asked { answered } => came.frames + ASKED + ((came.bytes + answered) / BYTES_PER_MESSAGE) as u64,
         }
     }
 }
@@ -47,57 +55,94 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// What one connection may send.
-    pub(crate) const fn of_connection(limits: &Limits) -> Self {
+    const fn of_connection(limits: &Limits) -> Self {
         Self { messages: Meter::new(limits.messages_per_second), bytes: Meter::new(limits.bytes_per_second) }
     }
 
-    /// What all connections of one address may send together.
-    pub(crate) const fn of_address(limits: &Limits) -> Self {
+    const fn of_address(limits: &Limits) -> Self {
         let (messages, bytes) = (limits.address_messages_per_second, limits.address_bytes_per_second);
         Self { messages: Meter::new(messages), bytes: Meter::new(bytes) }
     }
 
-    /// Notes what came, and gives the time to wait before more is read.
-    pub(crate) fn spend(&mut self, messages: u64, bytes: usize, now: Duration) -> Duration {
-        self.messages.spend(messages, now).max(self.bytes.spend(bytes as u64, now))
+    /// Notes what came, of which this is the allowance of one of `sharers`, and gives the time to wait before more is
+    /// read.
+    fn spend(&mut self, messages: u64, bytes: usize, sharers: usize, now: Duration) -> Duration {
+        let sharers = sharers as u64;
+        self.messages.spend(messages * sharers, now).max(self.bytes.spend(bytes as u64 * sharers, now))
     }
 
     /// Whether nothing of what was spent counts any longer.
-    pub(crate) fn is_fresh(&self, now: Duration) -> bool {
+    fn is_fresh(&self, now: Duration) -> bool {
         self.messages.paid_until <= now && self.bytes.paid_until <= now
     }
 }
 
 /// What all connections of one address may send together; copies share it.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedAllowance(Arc<Mutex<Allowance>>);
+pub(crate) struct AddressAllowance(Arc<Mutex<OfAddress>>);
 
-impl SharedAllowance {
-    pub(crate) fn new(allowance: Allowance) -> Self {
-        Self(Arc::new(Mutex::new(allowance)))
+#[derive(Debug, Clone)]
+struct OfAddress {
+    websockets: Allowance,
+    /// Connections and requests, in messages.
+    http: Meter,
+}
+
+impl AddressAllowance {
+    /// The allowance of an address of which nothing came yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let http = Meter::new(limits.address_messages_per_second);
+        Self(Arc::new(Mutex::new(OfAddress { websockets: Allowance::of_address(limits), http })))
     }
 
-    /// As [`Allowance::spend`].
-    pub(crate) fn spend(&self, messages: u64, bytes: usize, now: Duration) -> Duration {
-        self.lock().spend(messages, bytes, now)
+    /// Notes a connection or a request over HTTP, and gives the time to wait before it is answered.
+    pub(crate) fn spend_http(&self, messages: u64, now: Duration) -> Duration {
+        self.lock().http.spend(messages, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Allowance> {
+    fn lock(&self) -> MutexGuard<'_, OfAddress> {
         // No code that holds the lock can leave it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one connection may send, by itself and as one of its address.
+#[derive(Debug)]
+pub(crate) struct ConnectionAllowance {
+    own: Allowance,
+    /// Its part of what the address may send, if all its connections had the same.
+    share: Allowance,
+    address: AddressAllowance,
+}
+
+impl ConnectionAllowance {
+    /// The allowance of a connection of which nothing came yet.
+    pub(crate) fn new(limits: &Limits, address: AddressAllowance) -> Self {
+        Self { own: Allowance::of_connection(limits), share: Allowance::of_address(limits), address }
+    }
+
+    /// Notes what came, and gives the time to wait before more is read.
+    pub(crate) fn spend(&mut self, messages: u64, bytes: usize, now: Duration) -> Duration {
+        // One is in the table of addresses.
+        let sharers = Arc::strong_count(&self.address.0).saturating_sub(1).max(1);
+        let own = self.own.spend(messages, bytes, 1, now);
+        let share = self.share.spend(messages, bytes, sharers, now);
+        let together = self.address.lock().websockets.spend(messages, bytes, 1, now);
+        // Who keeps to its share does not wait because others of its address do not.
+        if share.is_zero() { own } else { own.max(together) }
     }
 }
 
 /// The allowances of all addresses from which somebody is here, or was a moment ago: who comes back owes what it owed.
 #[derive(Debug)]
 pub(crate) struct AddressRates {
-    fresh: Allowance,
+    limits: Limits,
     addresses: Mutex<Addresses>,
 }
 
 #[derive(Debug)]
 struct Addresses {
-    table: BTreeMap<AddressKey, SharedAllowance>,
+    table: BTreeMap<AddressKey, AddressAllowance>,
     /// The size at which those are looked for that nobody needs.
     swept_at: usize,
 }
@@ -105,20 +150,25 @@ struct Addresses {
 impl AddressRates {
     const SWEPT_AT_LEAST: usize = 1_024;
 
-    pub(crate) const fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let addresses = Addresses { table: BTreeMap::new(), swept_at: Self::SWEPT_AT_LEAST };
-        Self { fresh: Allowance::of_address(limits), addresses: Mutex::new(addresses) }
+        Self { limits: limits.clone(), addresses: Mutex::new(addresses) }
     }
 
     /// The allowance of an address.
-    pub(crate) fn of(&self, key: AddressKey, now: Duration) -> SharedAllowance {
+    pub(crate) fn of(&self, key: AddressKey, now: Duration) -> AddressAllowance {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.table.len() >= addresses.swept_at {
-            addresses.table.retain(|_, shared| Arc::strong_count(&shared.0) > 1 || !shared.lock().is_fresh(now));
+            let is_needed = |shared: &AddressAllowance| {
+                let allowance = shared.lock();
+                Arc::strong_count(&shared.0) > 1
+                    || allowance.http.paid_until > now
+                    || !allowance.websockets.is_fresh(now)
+            };
+            addresses.table.retain(|_, shared| is_needed(shared));
             addresses.swept_at = Self::SWEPT_AT_LEAST.max(2 * addresses.table.len());
         }
-        let fresh = || SharedAllowance::new(self.fresh.clone());
-        addresses.table.entry(key).or_insert_with(fresh).clone()
+        addresses.table.entry(key).or_insert_with(|| AddressAllowance::new(&self.limits)).clone()
     }
 }
 
@@ -188,9 +238,9 @@ mod tests {
         let limits = Limits { address_messages_per_second: 10, ..Limits::default() };
         let rates = AddressRates::new(&limits);
         let key = |last: u32| AddressKey::V4(last.into());
-        assert_eq!(rates.of(key(0), Duration::ZERO).spend(20, 0, Duration::ZERO), SECOND);
-        assert_eq!(rates.of(key(0), SECOND).spend(10, 0, SECOND), SECOND, "a new connection changes nothing");
-        assert_eq!(rates.of(key(1), SECOND).spend(10, 0, SECOND), Duration::ZERO, "another address owes nothing");
+        assert_eq!(rates.of(key(0), Duration::ZERO).spend_http(20, Duration::ZERO), SECOND);
+        assert_eq!(rates.of(key(0), SECOND).spend_http(10, SECOND), SECOND, "a new connection changes nothing");
+        assert_eq!(rates.of(key(1), SECOND).spend_http(10, SECOND), Duration::ZERO, "another address owes nothing");
         let here = rates.of(key(2), SECOND);
         let size = || rates.addresses.lock().unwrap().table.len();
         for other in 0..10_000 {
@@ -202,16 +252,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_costs_by_its_size() {
-        assert_eq!(Handled::Relayed.messages(1 << 20), 1);
-        assert_eq!(Handled::Asked { answered: 0 }.messages(100), 21);
-        assert_eq!(Handled::Asked { answered: 640 }.messages(0), 30);
-        assert_eq!(Handled::Refused.messages(1 << 20), 100 + (1 << 14));
+    fn who_keeps_to_its_share_does_not_wait_for_others_of_its_address() {
+        let limits = Limits { address_messages_per_second: 1_000, ..Limits::default() };
+        let rates = AddressRates::new(&limits);
+        let address = rates.of(AddressKey::V6(1), Duration::ZERO);
+        let mut connections: Vec<_> = (0..10).map(|_| ConnectionAllowance::new(&limits, address.clone())).collect();
+        drop(address);
+        for heavy in &mut connections[1..] {
+            heavy.spend(10_000, 0, Duration::ZERO);
+        }
+        assert!(connections[1].spend(1, 0, SECOND) > 50 * SECOND, "what all of them sent is waited for");
+        let light = &mut connections[0];
+        for second in 1..50 {
+            assert_eq!(light.spend(90, 0, second * SECOND), Duration::ZERO);
+        }
+        assert!(light.spend(1_000, 0, 50 * SECOND) > Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_not_passed_on_costs_by_its_size_and_that_of_the_answer() {
+        let came = |frames, bytes| Came { frames, bytes };
+        assert_eq!(Handled::Relayed.messages(came(1, 1 << 20)), 1);
+        assert_eq!(Handled::Relayed.messages(came(40_000, 300_000)), 40_000, "each fragment counts");
+        assert_eq!(Handled::Asked { answered: 0 }.messages(came(1, 100)), 22);
+        assert_eq!(Handled::Asked { answered: 640 }.messages(came(1, 0)), 31);
         let limits = Limits { messages_per_second: 1_000, bytes_per_second: 10_000, ..Limits::default() };
         let mut allowance = Allowance::of_connection(&limits);
         assert!(allowance.is_fresh(Duration::ZERO));
-        assert_eq!(allowance.spend(1, 10_000, Duration::ZERO), Duration::ZERO);
-        assert_eq!(allowance.spend(1, 10_000, Duration::ZERO), SECOND);
+        assert_eq!(allowance.spend(1, 10_000, 1, Duration::ZERO), Duration::ZERO);
+        assert_eq!(allowance.spend(1, 10_000, 1, Duration::ZERO), SECOND);
         assert!(!allowance.is_fresh(SECOND) && allowance.is_fresh(2 * SECOND));
     }
 }

@@ -3,6 +3,7 @@
 //! The counterpart of [`crate::wire`]. A large frame is read straight into a buffer of its own size, from which it is
 //! passed on without being copied; a connection from which nothing comes has no buffer at all.
 
+use crate::rate::Came;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use std::{
     future::poll_fn,
@@ -66,8 +67,8 @@ pub(crate) struct Reader<S> {
     fragments: Option<(DataType, BytesMut)>,
     /// The bytes of the headers of those fragments.
     headers: usize,
-    /// The bytes taken since this was last asked.
-    taken: usize,
+    /// What was taken since this was last asked.
+    taken: Came,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
             expected: 0,
             fragments: None,
             headers: 0,
-            taken: 0,
+            taken: Came::default(),
         }
     }
 
@@ -126,9 +127,9 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
-    /// The bytes of what came since the last call, with their headers.
-    pub(crate) const fn taken(&mut self) -> usize {
-        std::mem::replace(&mut self.taken, 0)
+    /// What came since the last call.
+    pub(crate) fn taken(&mut self) -> Came {
+        std::mem::take(&mut self.taken)
     }
 
     /// What is left of the stream.
@@ -165,7 +166,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 return Ok(None);
             }
             self.incoming = 0;
-            self.taken += whole;
+            self.taken.frames += 1;
+            self.taken.bytes += whole;
             self.expected = if whole >= LARGE_FRAME { whole } else { self.expected / 2 };
             self.buffer.advance(header.len);
             let mut payload = self.buffer.split_to(header.payload);

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{AddressKey, Place},
-    rate::SharedAllowance,
+    rate::AddressAllowance,
 };
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,7 +14,7 @@ pub(crate) struct Caller {
     /// Whether it reached the tracker by an address that only this machine has.
     pub(crate) over_loopback: bool,
     /// What all connections of its address may send together.
-    pub(crate) rate: SharedAllowance,
+    pub(crate) rate: AddressAllowance,
     _slot: Arc<Slot>,
 }
 
@@ -31,7 +31,7 @@ impl Caller {
     pub(crate) fn new(
         address: AddressKey,
         over_loopback: bool,
-        rate: SharedAllowance,
+        rate: AddressAllowance,
         all: OwnedSemaphorePermit,
         own: Place,
     ) -> Self {

@@ -128,7 +128,7 @@ fn of_more_requests_than_may_be_open_the_oldest_is_forgotten() {
 #[test]
 fn who_was_asked_is_not_to_blame_if_nobody_waits_for_the_answer() {
     let (mut world, alice, bob) = introduced(Limits::default());
-    let mut send = |world: &mut World, index| {
+    let send = |world: &mut World, index| {
         world.registry.relay(alice.conn, bob.identity.id, &about(Kind::Block, index)).unwrap_err()
     };
     assert!(!send(&mut world, 0).is_blameless);
