@@ -209,3 +209,27 @@ async fn a_code_that_a_client_closes_with_is_not_the_trackers() -> anyhow::Resul
     assert_eq!(status(tracker.addr()).await?["refused"], json!({}));
     Ok(())
 }
+
+#[tokio::test]
+async fn messages_without_an_end_leave_memory_to_others_and_are_given_up() -> anyhow::Result<()> {
+    let limits = Limits { memory_bytes: 1 << 20, heartbeat_ms: 50, ..Limits::default() };
+    let tracker = tracker_with(limits).await?;
+    // The first fragment of a masked binary message, which is all that comes of it.
+    let begun = [&[0x02, 0xff][..], &300_000_u64.to_be_bytes(), &[0; 4], &[0; 300_000]].concat();
+    let mut endless = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::connect(&tracker).await?;
+        client.send_bytes(&begun[..14]).await?;
+        endless.push(client);
+    }
+    let first = endless.first_mut().context("one of them")?;
+    first.send_bytes(&begun[14..]).await?;
+    let mut elsewhere = Client::connect_from(&tracker, Ipv4Addr::new(127, 0, 0, 2), "").await?;
+    elsewhere.register(json!({})).await?;
+    let ping = format!(r#"{{"type":"ping"{}}}"#, " ".repeat(100_000));
+    elsewhere.send_raw(Message::text(ping)).await?;
+    elsewhere.expect_type("pong").await?;
+    // Whoever reads answers the pings; it is closed all the same.
+    assert_eq!(first.expect_close().await?, close::SILENT);
+    Ok(())
+}

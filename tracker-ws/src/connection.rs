@@ -24,6 +24,8 @@ use tracing::debug;
 
 /// Heartbeats without a sign of life after which a client is closed.
 const MAX_SILENCE: u32 = 3;
+/// Heartbeats in which a message may come in; the largest has to come at about 80 kbit/s.
+const MAX_UNFINISHED: u32 = 10;
 /// How long a client may take to read the last frames and to hang up.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Bytes read at once of what nobody wants to know any longer.
@@ -47,7 +49,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: C
     let read_half = ReadHalf { half: read_half, signs: Arc::clone(&signs) };
     let write_half = WriteHalf { half: write_half, signs: Arc::clone(&signs) };
     let mut writer = tokio::spawn(write(write_half, Arc::clone(&outbox), limits.stall_timeout()));
-    let mut reader = Reader::new(read_half, &begun, limits.message_bytes as usize);
+    let mut reader = Reader::new(read_half, &begun, limits.message_bytes as usize, hub.space(caller.rate.clone()));
 
     let mut hung_up = false;
     let entered = admitted.and_then(|place| Ok((hub.connect(&outbox, &signs)?, place)));
@@ -108,7 +110,7 @@ impl<'a> Client<'a> {
     /// Reads until the end, and gives the code to close with.
     async fn read(&mut self, reader: &mut Reader<ReadHalf>) -> u16 {
         let mut heartbeat = heartbeat(self.hub.config().limits.heartbeat_ms);
-        let mut silence = 0;
+        let (mut silence, mut unfinished) = (0, 0);
         // Until when nothing is read, because the client sent more than it may in that time.
         let mut pause = None;
         loop {
@@ -119,6 +121,9 @@ impl<'a> Client<'a> {
                 () = self.outbox.calmed(), if !is_calm => {}
                 () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => pause = None,
                 incoming = reader.next(), if is_calm && pause.is_none() => {
+                    if matches!(incoming, Ok(Some(Incoming::Text(_) | Incoming::Binary(_)))) {
+                        unfinished = 0;
+                    }
                     let handled = match incoming {
                         Ok(Some(incoming)) => self.hub.handler()(self, incoming),
                         Ok(None) => Err(NORMAL),
@@ -131,6 +136,12 @@ impl<'a> Client<'a> {
                 }
                 _ = heartbeat.tick() => {
                     let (heard, written) = self.signs.take();
+                    if is_calm && pause.is_none() && reader.is_amid_message() {
+                        unfinished += 1;
+                    }
+                    if unfinished > MAX_UNFINISHED {
+                        return close::SILENT;
+                    }
                     // While nothing is read from a client, that it reads is what shows that it is there.
                     if heard || pause.is_some() || (written && !is_calm) {
                         silence = 0;

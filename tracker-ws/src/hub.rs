@@ -7,9 +7,10 @@ use crate::{
     envelope::{Envelope, is_control},
     half::Signs,
     outbox::{Outbox, Pushed},
-    rate::Handled,
+    rate::{AddressAllowance, Handled},
     refusals::{Reason, Refusals},
     registry::{ConnId, Output, Refusal, Registry, RoomView, SIZE_CLASSES, Secrets},
+    space::Space,
     status::Status,
     wire::OutFrame,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     pauses: AtomicU64,
     /// The memory for data that waits.
     budget: Arc<Budget>,
+    /// The memory for messages that are coming in.
+    incoming: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Hub {
     /// A hub without connections. `key` must be unpredictable.
     pub(crate) fn new(config: Config, key: [u8; 32], seed: u64) -> Self {
         let registry = Registry::new(config.limits.clone(), Secrets::new(key), seed);
-        let budget = Arc::new(Budget::new(config.limits.memory_bytes));
+        let [budget, incoming] = [(); 2].map(|()| Arc::new(Budget::new(config.limits.memory_bytes)));
         let state = State {
             registry,
             connections: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Hub {
             relayed_bytes: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
             budget,
+            incoming,
         }
     }
 
@@ -105,6 +109,11 @@ impl Hub {
     /// The outbox of a new connection.
     pub(crate) fn outbox(&self) -> Outbox {
         Outbox::new(self.config.limits.queue_bytes as usize, Arc::clone(&self.budget))
+    }
+
+    /// The space of a new connection for what is coming in.
+    pub(crate) fn space(&self, address: AddressAllowance) -> Space {
+        Space::new(Arc::clone(&self.incoming), address)
     }
 
     /// Takes a connection in.

@@ -30,6 +30,7 @@ mod reader;
 mod refusals;
 mod registry;
 mod server;
+mod space;
 mod status;
 mod stream;
 mod summary;

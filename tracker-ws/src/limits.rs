@@ -59,7 +59,8 @@ pub struct Limits {
     /// Bytes of data waiting for one receiver; one sender may use half of what is free
     #[arg(long, default_value_t = DEFAULT.queue_bytes, value_name = "BYTES")]
     pub queue_bytes: u32,
-    /// Bytes of data waiting for all receivers; one of them may use half of what is free
+    /// Bytes of data waiting for all receivers, of which one may use half of what is free; and as many again for
+    /// messages that are coming in, of which one address may
     #[arg(long, default_value_t = DEFAULT.memory_bytes, value_name = "BYTES")]
     pub memory_bytes: usize,
     /// Unanswered requests of one peer; the oldest are forgotten

@@ -86,18 +86,28 @@ struct OfAddress {
     websockets: Allowance,
     /// Connections and requests, in messages.
     http: Meter,
+    /// Bytes of messages that are coming in.
+    held: usize,
 }
 
 impl AddressAllowance {
     /// The allowance of an address of which nothing came yet.
     pub(crate) fn new(limits: &Limits) -> Self {
         let http = Meter::new(limits.address_messages_per_second);
-        Self(Arc::new(Mutex::new(OfAddress { websockets: Allowance::of_address(limits), http })))
+        Self(Arc::new(Mutex::new(OfAddress { websockets: Allowance::of_address(limits), http, held: 0 })))
     }
 
     /// Notes a connection or a request over HTTP, and gives the time to wait before it is answered.
     pub(crate) fn spend_http(&self, messages: u64, now: Duration) -> Duration {
         self.lock().http.spend(messages, now)
+    }
+
+    /// Changes the bytes that the address holds of messages that are coming in, if `change` gives others.
+    pub(crate) fn hold(&self, change: impl FnOnce(usize) -> Option<usize>) -> bool {
+        let mut address = self.lock();
+        let changed = change(address.held);
+        address.held = changed.unwrap_or(address.held);
+        changed.is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, OfAddress> {

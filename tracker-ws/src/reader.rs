@@ -3,15 +3,19 @@
 //! The counterpart of [`crate::wire`]. A large frame is read straight into a buffer of its own size, from which it is
 //! passed on without being copied; a connection from which nothing comes has no buffer at all.
 
-use crate::rate::Came;
+use crate::{rate::Came, space::Space};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::AsyncRead;
+use tokio::{
+    io::AsyncRead,
+    time::{Sleep, sleep},
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::io::poll_read_buf;
 
@@ -23,6 +27,8 @@ const LARGE_FRAME: usize = 4 << 10;
 /// The bytes that the headers of any message's fragments may have; a large message may have more, an eighth of its limit,
 /// as fragments of 64 bytes have. Without a limit, empty fragments would be work without end.
 const HEADERS: usize = 64 << 10;
+/// The time between two looks for memory where there is none.
+const RETRY: Duration = Duration::from_millis(20);
 /// The most payload of a control frame (section 5.5).
 const MAX_CONTROL: usize = 125;
 
@@ -55,6 +61,10 @@ pub(crate) enum ReadError {
 pub(crate) struct Reader<S> {
     stream: S,
     max_message: usize,
+    /// The memory that the message takes that is coming in.
+    space: Space,
+    /// When to look again whether there is memory.
+    retry: Option<Pin<Box<Sleep>>>,
     /// What was read and not yet taken.
     buffer: BytesMut,
     /// The size that the buffer was made with; it shrinks by what is taken.
@@ -96,11 +106,14 @@ enum Opcode {
 }
 
 impl<S: AsyncRead + Unpin> Reader<S> {
-    /// Reads messages of at most `max_message` bytes from `stream`, after what was `begun` to be read of it.
-    pub(crate) fn new(stream: S, begun: &[u8], max_message: usize) -> Self {
+    /// Reads messages of at most `max_message` bytes from `stream`, after what was `begun` to be read of it. What is
+    /// coming in takes its memory from `space`.
+    pub(crate) fn new(stream: S, begun: &[u8], max_message: usize, space: Space) -> Self {
         Self {
             stream,
             max_message,
+            space,
+            retry: None,
             buffer: begun.into(),
             allocated: begun.len(),
             incoming: 0,
@@ -127,6 +140,11 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
+    /// Whether the client began a message, and the rest of it is waited for.
+    pub(crate) const fn is_amid_message(&self) -> bool {
+        self.retry.is_none() && (self.incoming > 0 || self.fragments.is_some())
+    }
+
     /// What came since the last call.
     pub(crate) fn taken(&mut self) -> Came {
         std::mem::take(&mut self.taken)
@@ -139,6 +157,13 @@ impl<S: AsyncRead + Unpin> Reader<S> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let held = self.buffer.len();
+        let message = self.incoming + self.fragments.as_ref().map_or(0, |(_, before)| before.len());
+        // What is smaller is counted with the connections.
+        while message > READ_BYTES && !self.space.take(message) {
+            let retry = self.retry.get_or_insert_with(|| Box::pin(sleep(RETRY)));
+            ready!(retry.as_mut().poll(cx));
+            self.retry = None;
+        }
         let room = match self.incoming {
             0 => READ_BYTES.max(self.expected),
             // No more than that, so that the next frame begins in a buffer of its own.
@@ -173,6 +198,9 @@ impl<S: AsyncRead + Unpin> Reader<S> {
             let mut payload = self.buffer.split_to(header.payload);
             unmask(&mut payload, header.mask);
             if let Some(incoming) = self.incoming(&header, payload)? {
+                if self.fragments.is_none() {
+                    self.space.give_back();
+                }
                 return Ok(Some(incoming));
             }
             self.headers += header.len;
@@ -305,11 +333,16 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Limits, budget::Budget, rate::AddressAllowance};
     use proptest::prelude::*;
-    use std::iter;
+    use std::{iter, sync::Arc};
     use tokio::io::{AsyncWriteExt as _, duplex};
 
     const MAX: usize = 100_000;
+
+    fn space(bytes: usize) -> Space {
+        Space::new(Arc::new(Budget::new(bytes)), AddressAllowance::new(&Limits::default()))
+    }
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [0x12, 0x34, 0x56, 0x78];
@@ -343,7 +376,7 @@ mod tests {
                 rest = &rest[piece..];
             }
         });
-        let mut reader = Reader::new(stream, &server, MAX);
+        let mut reader = Reader::new(stream, &server, MAX, space(10 * MAX));
         let mut seen = Vec::new();
         let error = loop {
             match reader.next().await {
@@ -459,14 +492,44 @@ mod tests {
     #[tokio::test]
     async fn who_says_nothing_takes_no_memory_and_a_block_takes_its_own() {
         let (mut writer, stream) = duplex(1 << 20);
-        let mut reader = Reader::new(stream, &[], MAX);
+        let mut reader = Reader::new(stream, &[], MAX, space(10 * MAX));
         for len in [100, 16_384, 65_536, 65_536, 65_536, 100] {
             writer.write_all(&frame(0x82, &vec![7; len])).await.unwrap();
             let Ok(Some(Incoming::Binary(data))) = reader.next().await else { panic!("must be read") };
             assert_eq!(data.len(), len);
             assert!(len < LARGE_FRAME || reader.allocated <= 2 * len, "{len}: {}", reader.allocated);
-            assert!(tokio::time::timeout(std::time::Duration::ZERO, reader.next()).await.is_err());
+            assert!(tokio::time::timeout(Duration::ZERO, reader.next()).await.is_err());
             assert_eq!(reader.buffer.capacity(), 0);
         }
+    }
+
+    /// Time is virtual and goes on whenever nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_message_for_which_there_is_no_memory_waits_until_another_is_whole() {
+        let budget = Arc::new(Budget::new(100_000));
+        let address = AddressAllowance::new(&Limits::default());
+        let (mut writers, mut readers) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (writer, stream) = duplex(1 << 20);
+            writers.push(writer);
+            readers.push(Reader::new(stream, &[], MAX, Space::new(Arc::clone(&budget), address.clone())));
+        }
+        let (whole, begun) = (frame(0x82, &[7; 30_000]), frame(0x82, &[7; 40_000]));
+        let (begun, rest) = begun.split_at(20_000);
+        writers[0].write_all(begun).await.unwrap();
+        writers[1].write_all(&whole).await.unwrap();
+        let [first, second] = &mut readers[..] else { panic!("there are two") };
+        let soon = Duration::from_secs(60);
+        assert!(tokio::time::timeout(soon, first.next()).await.is_err());
+        assert!(first.is_amid_message() && budget.used() > 40_000);
+        assert!(tokio::time::timeout(soon, second.next()).await.is_err(), "less than what the other holds is free");
+
+        writers[0].write_all(rest).await.unwrap();
+        let (first, second) = tokio::join!(first.next(), second.next());
+        let lens = [first, second].map(|read| match read {
+            Ok(Some(Incoming::Binary(data))) => data.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!((lens, budget.used()), ([40_000, 30_000], 0));
     }
 }
