@@ -147,8 +147,12 @@ impl Hub {
     /// Handles what a client asks of the tracker.
     pub(crate) fn request(&self, conn: ConnId, seq: Option<u32>, request: Request) -> Handled {
         trace!(conn = conn.0, ?request, "request");
-        let answered = self.input(|registry, now, out| registry.handle(conn, seq, request, now, out));
-        Handled::Asked { answered }
+        let mut is_refused = false;
+        let answered = self.input(|registry, now, out| {
+            registry.handle(conn, seq, request, now, out);
+            is_refused = matches!(out.last(), Some(Output::Send { response: Response::Error { .. }, .. }));
+        });
+        if is_refused { Handled::Refused } else { Handled::Asked { answered } }
     }
 
     /// Passes an envelope on; if that cannot be, its sender, whose outbox is `own`, is told why.
@@ -213,10 +217,8 @@ impl Hub {
     ) -> Handled {
         self.count(Reason::Message(code));
         let response = Response::Error { code, message: message.into(), to };
-        let frame = OutFrame::text(&encode_response(None, &response));
-        let answered = frame.len();
-        own.push_control(frame);
-        Handled::Asked { answered }
+        own.push_control(OutFrame::text(&encode_response(None, &response)));
+        Handled::Refused
     }
 
     /// Counts a connection that ended with this code.

@@ -10,8 +10,10 @@ use std::{
 /// What everything counts as in messages that the tracker itself has to deal with, beside its size: more than it takes
 /// to pass a message on.
 const ASKED: u64 = 20;
-/// What a new connection counts as.
-pub(crate) const CONNECTED: u64 = 100;
+/// What it counts as to be refused: only mistakes and attacks have many of them.
+const REFUSED: u64 = 100;
+/// What a new connection counts as, which takes hundreds of microseconds.
+pub(crate) const CONNECTED: u64 = 1_000;
 /// The bytes that count as a message where nothing was passed on.
 const BYTES_PER_MESSAGE: usize = 64;
 
@@ -20,9 +22,10 @@ const BYTES_PER_MESSAGE: usize = 64;
 pub(crate) enum Handled {
     /// It was passed on to another peer; or it was not, and its sender is not to blame.
     Relayed,
-    /// The tracker itself had to deal with it, as a request, a control frame or a mistake. What it sent to whomever had
-    /// so many bytes.
+    /// The tracker itself was asked, or a control frame came. What it sent to whomever had so many bytes.
     Asked { answered: usize },
+    /// It was refused.
+    Refused,
 }
 
 /// What was read of a connection for a message.
@@ -40,6 +43,7 @@ impl Handled {
         match self {
             Self::Relayed => came.frames,
             Self::Asked { answered } => came.frames + ASKED + ((came.bytes + answered) / BYTES_PER_MESSAGE) as u64,
+            Self::Refused => came.frames + REFUSED + (came.bytes / BYTES_PER_MESSAGE) as u64,
         }
     }
 }
@@ -286,6 +290,7 @@ mod tests {
         assert_eq!(Handled::Relayed.messages(came(40_000, 300_000)), 40_000, "each fragment counts");
         assert_eq!(Handled::Asked { answered: 0 }.messages(came(1, 100)), 22);
         assert_eq!(Handled::Asked { answered: 640 }.messages(came(1, 0)), 31);
+        assert_eq!(Handled::Refused.messages(came(1, 1 << 20)), 101 + (1 << 14));
         let limits = Limits { messages_per_second: 1_000, bytes_per_second: 10_000, ..Limits::default() };
         let mut allowance = Allowance::of_connection(&limits);
         assert!(allowance.is_fresh(Duration::ZERO));
