@@ -34,7 +34,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not by returning it: a backtrace would bury what the message advises.
-            eprintln!("error: {error:#}");
+            // Nor by `eprintln!`, which panics where the standard error takes nothing.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }

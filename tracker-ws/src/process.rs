@@ -24,11 +24,19 @@ pub(crate) enum LogFormat {
 
 /// Begins to log.
 pub(crate) fn init_log(format: LogFormat) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let (filter, mistake) = match filter.from_env() {
+        Ok(filter) => (filter, None),
+        Err(mistake) => (filter.parse_lossy(""), Some(mistake)),
+    };
+    // A line that cannot be written is lost: to say so on the same standard error would panic.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
+    if let Some(error) = mistake {
+        warn!(%error, "cannot understand RUST_LOG; it should be like `debug` or `tracker_ws=debug`");
     }
 }
 
