@@ -84,7 +84,7 @@ impl Tracker {
     }
 
     /// Serves until `shutdown` is ready; then sends every client what waits for it, closes it with 1001, and returns when
-    /// all are done, at the latest after 5 seconds.
+    /// all are done, at the latest after 5 seconds. Connections that speak HTTP are not waited for.
     ///
     /// # Errors
     /// None so far: a connection that fails ends alone.
@@ -98,7 +98,7 @@ impl Tracker {
         let summaries = tokio::spawn(summary::log_every_minute(Arc::clone(&hub)));
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(App::new(Arc::clone(&hub), alive));
+        let router = http::router(App::new(Arc::clone(&hub), alive.downgrade()));
         let door = Door::new(router, Arc::clone(&hub), certificate, stopping);
         door.accept(&listener, shutdown).await;
         drop(door);
@@ -107,6 +107,7 @@ impl Tracker {
         drop(listener);
         stop.send_replace(true);
         hub.drain();
+        drop(alive);
         if timeout(DRAIN_GRACE, all_done.recv()).await.is_err() {
             hub.stop();
             if timeout(STOP_GRACE, all_done.recv()).await.is_err() {

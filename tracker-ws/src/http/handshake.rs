@@ -42,6 +42,8 @@ pub(super) async fn upgrade(
         Err(mistake) => return mistake.into_response(),
     };
     let admitted = admit(&app, &caller, &request);
+    // There is none if the tracker stops, which then closes the connection and does not wait for it.
+    let alive = app.alive.upgrade();
     tokio::spawn(async move {
         // The response is on its way only after this handler returns, so the wait is here.
         let upgraded = match hyper::upgrade::on(request).await {
@@ -52,7 +54,7 @@ pub(super) async fn upgrade(
             Some((stream, begun)) => connection::serve(app.hub, stream, begun, caller, admitted).await,
             None => debug!("the connection is of no kind that is accepted"),
         }
-        drop(app.alive);
+        drop(alive);
     });
     let headers = [
         (header::UPGRADE, HeaderValue::from_static("websocket")),

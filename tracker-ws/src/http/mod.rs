@@ -27,12 +27,13 @@ pub(crate) struct App {
     hub: Arc<Hub>,
     /// The WebSockets of each address.
     places: Places,
-    /// Nothing is sent; a clone is held as long as there is work, and the receiver waits until all are gone.
-    alive: mpsc::Sender<Infallible>,
+    /// Nothing is sent; each WebSocket holds a strong one, and the receiver waits until all are gone. A connection that
+    /// speaks HTTP is not waited for.
+    alive: mpsc::WeakSender<Infallible>,
 }
 
 impl App {
-    pub(crate) fn new(hub: Arc<Hub>, alive: mpsc::Sender<Infallible>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, alive: mpsc::WeakSender<Infallible>) -> Self {
         let places = Places::new(hub.config().limits.address_connections);
         Self { hub, places, alive }
     }
