@@ -109,6 +109,15 @@ async fn whoever_lacks_the_token_is_closed_and_told_so() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_token_of_everybody_is_not_the_one_to_remove_peers_with() -> anyhow::Result<()> {
+    let [token, admin_token] = [Some(TOKEN.parse()?), Some(TOKEN.parse()?)];
+    let refused = TestTracker::start_with(Config { token, admin_token, ..Config::default() }).await;
+    let words = refused.err().context("it must not start")?.to_string();
+    assert!(words.contains("--admin-token"), "{words}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_native_peer_with_a_wrong_token_gives_up_and_one_with_the_right_one_joins() -> anyhow::Result<()> {
     let tracker = TestTracker::start_with(Config { token: Some(TOKEN.parse()?), ..Config::default() }).await?;
     let folder = tempfile::tempdir()?;

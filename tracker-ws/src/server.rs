@@ -36,6 +36,9 @@ pub enum StartError {
     /// It cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Whoever may come could remove others.
+    #[error("the admin token is the token that every client has: give --admin-token another one")]
+    SameToken,
     /// It has no certificate to show.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -54,8 +57,16 @@ impl Tracker {
     /// Listens on the address that `config` says.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or a certificate cannot be used; the message says what to do about it.
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    /// If the address cannot be listened on, a certificate cannot be used, or the two tokens are the same; the message
+    /// says what to do about it.
+    pub async fn bind(mut config: Config) -> Result<Self, StartError> {
+        if config.admin_token.is_some() && config.admin_token == config.token {
+            return Err(StartError::SameToken);
+        }
+        // An address of IPv6 as it stands in a URL.
+        if let Some(address) = config.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            config.host = address.to_owned();
+        }
         let failed = |error: io::Error| BindError {
             host: config.host.clone(),
             port: config.port,
