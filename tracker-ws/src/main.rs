@@ -41,9 +41,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn run(mut args: Args) -> anyhow::Result<()> {
     process::init_log(args.log_format);
-    process::raise_file_limit(&args.config.limits);
+    process::raise_file_limit(&mut args.config.limits);
     let stop = process::stop_signal()?;
     let token = args.config.token.clone();
     let tracker = Tracker::bind(args.config).await?;
