@@ -9,8 +9,8 @@
 //! refused where the tracker was reached over loopback, whose names no public one can be; elsewhere a list of origins
 //! or a token keeps such sites out.
 //!
-//! A page of another origin may not read an answer of HTTP, but one with such a name of its own may: it has the same origin
-//! and the request does not say one, so only the name that was asked for tells.
+//! A page of another origin may not read an answer of HTTP, but one with such a name of its own may: it has the same
+//! origin and the request does not say one, so only the name that was asked for tells.
 
 use axum::http::uri::Authority;
 use std::{net::Ipv4Addr, str::FromStr};
@@ -62,8 +62,8 @@ pub(super) fn admits(allowed: &[AllowedOrigin], origin: Option<&str>, host: &str
     (host.as_str(), port) == (origin.host.as_str(), origin.port) && !(over_loopback && is_public(&host))
 }
 
-/// Whether a request that asked for `host`, if for any, gets an answer that only own pages may read. Programs can ask for
-/// whatever name is right.
+/// Whether a request that asked for `host`, if for any, gets an answer that only own pages may read. Programs can ask
+/// for whatever name is right.
 pub(super) fn serves(allowed: &[AllowedOrigin], host: Option<&str>, over_loopback: bool) -> bool {
     // Every browser says it.
     let Some(host) = host else { return true };
