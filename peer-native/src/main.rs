@@ -1,13 +1,16 @@
 //! `minibit`: share and fetch files from a terminal.
 
-#![allow(clippy::print_stdout, reason = "the command talks to a person")]
-
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use peer_native::{Connection, Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, Transfer, explain};
 use protocol::{FileId, PeerName, RoomName};
-use std::path::PathBuf;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +22,7 @@ struct Arguments {
     #[arg(long, global = true, env = "MINIBIT_TRACKER", default_value = "127.0.0.1:9000")]
     tracker: String,
     /// The SHA-256 fingerprint of the tracker's own certificate, as it prints it; without it the certificate of an https
-    /// tracker has to be one that this system trusts.
+    /// tracker has to be one that this system trusts. With it, an address without a scheme is one of https.
     #[arg(long, global = true, env = "MINIBIT_TLS_FINGERPRINT")]
     tls_fingerprint: Option<Fingerprint>,
     /// The tracker's token, if it wants one; a link carries it too.
@@ -57,11 +60,23 @@ enum Action {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning it: a backtrace would bury what the message advises. Nor by `eprintln!`, which panics
+            // where the standard error takes nothing.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Arguments { tracker, tls_fingerprint, token, room, name, action } = Arguments::parse();
-    let page = Page::new(&tracker, token);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
+    let Arguments { tracker, tls_fingerprint, token, room, name, action } = arguments;
+    let page = Page::new(&tracker, token, tls_fingerprint.is_some())?;
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
     let config =
         PeerConfig { fingerprint: tls_fingerprint, room: room.clone(), name, ..PeerConfig::new(page.socket(), folder) };
@@ -77,7 +92,7 @@ async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyh
         Action::Share { files } => {
             for path in files {
                 let file = peer.share(path).await?;
-                println!("{file}  {}\n{}", path.display(), page.link(room, file));
+                say(format_args!("{file}  {}\n{}", path.display(), page.link(room, file)))?;
             }
             serve(peer).await
         }
@@ -87,10 +102,15 @@ async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyh
                 Err(_) => find(peer, file).await?,
             };
             let path = fetch(peer, file).await?;
-            println!("{}", path.display());
+            say(format_args!("{}", path.display()))?;
             if *stay { serve(peer).await } else { Ok(()) }
         }
     }
+}
+
+/// Prints a line; unlike `println!`, fails if nobody reads it.
+fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{line}").context("cannot write to the standard output")
 }
 
 /// The id of the room's file of this name; waits until there is one.
@@ -223,8 +243,11 @@ struct Page {
 
 impl Page {
     /// Reads what a person may give, which may be a link to a room or a file. A `token` of its own goes before the
-    /// link's.
-    fn new(tracker: &str, token: Option<String>) -> Self {
+    /// link's. With `pinned`, a certificate is expected, which is an address's that says no scheme.
+    ///
+    /// # Errors
+    /// If a certificate is expected of an address that has none.
+    fn new(tracker: &str, token: Option<String>, pinned: bool) -> anyhow::Result<Self> {
         let tracker = tracker.split('#').next().unwrap_or_default();
         let (tracker, query) = tracker.split_once('?').unwrap_or((tracker, ""));
         let linked = query.split('&').find_map(|pair| pair.strip_prefix("token="));
@@ -232,9 +255,15 @@ impl Page {
         let address = match tracker.strip_prefix("ws") {
             Some(rest) if rest.starts_with("://") || rest.starts_with("s://") => format!("http{rest}"),
             _ if tracker.contains("://") => tracker.to_owned(),
+            _ if pinned => format!("https://{tracker}"),
             _ => format!("http://{tracker}"),
         };
-        Self { address, token: token.or_else(|| linked.map(str::to_owned)) }
+        ensure!(
+            !pinned || address.starts_with("https://"),
+            "{address} shows no certificate that could have a fingerprint: give an https:// address, or leave \
+             --tls-fingerprint out"
+        );
+        Ok(Self { address, token: token.or_else(|| linked.map(str::to_owned)) })
     }
 
     /// The address of the tracker's WebSocket.
@@ -270,9 +299,20 @@ mod tests {
             ("ws://lab:9000/ws?token=let-us-in", "http://lab:9000", "ws://lab:9000/ws?token=let-us-in"),
         ];
         for (given, address, socket) in cases {
-            let page = Page::new(given, None);
+            let page = Page::new(given, None, false).unwrap();
             assert_eq!(page.address, address);
             assert_eq!(page.socket(), socket);
+        }
+    }
+
+    #[test]
+    fn whoever_gives_a_fingerprint_is_not_connected_without_tls() {
+        for given in ["lab:9000", "https://lab:9000", "wss://lab:9000/ws"] {
+            assert_eq!(Page::new(given, None, true).unwrap().socket(), "wss://lab:9000/ws");
+        }
+        for given in ["http://lab:9000", "ws://lab:9000/ws"] {
+            let error = Page::new(given, None, true).err().unwrap();
+            assert!(error.to_string().contains("https://"), "{error}");
         }
     }
 
@@ -280,7 +320,7 @@ mod tests {
     fn a_link_carries_the_token() {
         let file = FileId::from_bytes([0xab; 32]);
         let link = |tracker, token: Option<&str>| {
-            Page::new(tracker, token.map(str::to_owned)).link(&RoomName::default(), file)
+            Page::new(tracker, token.map(str::to_owned), false).unwrap().link(&RoomName::default(), file)
         };
         assert_eq!(link("lab:9000", None), format!("http://lab:9000/#/lobby/{file}"));
         assert_eq!(link("lab:9000", Some("let-us-in")), format!("http://lab:9000/?token=let-us-in#/lobby/{file}"));

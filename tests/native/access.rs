@@ -65,6 +65,32 @@ async fn only_the_trackers_own_page_may_connect_unless_others_are_allowed() -> a
 }
 
 #[tokio::test]
+async fn a_site_that_points_its_name_at_this_machine_is_told_nothing() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let _alice = Client::join(&tracker, "lobby").await?;
+    let told = ["/api/rooms/lobby", "/api/status", "/metrics"];
+    let port = tracker.addr().port();
+    for path in told {
+        let answer = request(&tracker, "GET", path, &format!("Host: evil.example.com:{port}\r\n")).await?;
+        assert_eq!(answer.status, 403, "{path}");
+        assert!(answer.json()?["message"].as_str().is_some_and(|words| words.contains("--origin")), "{answer:?}");
+        for own in ["localhost", "teacher-pc.local", "127.0.0.1"] {
+            let answer = request(&tracker, "GET", path, &format!("Host: {own}:{port}\r\n")).await?;
+            assert_eq!(answer.status, 200, "{path} of {own}");
+        }
+    }
+    assert_eq!(status(tracker.addr()).await?["refused"]["origin"], 3);
+
+    let origins = vec!["https://share.example.org".parse()?];
+    let tracker = TestTracker::start_with(Config { origins, ..Config::default() }).await?;
+    for path in told.into_iter().skip(1) {
+        assert_eq!(request(&tracker, "GET", path, "Host: share.example.org\r\n").await?.status, 200, "{path}");
+        assert_eq!(request(&tracker, "GET", path, "Host: evil.example.com\r\n").await?.status, 403, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn whoever_lacks_the_token_is_closed_and_told_so() -> anyhow::Result<()> {
     let tracker = TestTracker::start_with(Config { token: Some(TOKEN.parse()?), ..Config::default() }).await?;
     for query in ["", "?token=", "?token=let-us-i", "?token=let-us-in-", "?other=let-us-in"] {
@@ -79,6 +105,15 @@ async fn whoever_lacks_the_token_is_closed_and_told_so() -> anyhow::Result<()> {
     for open in ["/", "/health", "/ready", "/metrics"] {
         assert_eq!(request(&tracker, "GET", open, "").await?.status, 200, "{open}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_token_of_everybody_is_not_the_one_to_remove_peers_with() -> anyhow::Result<()> {
+    let [token, admin_token] = [Some(TOKEN.parse()?), Some(TOKEN.parse()?)];
+    let refused = TestTracker::start_with(Config { token, admin_token, ..Config::default() }).await;
+    let words = refused.err().context("it must not start")?.to_string();
+    assert!(words.contains("--admin-token"), "{words}");
     Ok(())
 }
 

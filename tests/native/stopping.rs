@@ -2,11 +2,16 @@
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tests::{
     client::{Client, DEADLINE, binary_frame},
     tracker::TestTracker,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_tungstenite::tungstenite::Message;
 use tracker_ws::{Config, Limits};
 
@@ -50,6 +55,23 @@ async fn a_client_that_does_not_read_cannot_keep_the_tracker_from_stopping() -> 
     let (mut sender, mut stuck) = introduced(&tracker).await?;
     fill(&mut sender, &mut stuck).await?;
     timeout(DEADLINE, tracker.stop()).await.context("not stopped in time")?
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_finished_is_not_waited_for() -> anyhow::Result<()> {
+    let limits = Limits { address_http_connections: 1, ..Limits::default() };
+    let tracker = TestTracker::start_with(Config { limits, ..Config::default() }).await?;
+    let mut slow = TcpStream::connect(tracker.addr()).await?;
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: ").await?;
+    // That there is no place for another tells that the first was let in.
+    let mut other = TcpStream::connect(tracker.addr()).await?;
+    ensure!(timeout(DEADLINE, other.read_u8()).await?.is_err());
+    // Time is virtual from here, and goes on only while somebody waits for it.
+    tokio::time::pause();
+    let begun = Instant::now();
+    tracker.stop().await?;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    Ok(())
 }
 
 /// Two clients that know each other in the swarm of the file; the first has it, and the second takes binary frames.

@@ -69,8 +69,9 @@ async fn who_leaves_the_https_out_is_sent_there() -> anyhow::Result<()> {
     stream.write_all(b"GET /a?b=c HTTP/1.1\r\nHost: lab:9000\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await??;
-    ensure!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+    ensure!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
     ensure!(answer.contains("location: https://lab:9000/a?b=c\r\n"), "{answer}");
+    ensure!(answer.contains("cache-control: no-store\r\n"), "{answer}");
     Ok(())
 }
 

@@ -54,6 +54,15 @@ async fn the_secret_takes_the_id_back_and_replaces_the_older_connection() -> any
 }
 
 #[tokio::test]
+async fn an_address_to_listen_on_may_stand_in_brackets_as_in_a_url() -> anyhow::Result<()> {
+    // Any address will do, and not every machine has one of IPv6.
+    let host = "[127.0.0.1]".to_owned();
+    let tracker = TestTracker::start_with(Config { host, ..Config::default() }).await?;
+    Client::join(&tracker, "lobby").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_peer_is_introduced_to_those_whom_it_was_given() -> anyhow::Result<()> {
     let tracker = TestTracker::start().await?;
     let mut seed = Client::join_as(&tracker, json!({ "name": "seed", "binary": true })).await?;

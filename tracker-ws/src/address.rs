@@ -7,13 +7,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What counts as one address: an IPv4 address, also where it is mapped into IPv6, or the /64 network of an IPv6
-/// address, which is what one customer gets (RFC 6177).
+/// The bits of an IPv6 address that are its customer's.
+const HOST_BITS: u32 = 72;
+
+/// What counts as one address: an IPv4 address, also where it is mapped into IPv6, or the /56 network of an IPv6
+/// address, which is the least that one customer gets beyond a single network (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AddressKey {
     /// An IPv4 address.
     V4(Ipv4Addr),
-    /// The first 64 bits of an IPv6 address.
+    /// The first 56 bits of an IPv6 address.
     V6(u64),
 }
 
@@ -22,7 +25,7 @@ impl AddressKey {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> HOST_BITS) as u64),
         }
     }
 }
@@ -31,7 +34,9 @@ impl fmt::Display for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => write!(f, "{address}"),
-            Self::V6(network) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*network) << 64)),
+            Self::V6(network) => {
+                write!(f, "{}/{}", Ipv6Addr::from_bits(u128::from(*network) << HOST_BITS), 128 - HOST_BITS)
+            }
         }
     }
 }
@@ -100,11 +105,12 @@ mod tests {
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:ff::1"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:102::1"));
         // The network of `::1`, which is not 0.0.0.0.
         assert_ne!(key("::1"), key("0.0.0.0"));
         assert_eq!(key("::ffff:192.0.2.1").to_string(), "192.0.2.1");
-        assert_eq!(key("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+        assert_eq!(key("2001:db8:1:2::1").to_string(), "2001:db8:1::/56");
     }
 
     #[test]

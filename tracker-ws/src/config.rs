@@ -17,9 +17,6 @@ pub struct Config {
     /// Folder of the built page
     #[arg(long = "page", env = "MINIBIT_PAGE", default_value_os_t = Config::default().page_dir, value_name = "FOLDER")]
     pub page_dir: PathBuf,
-    /// TLS
-    #[command(flatten)]
-    pub tls: Tls,
     /// Origin of pages that may connect, as a scheme, a host and perhaps a port, or * for any; can be given several
     /// times. By default only the tracker's own page may
     #[arg(long = "origin", env = "MINIBIT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
@@ -30,6 +27,9 @@ pub struct Config {
     /// Token with which peers may be removed; without one nobody may
     #[arg(long, env = "MINIBIT_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub admin_token: Option<Token>,
+    /// TLS
+    #[command(flatten)]
+    pub tls: Tls,
     /// What a client may do
     #[command(flatten)]
     pub limits: Limits,
@@ -41,10 +41,10 @@ impl Default for Config {
             host: "127.0.0.1".to_owned(),
             port: 9000,
             page_dir: "web/dist".into(),
-            tls: Tls::default(),
             origins: Vec::new(),
             token: None,
             admin_token: None,
+            tls: Tls::default(),
             limits: Limits::default(),
         }
     }

@@ -86,7 +86,9 @@ impl Door {
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection");
+                    if self.hub.count(Reason::Http(Http::AcceptFailed)) {
+                        warn!(%error, "cannot accept a connection");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -1,11 +1,11 @@
 //! What a tracker allows, in one value: every flag's meaning and default stands here.
 
-use clap::{Args, value_parser};
+use clap::{Args, builder::RangedI64ValueParser, value_parser};
 use std::time::Duration;
 
 /// The limits of a tracker. Each is a flag of the command line.
 ///
-/// A limit "per address" is for an IPv4 address, or for the /64 network of an IPv6 address, which is what one customer
+/// A limit "per address" is for an IPv4 address, or for the /56 network of an IPv6 address, which is what one customer
 /// gets.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits")]
@@ -14,16 +14,16 @@ pub struct Limits {
     #[arg(skip = DEFAULT.message_bytes)]
     pub message_bytes: u32,
     /// WebSocket connections
-    #[arg(long, default_value_t = DEFAULT.max_connections, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.max_connections, value_name = "COUNT", value_parser = clap_count)]
     pub max_connections: usize,
     /// WebSocket connections from one address
-    #[arg(long, default_value_t = DEFAULT.address_connections, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.address_connections, value_name = "COUNT", value_parser = clap_count)]
     pub address_connections: usize,
     /// Connections that speak HTTP at one time; others wait for their turn
     #[arg(long, default_value_t = DEFAULT.http_connections, value_name = "COUNT", value_parser = clap_at_least_one)]
     pub http_connections: usize,
     /// Connections from one address that speak HTTP at one time; others are dropped
-    #[arg(long, default_value_t = DEFAULT.address_http_connections, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.address_http_connections, value_name = "COUNT", value_parser = clap_count)]
     pub address_http_connections: usize,
     /// Bytes of the head of an HTTP request
     #[arg(long, default_value_t = DEFAULT.head_bytes, value_name = "BYTES", value_parser = clap_head_bytes)]
@@ -41,19 +41,19 @@ pub struct Limits {
     #[arg(long, default_value_t = DEFAULT.stall_ms, value_name = "MS", value_parser = value_parser!(u32).range(1..))]
     pub stall_ms: u32,
     /// Messages that cannot be understood, after which a client is closed
-    #[arg(long, default_value_t = DEFAULT.malformed_messages, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.malformed_messages, value_name = "COUNT", value_parser = count())]
     pub malformed_messages: u32,
     /// Messages a second from one connection. A request to the tracker counts as 20 and a refused message as 100, and
-    /// both as more if they, or the answers, are large. Whoever sends more is read more slowly
-    #[arg(long, default_value_t = DEFAULT.messages_per_second, value_name = "COUNT")]
+    /// both as more if they, or the answers, are large. Whoever sends more is read more slowly; 0 for no limit
+    #[arg(long, default_value_t = DEFAULT.messages_per_second, value_name = "COUNT", value_parser = count())]
     pub messages_per_second: u32,
-    /// The same for all connections from one address together
-    #[arg(long, default_value_t = DEFAULT.address_messages_per_second, value_name = "COUNT")]
+    /// The same for all connections from one address together; 0 for no limit
+    #[arg(long, default_value_t = DEFAULT.address_messages_per_second, value_name = "COUNT", value_parser = count())]
     pub address_messages_per_second: u32,
-    /// Bytes a second from one connection; 0 for as many as the line takes
+    /// Bytes a second from one connection; 0 for no limit
     #[arg(long, default_value_t = DEFAULT.bytes_per_second, value_name = "BYTES")]
     pub bytes_per_second: u32,
-    /// The same for all connections from one address together
+    /// The same for all connections from one address together; 0 for no limit
     #[arg(long, default_value_t = DEFAULT.address_bytes_per_second, value_name = "BYTES")]
     pub address_bytes_per_second: u32,
     /// Bytes of data waiting for one receiver; one sender may use half of what is free
@@ -64,28 +64,36 @@ pub struct Limits {
     #[arg(long, default_value_t = DEFAULT.memory_bytes, value_name = "BYTES")]
     pub memory_bytes: usize,
     /// Unanswered requests of one peer; the oldest are forgotten
-    #[arg(long, default_value_t = DEFAULT.open_requests, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.open_requests, value_name = "COUNT", value_parser = count())]
     pub open_requests: u32,
     /// Peers in one room
-    #[arg(long, default_value_t = DEFAULT.peers_per_room, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.peers_per_room, value_name = "COUNT", value_parser = count())]
     pub peers_per_room: u32,
     /// Files in one room
-    #[arg(long, default_value_t = DEFAULT.files_per_room, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.files_per_room, value_name = "COUNT", value_parser = count())]
     pub files_per_room: u32,
     /// Files that one peer may announce
-    #[arg(long, default_value_t = DEFAULT.files_per_peer, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.files_per_peer, value_name = "COUNT", value_parser = count())]
     pub files_per_peer: u32,
     /// Peers in one answer
-    #[arg(long, default_value_t = DEFAULT.peers_per_answer, value_name = "COUNT")]
+    #[arg(long, default_value_t = DEFAULT.peers_per_answer, value_name = "COUNT", value_parser = count())]
     pub peers_per_answer: u32,
 }
+
+/// The most of anything that is counted: more than a machine can have, and far less than what its counters can hold.
+const MAX_COUNT: i64 = 1_000_000;
+/// The fewest bytes of a head: the HTTP library takes no smaller buffer.
+const MIN_HEAD_BYTES: usize = 8 << 10;
+/// The most bytes of a head; each connection that speaks HTTP may take as many.
+const MAX_HEAD_BYTES: usize = 1 << 20;
 
 const DEFAULT: Limits = Limits {
     message_bytes: protocol::MAX_MESSAGE_BYTES,
     max_connections: 20_000,
     // A class behind one router, with several tabs each.
     address_connections: 512,
-    http_connections: 1_024,
+    // More than a few addresses can fill.
+    http_connections: 4_096,
     // Browsers open six.
     address_http_connections: 256,
     head_bytes: 16 << 10,
@@ -145,18 +153,51 @@ impl Limits {
     }
 }
 
-fn clap_at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "at least 1".to_owned())
+fn count() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(..=MAX_COUNT)
 }
 
-/// The HTTP library takes no smaller buffer.
+fn clap_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count <= MAX_COUNT as usize);
+    count.ok_or_else(|| format!("a number up to {MAX_COUNT}"))
+}
+
+fn clap_at_least_one(text: &str) -> Result<usize, String> {
+    clap_count(text).ok().filter(|count| *count > 0).ok_or_else(|| format!("a number from 1 to {MAX_COUNT}"))
+}
+
 fn clap_head_bytes(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|bytes| *bytes >= 8 << 10).ok_or_else(|| "at least 8192".to_owned())
+    let bytes = text.parse().ok().filter(|bytes| (MIN_HEAD_BYTES..=MAX_HEAD_BYTES).contains(bytes));
+    bytes.ok_or_else(|| format!("a number from {MIN_HEAD_BYTES} to {MAX_HEAD_BYTES}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        limits: Limits,
+    }
+
+    #[test]
+    fn a_limit_that_no_machine_could_keep_is_refused() {
+        let parsed = |flag: &str| Flags::try_parse_from(["tracker-ws", flag]).map(|flags| flags.limits);
+        assert_eq!(parsed("--http-connections=1000000").unwrap().http_connections, 1_000_000);
+        assert_eq!(parsed("--messages-per-second=0").unwrap().messages_per_second, 0);
+        for wrong in [
+            "--http-connections=1000001",
+            "--http-connections=0",
+            "--max-connections=18446744073709551615",
+            "--open-requests=4294967295",
+            "--head-bytes=1048577",
+            "--head-bytes=8191",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_specification_tells_the_defaults() {

@@ -34,15 +34,16 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not by returning it: a backtrace would bury what the message advises.
-            eprintln!("error: {error:#}");
+            // Nor by `eprintln!`, which panics where the standard error takes nothing.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn run(mut args: Args) -> anyhow::Result<()> {
     process::init_log(args.log_format);
-    process::raise_file_limit(&args.config.limits);
+    process::raise_file_limit(&mut args.config.limits);
     let stop = process::stop_signal()?;
     let token = args.config.token.clone();
     let tracker = Tracker::bind(args.config).await?;

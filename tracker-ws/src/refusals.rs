@@ -58,6 +58,8 @@ pub(crate) enum Http {
     NotFound,
     /// No TLS, or none that both sides understand, or too slowly.
     TlsHandshake,
+    /// The system could not accept a connection.
+    AcceptFailed,
 }
 
 impl Reason {

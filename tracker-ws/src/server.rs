@@ -36,6 +36,9 @@ pub enum StartError {
     /// It cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Whoever may come could remove others.
+    #[error("the admin token is the token that every client has: give --admin-token another one")]
+    SameToken,
     /// It has no certificate to show.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -54,8 +57,16 @@ impl Tracker {
     /// Listens on the address that `config` says.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or a certificate cannot be used; the message says what to do about it.
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    /// If the address cannot be listened on, a certificate cannot be used, or the two tokens are the same; the message
+    /// says what to do about it.
+    pub async fn bind(mut config: Config) -> Result<Self, StartError> {
+        if config.admin_token.is_some() && config.admin_token == config.token {
+            return Err(StartError::SameToken);
+        }
+        // An address of IPv6 as it stands in a URL.
+        if let Some(address) = config.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            config.host = address.to_owned();
+        }
         let failed = |error: io::Error| BindError {
             host: config.host.clone(),
             port: config.port,
@@ -84,7 +95,7 @@ impl Tracker {
     }
 
     /// Serves until `shutdown` is ready; then sends every client what waits for it, closes it with 1001, and returns when
-    /// all are done, at the latest after 5 seconds.
+    /// all are done, at the latest after 5 seconds. Connections that speak HTTP are not waited for.
     ///
     /// # Errors
     /// None so far: a connection that fails ends alone.
@@ -98,7 +109,7 @@ impl Tracker {
         let summaries = tokio::spawn(summary::log_every_minute(Arc::clone(&hub)));
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(App::new(Arc::clone(&hub), alive));
+        let router = http::router(App::new(Arc::clone(&hub), alive.downgrade()));
         let door = Door::new(router, Arc::clone(&hub), certificate, stopping);
         door.accept(&listener, shutdown).await;
         drop(door);
@@ -107,6 +118,7 @@ impl Tracker {
         drop(listener);
         stop.send_replace(true);
         hub.drain();
+        drop(alive);
         if timeout(DRAIN_GRACE, all_done.recv()).await.is_err() {
             hub.stop();
             if timeout(STOP_GRACE, all_done.recv()).await.is_err() {

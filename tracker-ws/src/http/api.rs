@@ -1,11 +1,12 @@
 //! What whoever runs the tracker can see and do over HTTP.
 
-use super::{App, metrics, query};
+use super::{App, Caller, metrics, origin, query};
 use crate::refusals::{Http, Reason};
 use axum::{
-    Json,
-    extract::{Path, State},
+    Extension, Json,
+    extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use protocol::{PeerId, RoomName};
@@ -13,6 +14,21 @@ use serde::Serialize;
 
 /// The most peers in one view of a room.
 const MAX_PEERS: usize = 1_000;
+
+/// Refuses what was asked by a name that may be that of another site, whose pages could read the answer.
+pub(super) async fn only_own_names(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    if origin::serves(&app.hub.config().origins, host, caller.over_loopback) {
+        return Ok(next.run(request).await);
+    }
+    let message = "this machine's tracker does not go by that name: ask for 127.0.0.1, or allow the name with --origin";
+    Err(app.refused(StatusCode::FORBIDDEN, Http::Origin, message))
+}
 
 pub(super) async fn status(State(app): State<App>) -> impl IntoResponse {
     Json(app.hub.status())

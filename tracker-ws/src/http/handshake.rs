@@ -29,6 +29,8 @@ use tracing::{debug, warn};
 const VERSION: &str = "13";
 /// The length of a key: 16 bytes in base64.
 const KEY_LEN: usize = 24;
+/// The characters of a header that the log shows.
+const LOGGED_LEN: usize = 100;
 
 pub(super) async fn upgrade(
     State(app): State<App>,
@@ -40,6 +42,8 @@ pub(super) async fn upgrade(
         Err(mistake) => return mistake.into_response(),
     };
     let admitted = admit(&app, &caller, &request);
+    // There is none if the tracker stops, which then closes the connection and does not wait for it.
+    let alive = app.alive.upgrade();
     tokio::spawn(async move {
         // The response is on its way only after this handler returns, so the wait is here.
         let upgraded = match hyper::upgrade::on(request).await {
@@ -50,7 +54,7 @@ pub(super) async fn upgrade(
             Some((stream, begun)) => connection::serve(app.hub, stream, begun, caller, admitted).await,
             None => debug!("the connection is of no kind that is accepted"),
         }
-        drop(app.alive);
+        drop(alive);
     });
     let headers = [
         (header::UPGRADE, HeaderValue::from_static("websocket")),
@@ -88,9 +92,16 @@ fn check(app: &App, caller: &Caller, request: &Request) -> Result<HeaderValue, M
     }
     if app.hub.count(Reason::Http(Http::Origin)) {
         // Whoever put a proxy in front of the tracker sees here what is missing.
+        let (origin, host) = (origin.map(beginning), beginning(host));
         warn!(origin, host, "refused a page of another site; if it is yours, allow it with --origin");
     }
     Err(Mistake::Origin)
+}
+
+/// What the log shows of a header, which may be as long as a head.
+fn beginning(value: &str) -> &str {
+    // The text of a header is ASCII, so that every byte is a character.
+    value.get(..LOGGED_LEN).unwrap_or(value)
 }
 
 /// A place among the WebSockets of the caller's address.

@@ -15,6 +15,7 @@ use crate::{address::Places, hub::Hub};
 use axum::{
     Router,
     http::Uri,
+    middleware::from_fn_with_state,
     routing::{delete, get},
 };
 use std::{convert::Infallible, sync::Arc};
@@ -26,12 +27,13 @@ pub(crate) struct App {
     hub: Arc<Hub>,
     /// The WebSockets of each address.
     places: Places,
-    /// Nothing is sent; a clone is held as long as there is work, and the receiver waits until all are gone.
-    alive: mpsc::Sender<Infallible>,
+    /// Nothing is sent; each WebSocket holds a strong one, and the receiver waits until all are gone. A connection that
+    /// speaks HTTP is not waited for.
+    alive: mpsc::WeakSender<Infallible>,
 }
 
 impl App {
-    pub(crate) fn new(hub: Arc<Hub>, alive: mpsc::Sender<Infallible>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, alive: mpsc::WeakSender<Infallible>) -> Self {
         let places = Places::new(hub.config().limits.address_connections);
         Self { hub, places, alive }
     }
@@ -39,14 +41,17 @@ impl App {
 
 pub(crate) fn router(app: App) -> Router {
     let page = page::router(&app.hub.config().page_dir);
-    Router::new()
-        .route("/ws", get(handshake::upgrade))
-        .route("/health", get("ok"))
-        .route("/ready", get(api::ready))
+    let told = Router::new()
         .route("/metrics", get(api::metrics))
         .route("/api/status", get(api::status))
         .route("/api/rooms/{room}", get(api::room))
         .route("/api/peers/{id}", delete(api::remove_peer))
+        .route_layer(from_fn_with_state(app.clone(), api::only_own_names));
+    Router::new()
+        .route("/ws", get(handshake::upgrade))
+        .route("/health", get("ok"))
+        .route("/ready", get(api::ready))
+        .merge(told)
         .with_state(app)
         .fallback_service(page)
 }

@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket.
+//! Which pages may open a WebSocket, and read what the tracker tells over HTTP.
 //!
 //! A browser lets every page open a WebSocket to any address, and names the page's origin in the handshake (RFC 6455
 //! section 10.2). Without a check, any site that somebody visits could use, through their browser, a tracker that only
@@ -8,6 +8,9 @@
 //! can also point a name of its own at the tracker's address (DNS rebinding): then both are the site's name. That is
 //! refused where the tracker was reached over loopback, whose names no public one can be; elsewhere a list of origins
 //! or a token keeps such sites out.
+//!
+//! A page of another origin may not read an answer of HTTP, but one with such a name of its own may: it has the same
+//! origin and the request does not say one, so only the name that was asked for tells.
 
 use axum::http::uri::Authority;
 use std::{net::Ipv4Addr, str::FromStr};
@@ -57,6 +60,19 @@ pub(super) fn admits(allowed: &[AllowedOrigin], origin: Option<&str>, host: &str
         return true;
     }
     (host.as_str(), port) == (origin.host.as_str(), origin.port) && !(over_loopback && is_public(&host))
+}
+
+/// Whether a request that asked for `host`, if for any, gets an answer that only own pages may read. Programs can ask
+/// for whatever name is right.
+pub(super) fn serves(allowed: &[AllowedOrigin], host: Option<&str>, over_loopback: bool) -> bool {
+    // Every browser says it.
+    let Some(host) = host else { return true };
+    if allowed.contains(&AllowedOrigin::Any) || (allowed.is_empty() && !over_loopback) {
+        return true;
+    }
+    let Some((host, _)) = host_and_port(host, "") else { return false };
+    let is_named = |allowed: &AllowedOrigin| matches!(allowed, AllowedOrigin::Site(origin) if origin.host == host);
+    !is_public(&host) || allowed.iter().any(is_named)
 }
 
 impl FromStr for Origin {
@@ -175,6 +191,22 @@ mod tests {
         ] {
             assert!(admitted(&format!("http://{own}:9000"), &format!("{own}:9000"), true), "{own}");
         }
+    }
+
+    #[test]
+    fn over_loopback_only_names_that_are_private_or_allowed_are_served() {
+        let allowed = ["https://share.example.org".parse().unwrap()];
+        for own in ["127.0.0.1:9000", "localhost:9000", "[::1]:9000", "teacher-pc.local:9000"] {
+            assert!(serves(&[], Some(own), true) && serves(&allowed, Some(own), true), "{own}");
+        }
+        for other in ["evil.example.com:9000", "evil.example.com.", "", "user@localhost"] {
+            assert!(!serves(&[], Some(other), true), "{other}");
+            assert!(!serves(&allowed, Some(other), true) && !serves(&allowed, Some(other), false), "{other}");
+            assert!(serves(&[], Some(other), false), "{other} may be the tracker's own name");
+            assert!(serves(&["*".parse().unwrap()], Some(other), true), "{other}");
+        }
+        assert!(serves(&allowed, Some("Share.example.org"), true));
+        assert!(serves(&[], None, true), "no browser");
     }
 
     #[test]

@@ -17,7 +17,10 @@ async fn redirect(uri: Uri, headers: HeaderMap) -> Response {
     match HeaderValue::try_from(format!("https://{host}{path}")) {
         Ok(location) if !host.is_empty() => {
             let text = format!("this tracker speaks https: open https://{host}{path}\n");
-            (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)], text).into_response()
+            // Not for good: browsers would keep the address, its token too, and go there also when there is no TLS.
+            let no_store = HeaderValue::from_static("no-store");
+            let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, no_store)];
+            (StatusCode::TEMPORARY_REDIRECT, headers, text).into_response()
         }
         _ => (StatusCode::BAD_REQUEST, "this tracker speaks https\n").into_response(),
     }

@@ -3,8 +3,15 @@
 use crate::tracker::{DEADLINE, TrackerProcess};
 use anyhow::{Context as _, ensure};
 use peer_native::{Connection, Fingerprint, Peer, PeerConfig, State};
-use std::{fs, path::Path};
-use tokio::time::timeout;
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 #[tokio::test]
 async fn a_renewed_certificate_is_shown_after_sighup_and_a_broken_one_is_not() -> anyhow::Result<()> {
@@ -34,6 +41,24 @@ async fn sigterm_ends_it_well_and_sighup_without_a_certificate_does_not_end_it()
     tracker.logged("there is nothing to read again").await?;
     tracker.signal("TERM").await?;
     ensure!(tracker.ended().await?.success());
+    Ok(())
+}
+
+/// Every write to this device fails, as on a full disk.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_cannot_be_written_does_not_end_it() -> anyhow::Result<()> {
+    for format in ["text", "json"] {
+        let full = File::options().write(true).open("/dev/full")?;
+        let mut tracker = TrackerProcess::start_logging_to(full.into(), "0", &["--log-format", format]).await?;
+        let mut stream = TcpStream::connect(&tracker.host).await?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut answer)).await.context("no answer in time")??;
+        ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        tracker.signal("TERM").await?;
+        ensure!(tracker.ended().await?.success(), "with {format}");
+    }
     Ok(())
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct TrackerProcess {
     child: Child,
     /// Kept open: a tracker that cannot print would fail.
     _stdout: Lines<BufReader<ChildStdout>>,
-    log: Lines<BufReader<ChildStderr>>,
+    /// Unless it goes elsewhere.
+    log: Option<Lines<BufReader<ChildStderr>>>,
     /// Its address and port.
     pub(crate) host: String,
 }
@@ -27,17 +28,23 @@ pub(crate) struct TrackerProcess {
 impl TrackerProcess {
     /// Starts a tracker and waits until it has said where it is.
     pub(crate) async fn start(port: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_logging_to(Stdio::piped(), port, arguments).await
+    }
+
+    /// The same with another standard error.
+    pub(crate) async fn start_logging_to(stderr: Stdio, port: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tracker-ws"))
-            .args(["--host", "127.0.0.1", "--port", port, "--log-format", "json"])
+            .args(["--host", "127.0.0.1", "--port", port])
+            .env("MINIBIT_LOG_FORMAT", "json")
             .args(arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().context("its output was not piped")?).lines();
-        let log = BufReader::new(child.stderr.take().context("its log was not piped")?).lines();
+        let log = child.stderr.take().map(|log| BufReader::new(log).lines());
         let said = timeout(DEADLINE, stdout.next_line()).await.context("it says nothing")??.unwrap_or_default();
         let (_, host) = said.split_once("://").with_context(|| format!("it said {said:?}"))?;
         let host = host.trim_end_matches('/').to_owned();
@@ -59,9 +66,10 @@ impl TrackerProcess {
 
     /// Reads the log up to a line with this message, and gives the line.
     pub(crate) async fn logged(&mut self, message: &str) -> anyhow::Result<serde_json::Value> {
+        let log = self.log.as_mut().context("its log was not piped")?;
         let search = async {
             loop {
-                let line = self.log.next_line().await?.context("the log ended")?;
+                let line = log.next_line().await?.context("the log ended")?;
                 let line: serde_json::Value = serde_json::from_str(&line)?;
                 if line["message"] == message {
                     return anyhow::Ok(line);
