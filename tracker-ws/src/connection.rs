@@ -28,7 +28,8 @@ const MAX_SILENCE: u32 = 3;
 const MAX_UNFINISHED: u32 = 10;
 /// How long a client may take to read the last frames and to hang up.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// Bytes read at once of what nobody wants to know any longer.
+/// Bytes read, and read at once, of what nobody wants to know any longer.
+const DRAIN_BYTES: usize = 4 << 20;
 const DRAIN_BUFFER: usize = 16 << 10;
 
 /// Normal closure, protocol error, and data that is not of its type (RFC 6455 section 7.4.1).
@@ -136,14 +137,15 @@ impl<'a> Client<'a> {
                 }
                 _ = heartbeat.tick() => {
                     let (heard, written) = self.signs.take();
-                    if is_calm && pause.is_none() && reader.is_amid_message() {
+                    let is_held = pause.is_some() || reader.is_held();
+                    if is_calm && !is_held && reader.is_amid_message() {
                         unfinished += 1;
                     }
                     if unfinished > MAX_UNFINISHED {
                         return close::SILENT;
                     }
                     // While nothing is read from a client, that it reads is what shows that it is there.
-                    if heard || pause.is_some() || (written && !is_calm) {
+                    if heard || is_held || (written && !is_calm) {
                         silence = 0;
                     } else if silence == MAX_SILENCE {
                         return close::SILENT;
@@ -228,11 +230,16 @@ async fn write_all(socket: &mut WriteHalf, outbox: &Outbox, stall: Duration) -> 
     socket.shutdown().await
 }
 
-/// Reads to the end, so that the system does not reset the connection over unread bytes and the client gets to see
+/// Reads to the end, or about so far, so that the system does not reset the connection over unread bytes and the client gets to see
 /// the close frame.
 async fn drain(mut socket: ReadHalf) {
     let mut buffer = vec![0; DRAIN_BUFFER];
-    while let Ok(1..) = socket.read(&mut buffer).await {}
+    let mut left = DRAIN_BYTES;
+    while left > 0
+        && let Ok(read @ 1..) = socket.read(&mut buffer).await
+    {
+        left = left.saturating_sub(read);
+    }
 }
 
 fn heartbeat(interval_ms: u32) -> Interval {
