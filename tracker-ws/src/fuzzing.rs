@@ -83,7 +83,7 @@ pub fn http_head(bytes: &[u8]) {
         let (alive, mut all_done) = mpsc::channel(1);
         let hub = Arc::new(hub());
         let (_stop, stopping) = watch::channel(false);
-        let door = Door::new(http::router(App::new(Arc::clone(&hub), alive)), hub, None, stopping);
+        let door = Door::new(http::router(App::new(Arc::clone(&hub), alive.downgrade())), hub, None, stopping);
         let slot = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("nobody closes the semaphore");
         let caller = door.admit(Ipv4Addr::LOCALHOST.into(), true, slot).expect("nobody else is here");
         let (client, server) = duplex(64 << 10);
@@ -96,6 +96,7 @@ pub fn http_head(bytes: &[u8]) {
                 requests.write_all(bytes),
                 answers.read_to_end(&mut answer),
             );
+            drop(alive);
             all_done.recv().await
         };
         assert_eq!(timeout(LONG, all).await, Ok(None), "the connection and what came of it must end");

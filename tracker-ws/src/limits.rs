@@ -37,7 +37,7 @@ pub struct Limits {
     /// Milliseconds between two pings to a silent client, which is closed after three
     #[arg(long, default_value_t = DEFAULT.heartbeat_ms, value_name = "MS", value_parser = value_parser!(u32).range(1..))]
     pub heartbeat_ms: u32,
-    /// Milliseconds after which a receiver that takes no byte is closed; lines below 100 kbit/s need more than the default
+    /// Milliseconds after which a receiver that takes no byte is closed; lines below 100 kbit/s need more
     #[arg(long, default_value_t = DEFAULT.stall_ms, value_name = "MS", value_parser = value_parser!(u32).range(1..))]
     pub stall_ms: u32,
     /// Messages that cannot be understood, after which a client is closed
