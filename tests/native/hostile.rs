@@ -66,7 +66,9 @@ async fn hostile_clients_harm_only_themselves() -> anyhow::Result<()> {
 
     eventually("the tracker to forget the hostile clients", LIMIT, async || {
         let now = status(addr).await?;
-        let is_back = ["connections", "peers"].iter().all(|name| figure(&now, name) == figure(&before, name));
+        let is_back = ["connections", "peers", "files", "rooms", "waiting_bytes", "incoming_bytes"]
+            .iter()
+            .all(|name| figure(&now, name) == figure(&before, name));
         Ok(if is_back { Ok(()) } else { Err(now) })
     })
     .await?;

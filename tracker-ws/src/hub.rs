@@ -288,6 +288,7 @@ impl Hub {
             relayed_bytes: self.relayed_bytes.load(Relaxed),
             pauses: self.pauses.load(Relaxed),
             waiting_bytes: self.budget.used(),
+            incoming_bytes: self.incoming.used(),
             memory_bytes: self.config.limits.memory_bytes,
             refused: state.refusals.totals(),
         }

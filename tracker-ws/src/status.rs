@@ -20,6 +20,8 @@ pub(crate) struct Status {
     pub(crate) relayed_bytes: u64,
     /// Bytes of data that wait for their receivers, and the most that may.
     pub(crate) waiting_bytes: usize,
+    /// Bytes of large messages whose end is not there yet, of which there may be as many again.
+    pub(crate) incoming_bytes: usize,
     pub(crate) memory_bytes: usize,
     /// How often a client sent too much and was not read for a while.
     pub(crate) pauses: u64,

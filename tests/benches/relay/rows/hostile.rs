@@ -8,7 +8,11 @@ use crate::{
 };
 use anyhow::Result;
 use std::{net::SocketAddr, time::Duration};
-use tests::hostile::{Target, all};
+use tests::{
+    eventually::eventually,
+    hostile::{Target, all},
+    status::{figure, status},
+};
 use tokio::task::JoinSet;
 
 const ROUNDS: usize = 3;
@@ -19,11 +23,13 @@ const PAIRS: u8 = 4;
 /// The requests that each pair keeps open.
 const REQUESTS: usize = 16;
 const HOSTILE: usize = 200;
+/// How long the tracker may take to forget them.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Measures with these behaviours.
 pub(super) async fn measure(behaviours: &[String], figures: &mut Figures) -> Result<()> {
     let tracker = modes::tracker(&[])?;
-    let mut parts = Vec::new();
+    let (mut parts, mut resident) = (Vec::new(), Vec::new());
     let (mut peaceful, mut harassed, mut attackers) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let mut load = Load::full(&tracker, Way::Relay, SHAPE, PAIRS, REQUESTS).await?;
@@ -31,7 +37,14 @@ pub(super) async fn measure(behaviours: &[String], figures: &mut Figures) -> Res
         let hostile = modes::hostile(tracker.addr()?, load.room(), behaviours)?;
         let with = load.measure(&tracker, WARM_UP, WINDOW).await?;
         let cpu = hostile.cpu_seconds()?;
-        drop(hostile);
+        drop((hostile, load));
+        let addr = tracker.addr()?;
+        eventually("everybody to be gone", SOON, async || {
+            let left = figure(&status(addr).await?, "connections");
+            Ok(if left == 0 { Ok(()) } else { Err(left) })
+        })
+        .await?;
+        resident.push(tracker.resident_kib()?);
         println!(
             "round {round} of {ROUNDS}: {:.1} MB/s at {:.2} CPU-s per GB; with hostile clients {:.1} at {:.2}, while those \
              used {cpu:.1} CPU-s",
@@ -46,6 +59,10 @@ pub(super) async fn measure(behaviours: &[String], figures: &mut Figures) -> Res
     figures.add("hostile_without_mb_s", median(peaceful.into_iter()));
     figures.add("hostile_with_mb_s", median(harassed.into_iter()));
     figures.add("hostile_clients_cpu_s", median(attackers.into_iter()));
+    // After the first round everything is there that stays.
+    if let [first, .., last] = resident[..] {
+        figures.add("hostile_memory_mib", (last as f64 - first as f64) / 1024.0);
+    }
     Ok(())
 }
 
