@@ -26,44 +26,47 @@ enum Wanted {
     Manifest,
 }
 
+/// What a message has to do with requests.
+enum Role {
+    Asks(Wanted),
+    Answers(Wanted),
+    Neither,
+}
+
 impl OpenRequest {
     /// The request that this message is, if it is one.
     pub(super) const fn made_by(subject: &Subject, to: PeerId) -> Option<Self> {
-        let &Subject { tag, index, count, .. } = subject;
-        let wanted = match subject.kind {
-            Kind::Request => Wanted::Run { index, count },
-            Kind::GetManifest => Wanted::Manifest,
-            Kind::Manifest
-            | Kind::Bitfield
-            | Kind::Have
-            | Kind::Interested
-            | Kind::NotInterested
-            | Kind::Choke
-            | Kind::Unchoke
-            | Kind::Cancel
-            | Kind::Block
-            | Kind::Reject => return None,
-        };
-        Some(Self { to, tag, wanted })
+        match Role::of(subject) {
+            Role::Asks(wanted) => Some(Self { to, tag: subject.tag, wanted }),
+            Role::Answers(_) | Role::Neither => None,
+        }
     }
 
     /// The request that this message answers, if it is an answer.
     pub(super) const fn answered_by(subject: &Subject, from: PeerId) -> Option<Self> {
-        let &Subject { tag, index, count, .. } = subject;
-        let wanted = match subject.kind {
-            Kind::Block | Kind::Reject => Wanted::Run { index, count },
-            Kind::Manifest => Wanted::Manifest,
-            Kind::GetManifest
-            | Kind::Bitfield
+        match Role::of(subject) {
+            Role::Answers(wanted) => Some(Self { to: from, tag: subject.tag, wanted }),
+            Role::Asks(_) | Role::Neither => None,
+        }
+    }
+}
+
+impl Role {
+    const fn of(subject: &Subject) -> Self {
+        let run = Wanted::Run { index: subject.index, count: subject.count };
+        match subject.kind {
+            Kind::Request => Self::Asks(run),
+            Kind::GetManifest => Self::Asks(Wanted::Manifest),
+            Kind::Block | Kind::Reject => Self::Answers(run),
+            Kind::Manifest => Self::Answers(Wanted::Manifest),
+            Kind::Bitfield
             | Kind::Have
             | Kind::Interested
             | Kind::NotInterested
             | Kind::Choke
             | Kind::Unchoke
-            | Kind::Request
-            | Kind::Cancel => return None,
-        };
-        Some(Self { to: from, tag, wanted })
+            | Kind::Cancel => Self::Neither,
+        }
     }
 }
 
