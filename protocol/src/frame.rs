@@ -8,7 +8,7 @@
 //! A binary frame is an envelope with a `block`: 4 bytes with the length of the head (big-endian), the head (the
 //! same envelope without `data`), and the data.
 
-use crate::{ErrorCode, FileId, FileTag, PeerId, PeerMessage, Request, Response};
+use crate::{ErrorCode, FileId, FileTag, MAX_RUN_BYTES, MAX_SMALL_BYTES, PeerId, PeerMessage, Request, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
@@ -20,6 +20,8 @@ const HEAD_LEN: usize = 4;
 const MAX_HEAD: usize = 4 << 10;
 /// A text frame from this size on is looked at for the form that blocks have.
 const LONG_TEXT: usize = 1 << 10;
+/// The most bytes of a `manifest` message: 256 hashes, proof and tail in base64 have 13 KiB, facts at most 2 KiB.
+const MAX_PART: usize = 20 << 10;
 /// The most bytes of a parser's complaint that are passed on.
 const MAX_COMPLAINT: usize = 200;
 
@@ -29,6 +31,7 @@ const REQUEST_TYPES: &[&str] =
 const PEER_TYPES: &[&str] = &[
     "get_manifest",
     "manifest",
+    "no_manifest",
     "bitfield",
     "have",
     "interested",
@@ -95,6 +98,18 @@ impl ParseError {
     }
 }
 
+/// A frame from a client that could not be understood, and what could be read of it, to answer by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unreadable {
+    /// Why.
+    pub error: ParseError,
+    /// The number under which it wants the answer.
+    pub seq: Option<u32>,
+    /// The receiver.
+    pub to: Option<PeerId>,
+}
+
 /// What a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
@@ -129,26 +144,31 @@ pub struct ClientBinary<'a> {
     pub data: Bytes,
 }
 
-/// What a message between peers is about: all that the tracker reads of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a message between peers is about: all that the tracker acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// Its `type`.
+    #[serde(rename = "type")]
     pub kind: Kind,
     /// The tag of its `file`.
+    #[serde(rename = "file")]
     pub tag: FileTag,
     /// Its `index`; 0 if it has none.
+    #[serde(default)]
     pub index: u32,
     /// Its `count`; 1 if it has none.
+    #[serde(default = "crate::messages::one")]
     pub count: u32,
 }
 
 /// The `type`s of [`PeerMessage`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is documented at `PeerMessage`")]
 pub enum Kind {
     GetManifest,
     Manifest,
+    NoManifest,
     Bitfield,
     Have,
     Interested,
@@ -208,9 +228,24 @@ struct SubjectFields {
     r#type: Kind,
     file: FileRef,
     #[serde(default)]
-    index: u32,
+    index: Option<u32>,
     #[serde(default = "crate::messages::one")]
     count: u32,
+}
+
+/// What can be read of a frame that could not be understood, where it is an object at all.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Addressed {
+    #[serde(deserialize_with = "if_readable")]
+    seq: Option<u32>,
+    #[serde(deserialize_with = "if_readable")]
+    to: Option<PeerId>,
+}
+
+fn if_readable<'de, T: Deserialize<'de>, D: de::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(value.get()).ok())
 }
 
 /// How a message names its file.
@@ -260,13 +295,27 @@ pub fn forwarded_head(from: PeerId) -> String {
 /// Reads a text frame from a client.
 ///
 /// # Errors
-/// If it is no request and no envelope. Keys given twice are refused, because browsers would keep the last one.
-pub fn decode_client_text(text: &str) -> Result<ClientFrame<'_>, ParseError> {
+/// If it is no request and no envelope with a whole message of this protocol. Keys given twice are refused, because
+/// browsers would keep the last one.
+pub fn decode_client_text(text: &str) -> Result<ClientFrame<'_>, Unreadable> {
+    read_client_text(text).map_err(|error| {
+        let Addressed { seq, to } = serde_json::from_str(text).unwrap_or_default();
+        Unreadable { error, seq, to }
+    })
+}
+
+fn read_client_text(text: &str) -> Result<ClientFrame<'_>, ParseError> {
     if first_key(text) == Some("to") {
-        let (to, subject, message) = match read_long_envelope(text) {
-            Some(envelope) => envelope,
-            None => read_envelope(text)?,
-        };
+        if let Some((to, subject, message, data_len)) = read_long_envelope(text) {
+            check_data_len(data_len)?;
+            return Ok(ClientFrame::Envelope { to, subject, message });
+        }
+        let (to, subject, message) = read_envelope(text)?;
+        if subject.kind == Kind::Block
+            && let PeerMessage::Block { data, .. } = read_message(message)?
+        {
+            check_data_len(data.len())?;
+        }
         return Ok(ClientFrame::Envelope { to, subject, message });
     }
     let Numbered { seq, message: request } =
@@ -277,14 +326,32 @@ pub fn decode_client_text(text: &str) -> Result<ClientFrame<'_>, ParseError> {
 /// Reads a binary frame from a client: the receiver, the message in the head (unparsed), and the payload.
 ///
 /// # Errors
-/// If the frame is shorter than it says, or its head is no envelope.
-pub fn decode_client_binary(frame: &Bytes) -> Result<ClientBinary<'_>, ParseError> {
-    let (head, data) = split_binary(frame)?;
-    let (to, subject, message) = read_envelope(head)?;
-    if subject.kind != Kind::Block {
-        return Err(ParseError::malformed("a binary frame carries a block"));
-    }
+/// If the frame is shorter than it says, or its head is no envelope with a block.
+pub fn decode_client_binary(frame: &Bytes) -> Result<ClientBinary<'_>, Unreadable> {
+    let blind = |error| Unreadable { error, seq: None, to: None };
+    let (head, data) = split_binary(frame).map_err(blind)?;
+    let read = || {
+        let (to, subject, message) = read_envelope(head)?;
+        if subject.kind != Kind::Block {
+            return Err(ParseError::malformed("a binary frame carries a block"));
+        }
+        check_data_len(data.len())?;
+        Ok((to, subject, message))
+    };
+    let (to, subject, message) = read().map_err(|error| {
+        let Addressed { to, .. } = serde_json::from_str(head).unwrap_or_default();
+        Unreadable { error, seq: None, to }
+    })?;
     Ok(ClientBinary { to, subject, message, data })
+}
+
+/// A block's data is never empty, and never more than a request may ask for.
+fn check_data_len(len: usize) -> Result<(), ParseError> {
+    if (1..=MAX_RUN_BYTES as usize).contains(&len) {
+        Ok(())
+    } else {
+        Err(ParseError::malformed(format!("a block has 1 to {MAX_RUN_BYTES} bytes of data, not {len}")))
+    }
 }
 
 /// Reads a text frame from the tracker.
@@ -315,27 +382,47 @@ pub fn decode_tracker_binary(frame: &Bytes) -> Result<TrackerFrame, ParseError> 
     Err(ParseError::malformed("the head of a binary frame must be a block without data"))
 }
 
-/// Reads what the tracker reads of an envelope: the receiver, what the message is about, and the message as it came.
+/// Reads an envelope: the receiver, what the message is about, and the message as it came. The message is read whole,
+/// so that nothing passes that its receiver could not understand; of a block all but the data.
 fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
     let envelope: Outbound<&RawValue> = serde_json::from_str(text).map_err(ParseError::malformed)?;
     let message = envelope.message.get();
     let SubjectFields { r#type: kind, file, index, count } =
         serde_json::from_str(message).map_err(|error| blame(message, PEER_TYPES, &error))?;
-    let tag = match (file, matches!(kind, Kind::GetManifest | Kind::Manifest)) {
+    let tag = match (file, matches!(kind, Kind::GetManifest | Kind::Manifest | Kind::NoManifest)) {
         (FileRef::Id(file), true) => file.tag(),
         (FileRef::Tag(tag), false) => tag,
         (FileRef::Id(_), false) => return Err(ParseError::malformed("this message names its file by the tag")),
         (FileRef::Tag(_), true) => return Err(ParseError::malformed("this message names its file by the id")),
     };
-    Ok((envelope.to, Subject { kind, tag, index, count }, message))
+    if count == 0 {
+        return Err(ParseError::malformed("`count` is at least 1"));
+    }
+    match kind {
+        Kind::Block if index.is_none() => return Err(ParseError::malformed("missing field `index`")),
+        Kind::Block => {}
+        _ => {
+            let most = if kind == Kind::Manifest { MAX_PART } else { MAX_SMALL_BYTES };
+            if message.len() > most {
+                return Err(ParseError::malformed(format!("a message of this type has at most {most} bytes")));
+            }
+            read_message(message)?;
+        }
+    }
+    Ok((envelope.to, Subject { kind, tag, index: index.unwrap_or_default(), count }, message))
+}
+
+fn read_message(text: &str) -> Result<PeerMessage, ParseError> {
+    serde_json::from_str(text).map_err(|error| blame(text, PEER_TYPES, &error))
 }
 
 /// The same for an envelope that ends with the only string of `data`, as those of blocks do, without parsing the
-/// data: what stands before it is read as if the data were empty. `None` if the text has another form.
+/// data: what stands before it is read as if the data were empty. Tells the data's length too. `None` if the text has
+/// another form.
 ///
 /// Where that reads well, its last quotation mark opens a string. If the data has nothing that would end it or is
 /// not allowed in it, the whole reads as well, and means the same.
-fn read_long_envelope(text: &str) -> Option<(PeerId, Subject, &str)> {
+fn read_long_envelope(text: &str) -> Option<(PeerId, Subject, &str, usize)> {
     const DATA: &str = r#""data":""#;
     const END: &str = r#""}}"#;
     if text.len() < LONG_TEXT {
@@ -347,9 +434,10 @@ fn read_long_envelope(text: &str) -> Option<(PeerId, Subject, &str)> {
         return None;
     }
     let short = [&text[..data], END].concat();
-    let (to, subject, message) = read_envelope(&short).ok()?;
+    let (to, subject, message) = read_envelope(&short).ok().filter(|(_, subject, _)| subject.kind == Kind::Block)?;
     let start = message.as_ptr().addr() - short.as_ptr().addr();
-    Some((to, subject, &text[start..text.len() - 1]))
+    let padding = rest.bytes().rev().take_while(|byte| *byte == b'=').count();
+    Some((to, subject, &text[start..text.len() - 1], (rest.len() / 4 * 3).saturating_sub(padding)))
 }
 
 /// Whether a string of JSON can hold the bytes as they are (RFC 8259 section 7).
@@ -361,9 +449,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 
 fn decode_envelope(text: &str) -> Result<TrackerFrame, ParseError> {
     let envelope: Inbound<'_> = serde_json::from_str(text).map_err(ParseError::malformed)?;
-    let message = envelope.message.get();
-    let message = serde_json::from_str(message).map_err(|error| blame(message, PEER_TYPES, &error))?;
-    Ok(TrackerFrame::Envelope { from: envelope.from, message })
+    Ok(TrackerFrame::Envelope { from: envelope.from, message: read_message(envelope.message.get())? })
 }
 
 fn split_binary(frame: &Bytes) -> Result<(&str, Bytes), ParseError> {

@@ -12,15 +12,17 @@ const DEFAULT_FEWEST_BLOCKS: u64 = 1_024;
 const DEFAULT_LARGEST_BLOCK: u64 = 256 << 10;
 /// unless there would be more of them than this.
 const DEFAULT_MOST_BLOCKS: u64 = 16_384;
-/// The most blocks of one file. A manifest of this many, 32 bytes a hash, fits into one message.
+/// The most blocks of one file. A bitfield of this many fits into a small message.
 pub const MAX_BLOCKS: u32 = 32_768;
 /// The largest file, in bytes: 32 GiB.
 pub const MAX_FILE_SIZE: u64 = MAX_BLOCKS as u64 * MAX_BLOCK_SIZE as u64;
 /// The most bytes that one `request` may ask for and one `block` may carry: 1 MiB.
 pub const MAX_RUN_BYTES: u32 = 1 << 20;
-/// The bytes of a message with the most data: a run of [`MAX_RUN_BYTES`] in base64 is 4/3 of its bytes, and a manifest
-/// of [`MAX_BLOCKS`] hashes is as long.
+/// The bytes of a message with the most data: a run of [`MAX_RUN_BYTES`] in base64 is 4/3 of its bytes.
 pub const MAX_MESSAGE_BYTES: u32 = MAX_RUN_BYTES / 3 * 4 + (64 << 10);
+/// The most bytes of a message between peers that carries no data, that is, of any but `block` and `manifest`: 8 KiB.
+/// Such messages go before data everywhere, so they must be short; a bitfield of [`MAX_BLOCKS`] has 5.4 KiB.
+pub const MAX_SMALL_BYTES: usize = 8 << 10;
 
 /// Why a file cannot be cut as asked, or why a run of blocks is not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,12 @@
 //! Every message, as it stands in JSON.
 
-use crate::{FileFacts, FileId, FileTag, PeerId, PeerName, RoomName, Secret, encoding};
+use crate::{FileFacts, FileId, FileTag, ManifestPart, PeerId, PeerName, RoomName, Secret, Subject, encoding};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the wire that this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// What a client asks of the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +166,9 @@ pub enum Response {
         /// The peer that the refused envelope was meant for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<PeerId>,
+        /// What the refused envelope was about, so that its sender knows what to send again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<Subject>,
     },
 }
 
@@ -183,6 +186,9 @@ pub struct PeerInfo {
     /// How many blocks of the file it has said that it has.
     #[serde(default)]
     pub blocks: u32,
+    /// For how many seconds it has been in the swarm.
+    #[serde(default)]
+    pub age: u32,
 }
 
 /// A file, as the room's catalogue lists it.
@@ -244,8 +250,6 @@ pub enum ErrorCode {
     InvalidBitfield,
     /// This peer has not announced that file.
     UnknownFile,
-    /// The room's swarm has other facts for this file id.
-    ConflictingFacts,
     /// The block is not inside the file.
     OutOfRange,
     /// No such peer is in the room.
@@ -279,27 +283,39 @@ pub struct HaveRun(pub u32, pub u32);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PeerMessage {
-    /// Asks for the `manifest`.
+    /// Asks for a part of the manifest.
     GetManifest {
         /// The file.
         file: FileId,
+        /// Which part; absent for the last one, which proves the file's size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        part: Option<u32>,
     },
-    /// The file's facts and block hashes.
+    /// The file's facts and the hashes of a part of its blocks, with what proves them.
     Manifest {
         /// The facts.
         #[serde(flatten)]
         facts: FileFacts,
-        /// 32 bytes per block.
-        #[serde(with = "encoding")]
-        hashes: Bytes,
+        /// The hashes and their proof.
+        #[serde(flatten)]
+        part: ManifestPart,
     },
-    /// Which blocks the sender has; the first message between two peers of a swarm, in both directions.
+    /// Answers `get_manifest` where that part of the manifest is not there.
+    NoManifest {
+        /// The file.
+        file: FileId,
+    },
+    /// All blocks that the sender has, whatever it said before; the first message between two peers of a swarm, in both
+    /// directions.
     Bitfield {
         /// The file.
         file: FileTag,
         /// The bytes of a bitfield.
         #[serde(with = "encoding")]
         blocks: Bytes,
+        /// The sender knows nothing of the receiver, and begins anew: the receiver is to say everything again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        begin: bool,
     },
     /// Blocks that the sender got since.
     Have {
@@ -377,7 +393,7 @@ impl PeerMessage {
     /// The tag of the file that the message is about.
     pub const fn tag(&self) -> FileTag {
         match self {
-            Self::GetManifest { file } => file.tag(),
+            Self::GetManifest { file, .. } | Self::NoManifest { file } => file.tag(),
             Self::Manifest { facts, .. } => facts.file.tag(),
             Self::Bitfield { file, .. }
             | Self::Have { file, .. }
