@@ -21,7 +21,7 @@ pub use output::{Output, Receipt};
 use crate::{
     Instant,
     page::{Connection, Problem, RoomFile, Storage, Update},
-    swarm::{Config, Owed, ReadId, StorageFailed, Swarm},
+    swarm::{Config, ReadId, StorageError, Swarm},
 };
 use bytes::Bytes;
 use link::{Action, Link};
@@ -43,8 +43,6 @@ use transfer::{Stage, Transfer};
 
 /// Peers asked for at once; the tracker may give fewer.
 const PEERS_WANTED: u32 = 20;
-/// The most files of which it is remembered what peers still owed when their swarm ended.
-const MAX_OWED: usize = 64;
 
 /// What a peer is told at the start.
 #[derive(Debug, Clone)]
@@ -74,8 +72,6 @@ pub struct Client {
     last_seq: u32,
     announcements: BTreeMap<u32, FileId>,
     transfers: BTreeMap<FileId, Transfer>,
-    /// What peers may still send to swarms that have ended.
-    owed: BTreeMap<FileId, Owed>,
     manifests: Manifests,
     outputs: VecDeque<Output>,
 }
@@ -91,7 +87,6 @@ impl Client {
             last_seq: 0,
             announcements: BTreeMap::new(),
             transfers: BTreeMap::new(),
-            owed: BTreeMap::new(),
             manifests: Manifests::default(),
             outputs: VecDeque::new(),
         };
@@ -231,7 +226,7 @@ impl Client {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         let (result, problem) = match result {
             Ok(bytes) => (Ok(bytes), None),
-            Err(problem) => (Err(StorageFailed), Some(problem)),
+            Err(problem) => (Err(StorageError::Unreadable), Some(problem)),
         };
         transfer.with_swarm(now, |swarm| swarm.handle_read(id, result, now));
         if let Some(problem) = problem {
@@ -317,7 +312,7 @@ impl Client {
                 }
             }
             Response::Files { files } => self.handle_files(files),
-            Response::Error { code, message, to } => self.handle_error(seq, code, &message, to, now),
+            Response::Error { code, message, to, .. } => self.handle_error(seq, code, &message, to, now),
             Response::Updated { .. } | Response::Holders { .. } | Response::Left { .. } | Response::Pong => {}
         }
     }
@@ -387,15 +382,15 @@ impl Client {
     fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
         let tag = message.tag();
         trace!(%from, %tag, "message");
-        if let PeerMessage::GetManifest { file } = message {
+        if let PeerMessage::GetManifest { file, .. } = message {
             if self.transfers.contains_key(&file) {
                 self.manifests.asked(from, file);
                 self.send_manifests();
             }
-        } else if let PeerMessage::Manifest { facts, hashes } = message {
+        } else if let PeerMessage::Manifest { facts, part } = message {
             let file = facts.file;
             let Some(transfer) = self.transfers.get_mut(&file) else { return };
-            match transfer.handle_manifest(from, facts, &hashes, now) {
+            match transfer.handle_manifest(from, facts, part, now) {
                 Some(manifest) => self.outputs.push_back(Output::Create { manifest }),
                 None => self.ask_for_manifest(file, now),
             }
@@ -418,8 +413,9 @@ impl Client {
         while let Some((to, file)) = self.manifests.next() {
             match self.transfers.get(&file).and_then(Transfer::swarm) {
                 Some(swarm) => {
-                    let (facts, hashes) = (swarm.manifest().facts().clone(), swarm.manifest().hashes());
-                    let frame = encode_envelope(to, PeerMessage::Manifest { facts, hashes }, false);
+                    let manifest = swarm.manifest();
+                    let (facts, part) = (manifest.facts().clone(), manifest.part(None).unwrap_or_default());
+                    let frame = encode_envelope(to, PeerMessage::Manifest { facts, part }, false);
                     self.outputs.push_back(Output::Send { frame, receipt: Some(Receipt(Sent::Manifest)) });
                 }
                 None => self.manifests.done(),
@@ -474,9 +470,8 @@ impl Client {
 
     fn activate(&mut self, manifest: Arc<Manifest>, have: Bitfield, storage: Storage, now: Instant) {
         let file = manifest.file();
-        let mut swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
+        let swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
         self.replace(file, None);
-        swarm.expect_late(self.owed.remove(&file).unwrap_or_default());
         self.transfers.insert(file, Transfer::active(swarm, storage, now));
         self.announce(file);
         self.ask_for_peers(file);
@@ -499,7 +494,7 @@ impl Client {
     fn ask_for_manifest(&mut self, file: FileId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         if let Some(to) = transfer.next_to_ask(now, &mut self.rng) {
-            let frame = encode_envelope(to, PeerMessage::GetManifest { file }, false);
+            let frame = encode_envelope(to, PeerMessage::GetManifest { file, part: None }, false);
             self.outputs.push_back(Output::Send { frame, receipt: None });
         }
     }
@@ -519,12 +514,6 @@ impl Client {
     fn replace(&mut self, file: FileId, transfer: Option<Transfer>) -> bool {
         let old = self.transfers.remove(&file);
         let existed = old.is_some();
-        if let Some(owed) = old.and_then(Transfer::into_owed) {
-            if self.owed.len() >= MAX_OWED {
-                self.owed.pop_first();
-            }
-            self.owed.insert(file, owed);
-        }
         self.transfers.extend(transfer.map(|transfer| (file, transfer)));
         existed
     }

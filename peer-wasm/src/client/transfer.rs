@@ -4,9 +4,11 @@ use super::{Output, Receipt, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{self, About, Problem, Storage, Update},
-    swarm::{BlockState, Event, Owed, StorageRequest, Swarm},
+    swarm::{BlockState, Event, StorageRequest, Swarm},
 };
-use protocol::{FileFacts, FileId, Manifest, PeerId, PeerInfo, PeerMessage, encode_envelope};
+use protocol::{
+    FileFacts, FileId, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage, encode_envelope,
+};
 use rand::Rng;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -87,11 +89,6 @@ impl Transfer {
         if let Stage::Active(swarm) = &self.stage { Some(swarm) } else { None }
     }
 
-    /// Ends the swarm, if there is one; tells what peers still owe it.
-    pub(super) fn into_owed(self) -> Option<Owed> {
-        if let Stage::Active(swarm) = self.stage { Some(swarm.into_owed()) } else { None }
-    }
-
     /// Gives an input to the swarm, if there is one; what comes out is collected by [`Transfer::settle`].
     pub(super) fn with_swarm(&mut self, now: Instant, input: impl FnOnce(&mut Swarm)) {
         if let Stage::Active(swarm) = &mut self.stage {
@@ -110,7 +107,7 @@ impl Transfer {
         match &mut self.stage {
             Stage::Searching(search) => search.found(id),
             Stage::Active(swarm) => {
-                swarm.handle_peer_joined(id, now);
+                swarm.handle_peer_joined(id, Duration::from_secs(peer.age.into()), now);
                 if self.contacts.len() < MAX_CONTACTS {
                     self.contacts.insert(id, peer);
                 }
@@ -154,15 +151,16 @@ impl Transfer {
         &mut self,
         from: PeerId,
         facts: FileFacts,
-        hashes: &[u8],
+        part: ManifestPart,
         now: Instant,
     ) -> Option<Arc<Manifest>> {
         let Stage::Searching(search) = &mut self.stage else { return None };
         if !search.was_asked(from) {
             return None;
         }
-        match Manifest::verify(facts, hashes) {
-            Ok(manifest) => {
+        match PartialManifest::begin(facts, part).map(|partial| partial.complete()) {
+            Ok(None) => None,
+            Ok(Some(manifest)) => {
                 let manifest = Arc::new(manifest);
                 self.stage = Stage::Preparing(Arc::clone(&manifest));
                 self.report_soon(now);
@@ -237,7 +235,7 @@ impl Transfer {
                     }
                     Event::WantsPeers => self.wants_peers = true,
                     // Whoever reports a failed read or write to the client names the problem there.
-                    Event::StorageFailed => {}
+                    Event::StorageFailed(_) => {}
                 }
             }
         }

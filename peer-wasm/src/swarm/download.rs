@@ -1,6 +1,6 @@
 //! Asking for blocks, receiving and verifying them.
 
-use super::{BlockState, Event, StorageFailed, StorageRequest, Swarm, Violation, neighbour::Neighbour, picker::Pick};
+use super::{BlockState, Event, StorageError, StorageRequest, Swarm, Violation, neighbour::Neighbour, picker::Pick};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
@@ -14,10 +14,10 @@ const MIN_STRETCHES: u64 = 64;
 
 impl Swarm {
     /// Blocks handed out as [`StorageRequest::Write`] are stored, or could not be.
-    pub fn handle_stored(&mut self, run: Run, result: Result<(), StorageFailed>, now: Instant) {
-        if result.is_err() {
+    pub fn handle_stored(&mut self, run: Run, result: Result<(), StorageError>, now: Instant) {
+        if let Err(error) = result {
             self.halted = true;
-            self.events.push_back(Event::StorageFailed);
+            self.events.push_back(Event::StorageFailed(error));
             return;
         }
         for index in run.blocks() {

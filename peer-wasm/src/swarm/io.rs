@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Run};
+use serde::{Deserialize, Serialize};
 
 /// A message for another peer. It says what to whom, never how: the shell may relay it or send it directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +48,46 @@ impl ReadId {
     }
 }
 
-/// The storage could not do what it was asked.
+/// Why the storage could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "storage", rename_all = "snake_case")]
+pub enum StorageError {
+    /// There is no room left.
+    Full,
+    /// The file that is shared changed, or is gone, since it was hashed.
+    Unreadable,
+    /// It failed in another way.
+    Failed {
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// How much a swarm may ask for and send at a time, of what its peer may for all files together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StorageFailed;
+pub struct Room {
+    /// The most bytes requested and not yet stored, over all neighbours. This bounds the memory of a peer, because
+    /// browsers give no back-pressure on what they receive.
+    pub in_flight: u64,
+    /// The most bytes on their way from the storage to the wire, however fast it is.
+    pub upload: u64,
+}
+
+/// Why nothing comes, as far as the swarm knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Want {
+    /// No neighbour has a block that is missing.
+    Source,
+    /// Neighbours have what is missing, and serve others first.
+    HeldBack,
+    /// Neighbours refused what they were asked for; it is asked for again after a while.
+    Rejected,
+    /// Neighbours were asked and do not answer.
+    Answer,
+    /// Blocks are here, and the storage is slow to take them.
+    Storage,
+}
 
 /// Something that the shell may want to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +104,7 @@ pub enum Event {
     /// Too few neighbours have something to give: the tracker may know others.
     WantsPeers,
     /// The storage failed. After a failed write the swarm asks for no more blocks.
-    StorageFailed,
+    StorageFailed(StorageError),
 }
 
 /// What a remote did wrong. Every violation ends in a dropped peer and costs nobody else anything.

@@ -42,7 +42,8 @@ impl Waiting {
 
 impl Swarm {
     /// The tracker introduced a peer of this swarm.
-    pub fn handle_peer_joined(&mut self, peer: PeerId, now: Instant) {
+    pub fn handle_peer_joined(&mut self, peer: PeerId, age: Duration, now: Instant) {
+        _ = age;
         if self.neighbours.contains_key(&peer) || self.banned.contains(&peer) {
             return;
         }
@@ -106,7 +107,7 @@ impl Swarm {
             self.welcome(peer, now);
             self.serve_newcomer(peer);
             let file = self.tag();
-            let blocks = waiting.has.map(|has| PeerMessage::Bitfield { file, blocks: has.to_bytes() });
+            let blocks = waiting.has.map(|has| PeerMessage::Bitfield { file, blocks: has.to_bytes(), begin: false });
             let unchoke = waiting.serves_us.then_some(PeerMessage::Unchoke { file });
             blocks.into_iter().chain(unchoke).for_each(|message| self.handle_message(peer, message, now));
         }
@@ -167,7 +168,10 @@ impl Swarm {
         neighbour.told = self.unannounced.len();
         neighbour.remember_stale(self.departed.remove(&peer).unwrap_or_default());
         self.neighbours.insert(peer, neighbour);
-        self.send(peer, PeerMessage::Bitfield { file: self.tag(), blocks: self.blocks.stored().to_bytes() });
+        self.send(
+            peer,
+            PeerMessage::Bitfield { file: self.tag(), blocks: self.blocks.stored().to_bytes(), begin: false },
+        );
     }
 
     /// A neighbour that took us for gone begins anew. What it gave and got still counts.

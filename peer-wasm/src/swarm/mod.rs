@@ -32,7 +32,7 @@ mod upload;
 
 pub use blocks::BlockState;
 pub use config::{BlockStrategy, Config, PeerStrategy};
-pub use io::{Event, ReadId, StorageFailed, StorageRequest, Transmit, Violation};
+pub use io::{Event, ReadId, Room, StorageError, StorageRequest, Transmit, Violation, Want};
 pub use picker::{Pick, Picker};
 pub use timers::Timer;
 
@@ -41,10 +41,11 @@ use blocks::Blocks;
 use choker::Choker;
 use joining::Waiting;
 use neighbour::Neighbour;
-use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run};
+use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run, Subject};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
 use seeding::FirstCopies;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -124,12 +125,8 @@ pub struct Swarm {
     events: VecDeque<Event>,
 }
 
-/// The requests that peers may still answer to a swarm that has ended.
-#[derive(Debug, Default)]
-pub struct Owed(BTreeMap<PeerId, Vec<Run>>);
-
 /// How one neighbour stands, to be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourStatus {
     /// The neighbour.
     pub peer: PeerId,
@@ -200,19 +197,35 @@ impl Swarm {
         swarm
     }
 
-    /// Takes over what peers owed to an earlier swarm of this file, whose blocks may still arrive.
-    pub fn expect_late(&mut self, owed: Owed) {
-        self.departed = owed.0;
+    /// Changes how much may be asked for and sent at a time.
+    pub fn set_room(&mut self, room: Room, now: Instant) {
+        _ = (room, now);
     }
 
-    /// Ends the swarm; tells what peers still owe.
-    pub fn into_owed(mut self) -> Owed {
-        let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        for peer in peers {
-            let owed = self.remove(peer).unwrap_or_default();
-            self.remember_departed(peer, owed);
-        }
-        Owed(self.departed)
+    /// The tracker refused a message to a neighbour, which is therefore not told what it said.
+    pub fn handle_refused(&mut self, to: PeerId, about: &Subject, now: Instant) {
+        _ = (to, about, now);
+    }
+
+    /// Bytes requested and not yet stored.
+    pub const fn in_flight(&self) -> u64 {
+        self.in_flight_bytes
+    }
+
+    /// Whether it would ask for more if it had more room.
+    pub const fn is_limited(&self) -> bool {
+        false
+    }
+
+    /// Whether the peer was dropped for a violation.
+    pub fn is_banned(&self, peer: PeerId) -> bool {
+        self.banned.contains(&peer)
+    }
+
+    /// What it waits for, if nothing comes although blocks are missing.
+    pub fn want(&self, now: Instant) -> Option<Want> {
+        _ = now;
+        None
     }
 
     /// A message from another peer. From a peer that is no neighbour it is ignored.
@@ -348,7 +361,7 @@ impl Swarm {
             }
             PeerMessage::Reject { index, count, .. } => self.handle_reject(from, message_run(index, count)?, now),
             // Manifests are exchanged before a swarm is joined.
-            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } => {}
+            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } | PeerMessage::NoManifest { .. } => {}
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
 use super::{
-    Event, ReadId, StorageFailed, StorageRequest, Swarm, Timer, Violation, choking::IDLE, neighbour::MAX_QUEUED,
+    Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation, choking::IDLE, neighbour::MAX_QUEUED,
 };
 use crate::Instant;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ const LOOK_AHEAD: usize = 16;
 
 impl Swarm {
     /// Bytes asked for by [`StorageRequest::Read`] are here, or could not be read.
-    pub fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageFailed>, now: Instant) {
+    pub fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
         let Some((peer, run)) = self.reads.remove(&id) else { return };
         let file = self.tag();
         let bytes = self.manifest.geometry().run_len(run);
@@ -31,11 +31,13 @@ impl Swarm {
                 return;
             }
             (None, Ok(_)) => {}
-            (neighbour, Ok(_) | Err(StorageFailed)) => {
+            (neighbour, result) => {
                 if neighbour.is_some() {
                     self.send(peer, PeerMessage::Reject { file, index, count });
                 }
-                self.events.push_back(Event::StorageFailed);
+                let short =
+                    |data: Bytes| StorageError::Failed { detail: format!("read {} of {bytes} bytes", data.len()) };
+                self.events.push_back(Event::StorageFailed(result.map_or_else(|error| error, short)));
             }
         }
         self.handle_sent(bytes, now);
