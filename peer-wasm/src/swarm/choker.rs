@@ -8,7 +8,7 @@
 use super::config::{Config, PeerStrategy};
 use protocol::PeerId;
 use rand::{Rng, seq::SliceRandom as _};
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 /// The most neighbours served beyond the places.
 const MAX_EXTRA: usize = 16;
@@ -28,6 +28,8 @@ pub(super) struct Candidate {
     /// How many blocks it has. Those who fell behind have little that others want, so they cannot earn a fixed place:
     /// the places that need not be earned go to them.
     pub(super) blocks: u32,
+    /// For how long it has been in the swarm: among those of whom nothing else is known, a new id gains nothing.
+    pub(super) age: Duration,
 }
 
 impl Candidate {
@@ -127,7 +129,7 @@ impl Choker {
         candidates.shuffle(rng);
         let blocks =
             |other: &Candidate| if config.peer_strategy == PeerStrategy::Reciprocal { other.blocks } else { 0 };
-        candidates.sort_by_key(|other| (Reverse(other.class()), blocks(other)));
+        candidates.sort_by_key(|other| (Reverse(other.class()), blocks(other), Reverse(other.age)));
     }
 
     /// The peer on trial takes a fixed place when it beats the weakest; until then it stays on trial.
@@ -174,6 +176,7 @@ mod tests {
             willing: true,
             score,
             blocks: 0,
+            age: Duration::ZERO,
         };
         (0..).zip(scores).map(candidate).collect()
     }
