@@ -19,6 +19,8 @@ pub enum Behaviour {
     Silent,
     /// Cannot write to its disk.
     DiskFull,
+    /// Tells nobody of the blocks that it gets.
+    Quiet,
 }
 
 /// One peer.
