@@ -2,11 +2,12 @@
 
 use crate::{
     BLOCK,
+    alone::Alone,
     lab::{Lab, lab},
 };
 use peer_wasm::swarm::Config;
-use protocol::Bitfield;
-use simulator::{Behaviour, File};
+use protocol::{Bitfield, PeerMessage};
+use simulator::{Behaviour, File, id_of};
 use std::{collections::BTreeMap, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -48,6 +49,35 @@ fn shares(quiet: Option<usize>) -> Vec<u64> {
 fn a_slow_seed_gives_everyone_the_same() {
     let shares = shares(None);
     assert!(shares.iter().max() < shares.iter().min().map(|least| least * 3 / 2).as_ref(), "{shares:?}");
+}
+
+#[test]
+fn who_did_not_use_its_place_gets_one_again_when_it_says_that_it_wants_something() {
+    let (idle, busy) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
+    let file = alone.swarm.tag();
+    // Another seed, so that nothing is a first copy.
+    alone.meet(id_of(9), &Bitfield::full(64));
+    for (peer, time) in [(idle, A_SECOND * 5), (busy, A_SECOND * 2)] {
+        alone.join(peer);
+        alone.hear_bitfield(peer, &Bitfield::empty(64), false);
+        alone.hear(peer, PeerMessage::Interested { file });
+        alone.wait_for(time);
+    }
+    let served = |alone: &Alone| {
+        let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
+        served.map(|other| other.peer).collect::<Vec<_>>()
+    };
+    for index in 0..8 {
+        alone.hear(busy, PeerMessage::Request { file, index, count: 1 });
+        alone.read();
+        alone.wait_for(A_SECOND);
+    }
+    assert_eq!(served(&alone), [busy]);
+    alone.hear(idle, PeerMessage::Interested { file });
+    alone.hear(busy, PeerMessage::Request { file, index: 9, count: 1 });
+    alone.wait_for(A_SECOND * 2);
+    assert_eq!(served(&alone), [idle]);
 }
 
 #[test]

@@ -80,6 +80,12 @@ impl Served {
         self.rejected.1 <= MAX_QUEUED
     }
 
+    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without one.
+    pub(in crate::swarm) const fn wants_anew(&mut self) {
+        self.idle_rounds = 0;
+        self.since_round = false;
+    }
+
     /// Ends a choke round.
     pub(in crate::swarm) fn end_round(&mut self) {
         // Whoever holds a place for a whole round without using it makes room for others, until it asks again.
