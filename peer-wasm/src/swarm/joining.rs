@@ -143,7 +143,7 @@ impl Swarm {
 
     /// Gives places to peers that wait, also those of useless neighbours.
     fn admit(&mut self, now: Instant) {
-        while let Some((peer, gives)) = self.next_to_admit() {
+        while let Some((peer, gives)) = self.next_to_admit(now) {
             if self.neighbours.len() >= self.config.max_neighbours {
                 let Some(useless) = self.useless_neighbour(gives, now) else { break };
                 self.give_up(useless, now);
@@ -157,21 +157,23 @@ impl Swarm {
         }
     }
 
-    /// The peer that waits and promises most, and whether it has something that is wanted. Those that had to make room
-    /// come last, and only if nobody has to make room for them.
-    fn next_to_admit(&self) -> Option<(PeerId, bool)> {
+    /// The peer that waits and promises most, and whether it has something that is wanted. For those that had to make room
+    /// somebody has to make room only after a while: then they may be better than who got their places.
+    fn next_to_admit(&self, now: Instant) -> Option<(PeerId, bool)> {
         let is_full = self.neighbours.len() >= self.config.max_neighbours;
-        let may = self.waiting.iter().filter(|(_, waiting)| !is_full || waiting.before.is_none());
+        let may = self.waiting.iter().filter(|(_, waiting)| {
+            !is_full || waiting.before.is_none() || now.since(waiting.since) >= PATIENCE_WITH_TAKERS
+        });
         let gives = |waiting: &Waiting| waiting.said.has.iter().any(|index| self.blocks.is_wanted(index));
         let ranked = may.map(|(peer, waiting)| {
             let gives = gives(waiting);
-            ((waiting.before.is_none(), gives, waiting.age), *peer, gives)
+            ((gives, waiting.before.is_none(), waiting.age), *peer, gives)
         });
         ranked.max().map(|(_, peer, gives)| (peer, gives))
     }
 
-    /// The neighbour that is needed least: one that says nothing, that neither gives nor needs anything, or that only
-    /// takes. One that could give but does not makes room only for another that has something.
+    /// The neighbour that is needed least: one that says nothing, that neither gives nor needs anything, that does not use
+    /// its place, or that only takes. One that could give but does not makes room only for another that has something.
     fn useless_neighbour(&self, for_giver: bool, now: Instant) -> Option<PeerId> {
         let complete = self.is_complete();
         let uselessness = |peer: PeerId, neighbour: &Neighbour| {
@@ -179,8 +181,10 @@ impl Swarm {
             let time = now.since(neighbour.joined);
             if !said.is_introduced && time >= PATIENCE_WITH_SILENCE {
                 6
-            } else if complete && said.has.is_full() {
+            } else if complete && (said.has.is_full() || (!said.is_interested && time >= PATIENCE_WITH_SILENCE)) {
                 5
+            } else if complete && neighbour.served.is_idle() && time >= PATIENCE_WITH_TAKERS {
+                4
             } else if !complete && time >= PATIENCE_WITH_TAKERS && !self.is_willing(peer, neighbour, now) {
                 4
             } else if !for_giver {

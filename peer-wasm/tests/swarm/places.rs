@@ -132,6 +132,44 @@ fn what_a_peer_says_that_had_to_make_room_is_known_when_it_comes_back() {
 }
 
 #[test]
+fn a_peer_that_had_to_make_room_comes_back_in_place_of_one_that_is_no_better() {
+    let (useless, claimer) = (id_of(7), id_of(8));
+    let mut alone = with_a_useless_neighbour(useless);
+    alone.join(claimer);
+    alone.hear_bitfield(claimer, &Bitfield::full(64), false);
+    alone.hear(useless, PeerMessage::Unchoke { file: alone.swarm.tag() });
+    alone.wait_for(secs(15));
+    assert!(alone.swarm.is_neighbour(claimer), "it has some time to show that it serves");
+    alone.wait_for(secs(15));
+    assert!(alone.requests().contains(&(useless, 0, 1)));
+}
+
+#[test]
+fn a_seed_lets_in_who_needs_it_in_place_of_those_that_want_nothing_or_do_not_ask() {
+    let needs_nothing = |lab: &mut Lab, seed| {
+        (1_000..1_008).for_each(|other| {
+            lab.pretend_to_join(seed, other);
+            let not_interested = PeerMessage::NotInterested { file: lab.network.file().manifest.file().tag() };
+            lab.network.with(seed, |swarm, now| swarm.handle_message(id_of(other), not_interested, now));
+        });
+    };
+    let does_not_ask = |lab: &mut Lab, seed| (1_000..1_008).for_each(|other| lab.pretend_to_join(seed, other));
+    for occupy in [&needs_nothing as &dyn Fn(&mut Lab, usize), &does_not_ask] {
+        let mut lab = small_lab(8);
+        let seed = lab.seed();
+        occupy(&mut lab, seed);
+        (1_000..1_008).for_each(|other| {
+            let (file, blocks) = (lab.network.file().manifest.file().tag(), Bitfield::empty(40).to_bytes());
+            let bitfield = PeerMessage::Bitfield { file, blocks, begin: false };
+            lab.network.with(seed, |swarm, now| swarm.handle_message(id_of(other), bitfield, now));
+        });
+        lab.leecher();
+        lab.run_until_complete();
+        assert!(lab.elapsed() < secs(60), "{:?}", lab.elapsed());
+    }
+}
+
+#[test]
 fn whatever_a_stranger_says_introduces_it_answers_aside() {
     let file = Alone::new(Bitfield::empty(8), Config::default()).swarm.tag();
     let data = bytes::Bytes::from(vec![0; BLOCK as usize]);
