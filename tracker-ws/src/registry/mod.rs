@@ -19,22 +19,24 @@
 //! when that peer leaves.
 
 mod open;
+mod permission;
 mod room;
 mod secrets;
+mod seek;
 mod swarm;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test fails on whatever it did not expect")]
 mod tests;
 mod views;
 
+pub(crate) use permission::Route;
 pub(crate) use secrets::Secrets;
 pub(crate) use views::{RoomView, SIZE_CLASSES};
 
 use crate::Limits;
-use open::{OpenRequest, OpenRequests};
+use open::OpenRequests;
 use protocol::{
-    ErrorCode, FileFacts, FileId, FileTag, Identity, Kind, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request,
-    Response, RoomName, Subject, close,
+    ErrorCode, FileFacts, FileId, Identity, PROTOCOL_VERSION, PeerId, PeerName, Request, Response, RoomName, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -59,17 +61,6 @@ pub(crate) enum Output {
     Update { to: Vec<ConnId>, response: Response },
     /// Closes a connection. The registry has forgotten it.
     Close { conn: ConnId, code: u16 },
-}
-
-/// Where an envelope goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
-    /// Who sent it.
-    pub(crate) from: PeerId,
-    /// The receiver's connection.
-    pub(crate) to: ConnId,
-    /// Whether the receiver takes binary frames.
-    pub(crate) binary: bool,
 }
 
 /// How much there is of everything.
@@ -225,82 +216,6 @@ impl Registry {
         }
     }
 
-    /// Where an envelope from `conn` to `to` goes, if it may pass. An answer closes its request; if it could not be
-    /// delivered, [`Registry::undo`] takes that back.
-    ///
-    /// # Errors
-    /// `not_registered`; `unknown_peer` if the receiver is no other peer of the sender's room; `not_introduced`;
-    /// `not_requested`. An answer to somebody who left, or left the file, is not the sender's fault.
-    pub(crate) fn relay(&mut self, conn: ConnId, to: PeerId, subject: &Subject) -> Result<Route, Refusal> {
-        let Some(&Conn::Registered(from)) = self.conns.get(&conn) else {
-            return Err(refusal(ErrorCode::NotRegistered, "register first"));
-        };
-        if let Some(answered) = OpenRequest::answered_by(subject, from) {
-            let sender = self.peers.get_mut(&from).expect("a registered connection's peer is in the table");
-            let was_asked = sender.owed > 0;
-            sender.owed = sender.owed.saturating_sub(1);
-            let blameless = |refused: Refusal| Refusal { is_blameless: was_asked, ..refused };
-            let route = self.route(from, to).map_err(blameless)?;
-            let is_open = self.peers.get_mut(&to).is_some_and(|receiver| receiver.open.answer(answered));
-            let unasked = || blameless(refusal(ErrorCode::NotRequested, "this peer has not asked for that"));
-            return is_open.then_some(route).ok_or_else(unasked);
-        }
-        let route = self.route(from, to)?;
-        if subject.kind != Kind::GetManifest && !self.are_introduced(from, to, subject.tag) {
-            let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
-            return Err(refusal(ErrorCode::NotIntroduced, message));
-        }
-        if let Some(request) = OpenRequest::made_by(subject, to) {
-            if let Some(sender) = self.peers.get_mut(&from) {
-                sender.open.open(request, self.limits.open_requests as usize);
-            }
-            self.owe(to);
-        }
-        Ok(route)
-    }
-
-    fn route(&self, from: PeerId, to: PeerId) -> Result<Route, Refusal> {
-        let room = self.peers.get(&from).map(|sender| &sender.room);
-        match self.peers.get(&to) {
-            Some(receiver) if Some(&receiver.room) == room && to != from => {
-                Ok(Route { from, to: receiver.conn, binary: receiver.binary })
-            }
-            _ => Err(refusal(ErrorCode::UnknownPeer, "no such peer is in this room")),
-        }
-    }
-
-    /// Takes back what [`Registry::relay`] noted of an envelope that could not be delivered: an answer's request is open
-    /// again, and a request is not.
-    pub(crate) fn undo(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
-        let limit = self.limits.open_requests as usize;
-        if let Some(request) = OpenRequest::answered_by(subject, from)
-            && let Some(receiver) = self.peers.get_mut(&to)
-        {
-            receiver.open.open(request, limit);
-            self.owe(from);
-        }
-        if let Some(request) = OpenRequest::made_by(subject, to)
-            && let Some(sender) = self.peers.get_mut(&from)
-        {
-            sender.open.answer(request);
-        }
-    }
-
-    fn owe(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.owed = peer.owed.saturating_add(1);
-        }
-    }
-
-    /// Whether two peers of a room know each other in the swarm of a file with this tag.
-    fn are_introduced(&self, from: PeerId, to: PeerId, tag: FileTag) -> bool {
-        let Some(sender) = self.peers.get(&from) else { return false };
-        // Others may announce what they like under the tag, so only the sender's own files are gone through.
-        let mut files = sender.files.range(tag.first_id()..).take_while(|file| file.tag() == tag);
-        let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
-        files.any(|file| swarms.and_then(|swarms| swarms.get(file)).is_some_and(|swarm| swarm.knows(from, to)))
-    }
-
     /// How much there is of everything.
     pub(crate) fn census(&self) -> Census {
         let files = self.rooms.values().map(|room| room.swarms.len()).sum();
@@ -413,45 +328,6 @@ impl Registry {
         Ok(Response::Updated { file })
     }
 
-    /// Chooses peers of a swarm for `asker`, and tells them of it if it is a member too.
-    fn introduce(&mut self, asker: PeerId, file: FileId, limit: u32, out: &mut Vec<Output>) -> Vec<PeerInfo> {
-        let limit = limit.min(self.limits.peers_per_answer) as usize;
-        let Some(peer) = self.peers.get(&asker) else { return Vec::new() };
-        let Some(swarm) = self.rooms.get_mut(&peer.room).and_then(|room| room.swarms.get_mut(&file)) else {
-            return Vec::new();
-        };
-        let chosen = swarm.choose(asker, limit, &mut self.rng);
-        let newcomer = describe(asker, peer, swarm.blocks_of(asker));
-        let mut infos = Vec::with_capacity(chosen.len());
-        for id in chosen {
-            let Some(other) = self.peers.get(&id) else { continue };
-            if swarm.introduce(asker, id) {
-                let response = Response::PeerJoined { file, peer: newcomer.clone() };
-                out.push(Output::Send { to: other.conn, seq: None, response });
-            }
-            infos.push(describe(id, other, swarm.blocks_of(id)));
-        }
-        infos
-    }
-
-    fn who_has(&mut self, id: PeerId, file: FileId, block: Option<u32>) -> Result<Response, Refusal> {
-        let start = self.rng.random();
-        let limit = self.limits.peers_per_answer as usize;
-        let (_, room) = self.place(id);
-        let mut peers = Vec::new();
-        if let Some(swarm) = room.swarms.get(&file) {
-            if let Some(index) = block {
-                let outside = |_| refusal(ErrorCode::OutOfRange, format!("the file has no block {index}"));
-                swarm.geometry().run(index, 1).map_err(outside)?;
-            }
-            let holders = swarm.holders(block, start).filter(|holder| *holder != id).take(limit);
-            let found: Vec<_> = holders.map(|holder| (holder, swarm.blocks_of(holder))).collect();
-            let known = |(id, blocks)| self.peers.get(&id).map(|peer| describe(id, peer, blocks));
-            peers = found.into_iter().filter_map(known).collect();
-        }
-        Ok(Response::Holders { file, block, peers })
-    }
-
     /// Takes a peer out of a swarm and tells those that knew it there.
     fn leave(&mut self, id: PeerId, file: FileId, now: Duration, out: &mut Vec<Output>) {
         let (peer, room) = self.place(id);
@@ -507,10 +383,6 @@ impl Registry {
             }
         }
     }
-}
-
-fn describe(id: PeerId, peer: &Peer, blocks: u32) -> PeerInfo {
-    PeerInfo { id, name: peer.name.clone(), binary: peer.binary, blocks }
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
