@@ -11,6 +11,12 @@
 //! (`peer_joined`); the two know each other from then on. When one of them leaves the swarm, exactly those that knew
 //! it are told (`peer_left`). So a join costs as many messages as peers were asked for, however large the swarm is.
 //!
+//! # Opinions
+//!
+//! What a file's size is, only its content proves, which the registry never sees. So those who announce a file with
+//! another size or block size are another swarm of it: who claims something wrong keeps nobody from those who do not.
+//! Who is in no swarm of the file yet, because it looks for somebody to ask for the manifest, is given peers of each.
+//!
 //! # Permission
 //!
 //! [`Registry::relay`] decides what may pass. Peers that know each other in a swarm may say what they like about its
@@ -36,7 +42,8 @@ pub(crate) use views::{RoomView, SIZE_CLASSES};
 use crate::Limits;
 use open::OpenRequests;
 use protocol::{
-    ErrorCode, FileFacts, FileId, Identity, PROTOCOL_VERSION, PeerId, PeerName, Request, Response, RoomName, close,
+    Bitfield, BitfieldError, ErrorCode, FileFacts, FileId, Geometry, Identity, PROTOCOL_VERSION, PeerId, PeerName,
+    Request, Response, RoomName, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -44,6 +51,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use swarm::SwarmKey;
 
 /// How many peers `get_peers` gives if it does not say.
 const DEFAULT_PEERS: u32 = 5;
@@ -92,7 +100,8 @@ struct Peer {
     room: RoomName,
     name: Option<PeerName>,
     binary: bool,
-    files: BTreeSet<FileId>,
+    /// The files that it announced, and which swarm of each it is in.
+    files: BTreeMap<FileId, SwarmKey>,
     open: OpenRequests,
     /// Answers that others have asked of it, and that it has not given; also those that nobody waits for any longer.
     owed: u32,
@@ -155,7 +164,7 @@ impl Registry {
             (None, _) => return,
             (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
                 let peer =
-                    Peer { conn, room, name, binary, files: BTreeSet::new(), open: OpenRequests::default(), owed: 0 };
+                    Peer { conn, room, name, binary, files: BTreeMap::new(), open: OpenRequests::default(), owed: 0 };
                 let answer = self.register(protocol, peer, resume, now, out);
                 if answer.is_ok() {
                     self.timers.remove(&(deadline, Timer::Register(conn)));
@@ -166,7 +175,9 @@ impl Registry {
             (Some(&Conn::Registered(id)), request) => self.handle_peer(id, request, now, out),
         };
         let response =
-            answer.unwrap_or_else(|Refusal { code, message, .. }| Response::Error { code, message, to: None });
+            answer.unwrap_or_else(|Refusal { code, message, .. }| {
+            Response::Error { code, message, to: None, about: None }
+        });
         out.push(Output::Send { to: conn, seq, response });
     }
 
@@ -270,10 +281,10 @@ impl Registry {
             Request::Register { .. } => {
                 Err(refusal(ErrorCode::AlreadyRegistered, "open another connection for another peer"))
             }
-            Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now),
+            Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now, out),
             Request::UpdateBlocks { file, blocks } => self.update_blocks(id, file, &blocks, now),
             Request::GetPeers { file, limit } => {
-                let peers = self.introduce(id, file, limit.unwrap_or(DEFAULT_PEERS), out);
+                let peers = self.find(id, file, limit.unwrap_or(DEFAULT_PEERS), now, out);
                 Ok(Response::Peers { file, peers })
             }
             Request::ListFiles { watch } => {
@@ -281,7 +292,7 @@ impl Registry {
                 room.watch(peer.conn, watch);
                 Ok(Response::Files { files: room.list() })
             }
-            Request::WhoHas { file, block } => self.who_has(id, file, block),
+            Request::WhoHas { file, block } => self.who_has(id, file, block, now),
             Request::Leave { file } => {
                 match file {
                     Some(file) => self.leave(id, file, now, out),
@@ -297,21 +308,35 @@ impl Registry {
         }
     }
 
-    fn announce(&mut self, id: PeerId, facts: FileFacts, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
+    /// Puts a peer into the swarm of those who agree with its facts, and takes it out of any other swarm of the file.
+    fn announce(
+        &mut self,
+        id: PeerId,
+        facts: FileFacts,
+        blocks: &[u8],
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<Response, Refusal> {
         let limits = self.limits.clone();
         let (peer, room) = self.place(id);
-        let file = facts.file;
-        if !peer.files.contains(&file) && peer.files.len() >= limits.files_per_peer as usize {
+        let (file, key) = (facts.file, SwarmKey::of(&facts));
+        let geometry = facts.geometry().map_err(|error| refusal(ErrorCode::Malformed, error.to_string()))?;
+        let blocks = bitfield(blocks, &geometry)?;
+        let former = peer.files.get(&file).copied();
+        if former.is_none() && peer.files.len() >= limits.files_per_peer as usize {
             let message = format!("leave a file first: a peer may announce {}", limits.files_per_peer);
             return Err(refusal(ErrorCode::TooManyFiles, message));
         }
-        if !room.swarms.contains_key(&file) && room.swarms.len() >= limits.files_per_room as usize {
+        if !room.swarms.contains_key(&key) && room.swarms.len() >= limits.files_per_room as usize {
             let message = format!("the room has {} files and may have no more", limits.files_per_room);
             return Err(refusal(ErrorCode::RoomFull, message));
         }
-        let changed = room.announce(id, facts, blocks)?;
-        peer.files.insert(file);
-        if changed {
+        if former.is_some_and(|former| former != key) {
+            self.leave(id, file, now, out);
+        }
+        let (peer, room) = self.place(id);
+        peer.files.insert(file, key);
+        if room.join(id, facts, geometry, blocks, now) {
             self.list_changed(id, now);
         }
         Ok(Response::Announced { file })
@@ -319,10 +344,9 @@ impl Registry {
 
     fn update_blocks(&mut self, id: PeerId, file: FileId, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
         let (peer, room) = self.place(id);
-        let swarm = room.swarms.get_mut(&file).filter(|_| peer.files.contains(&file));
+        let swarm = peer.files.get(&file).and_then(|key| room.swarms.get_mut(key));
         let swarm = swarm.ok_or_else(|| refusal(ErrorCode::UnknownFile, "announce the file first"))?;
-        let changed = swarm.put(id, blocks).map_err(|error| refusal(ErrorCode::InvalidBitfield, error.to_string()))?;
-        if changed {
+        if swarm.put(id, bitfield(blocks, swarm.geometry())?, now) {
             self.list_changed(id, now);
         }
         Ok(Response::Updated { file })
@@ -331,11 +355,9 @@ impl Registry {
     /// Takes a peer out of a swarm and tells those that knew it there.
     fn leave(&mut self, id: PeerId, file: FileId, now: Duration, out: &mut Vec<Output>) {
         let (peer, room) = self.place(id);
-        if !peer.files.remove(&file) {
-            return;
-        }
+        let Some(key) = peer.files.remove(&file) else { return };
         peer.open.forget(file.tag());
-        let acquaintances = room.leave(id, file);
+        let acquaintances = room.leave(id, key);
         for other in acquaintances.iter().filter_map(|other| self.peers.get(other)) {
             out.push(Output::Send { to: other.conn, seq: None, response: Response::PeerLeft { file, peer: id } });
         }
@@ -343,7 +365,7 @@ impl Registry {
     }
 
     fn leave_all(&mut self, id: PeerId, now: Duration, out: &mut Vec<Output>) {
-        for file in self.place(id).0.files.clone() {
+        for file in self.place(id).0.files.keys().copied().collect::<Vec<_>>() {
             self.leave(id, file, now, out);
         }
     }
@@ -383,6 +405,11 @@ impl Registry {
             }
         }
     }
+}
+
+fn bitfield(bytes: &[u8], geometry: &Geometry) -> Result<Bitfield, Refusal> {
+    let invalid = |error: BitfieldError| refusal(ErrorCode::InvalidBitfield, error.to_string());
+    Bitfield::from_bytes(bytes, geometry.blocks()).map_err(invalid)
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
