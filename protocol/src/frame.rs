@@ -292,6 +292,11 @@ pub fn forwarded_head(from: PeerId) -> String {
     format!("{{\"from\":\"{from}\",\"message\":")
 }
 
+/// Writes a message to another peer as its receiver gets it, as the text of a frame.
+pub fn encode_forwarded(from: PeerId, message: &PeerMessage) -> String {
+    format!("{}{}}}", forwarded_head(from), to_json(message))
+}
+
 /// Reads a text frame from a client.
 ///
 /// # Errors

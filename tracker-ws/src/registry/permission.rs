@@ -15,8 +15,8 @@ pub(crate) struct Route {
 }
 
 impl Registry {
-    /// Where an envelope from `conn` to `to` goes, if it may pass. An answer closes its request; if it could not be
-    /// delivered, [`Registry::undo`] takes that back.
+    /// Where an envelope from `conn` to `to` goes, if it may pass. A request is open from then on, unless it could not be
+    /// delivered, which [`Registry::withdraw`] is to be told. An answer closes its request, delivered or not.
     ///
     /// # Errors
     /// `not_registered`; `unknown_peer` if the receiver is no other peer of the sender's room; `not_introduced`;
@@ -44,7 +44,9 @@ impl Registry {
             if let Some(sender) = self.peers.get_mut(&from) {
                 sender.open.open(request, self.limits.open_requests as usize);
             }
-            self.owe(to);
+            if let Some(receiver) = self.peers.get_mut(&to) {
+                receiver.owed = receiver.owed.saturating_add(1);
+            }
         }
         Ok(route)
     }
@@ -59,35 +61,24 @@ impl Registry {
         }
     }
 
-    /// Takes back what [`Registry::relay`] noted of an envelope that could not be delivered: an answer's request is open
-    /// again, and a request is not.
-    pub(crate) fn undo(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
-        let limit = self.limits.open_requests as usize;
-        if let Some(request) = OpenRequest::answered_by(subject, from)
-            && let Some(receiver) = self.peers.get_mut(&to)
-        {
-            receiver.open.open(request, limit);
-            self.owe(from);
-        }
-        if let Some(request) = OpenRequest::made_by(subject, to)
-            && let Some(sender) = self.peers.get_mut(&from)
-        {
+    /// Takes a request back that [`Registry::relay`] let pass and that could not be delivered; of any other message there
+    /// is nothing to take back.
+    pub(crate) fn withdraw(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
+        let Some(request) = OpenRequest::made_by(subject, to) else { return };
+        if let Some(sender) = self.peers.get_mut(&from) {
             sender.open.answer(request);
         }
-    }
-
-    fn owe(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.owed = peer.owed.saturating_add(1);
+        if let Some(receiver) = self.peers.get_mut(&to) {
+            receiver.owed = receiver.owed.saturating_sub(1);
         }
     }
 
-    /// Whether two peers of a room know each other in the swarm of a file with this tag.
+    /// Whether two peers of a room know each other in the sender's swarm of a file with this tag.
     fn are_introduced(&self, from: PeerId, to: PeerId, tag: FileTag) -> bool {
         let Some(sender) = self.peers.get(&from) else { return false };
         // Others may announce what they like under the tag, so only the sender's own files are gone through.
-        let mut files = sender.files.range(tag.first_id()..).take_while(|file| file.tag() == tag);
+        let mut files = sender.files.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
         let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
-        files.any(|file| swarms.and_then(|swarms| swarms.get(file)).is_some_and(|swarm| swarm.knows(from, to)))
+        files.any(|(_, key)| swarms.and_then(|swarms| swarms.get(key)).is_some_and(|swarm| swarm.knows(from, to)))
     }
 }
