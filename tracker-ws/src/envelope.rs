@@ -122,8 +122,14 @@ mod tests {
         let run = |kind| Subject { kind, tag: manifest.tag, index: 3, count: 2 };
         let from = format!(r#"{{"from":"{ALICE}","message":"#);
         for (subject, expected) in [
-            (run(Kind::Block), Some(format!(r#"{from}{{"type":"reject","file":"{}","index":3,"count":2}}}}"#, manifest.tag))),
-            (manifest, Some(format!(r#"{from}{{"type":"no_manifest","file":"{}"}}}}"#, FileId::from_bytes([0xf1; 32])))),
+            (
+                run(Kind::Block),
+                Some(format!(r#"{from}{{"type":"reject","file":"{}","index":3,"count":2}}}}"#, manifest.tag)),
+            ),
+            (
+                manifest,
+                Some(format!(r#"{from}{{"type":"no_manifest","file":"{}"}}}}"#, FileId::from_bytes([0xf1; 32]))),
+            ),
             (run(Kind::Reject), None),
             (run(Kind::Have), None),
         ] {

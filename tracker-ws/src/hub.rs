@@ -434,14 +434,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_hub_that_stops_is_not_ready() {
-        let hub = Hub::new(Config::default(), [0; 32], 0);
-        assert_eq!(hub.ready(), Ok(()));
-        hub.stop();
-        assert!(hub.ready().is_err_and(|reason| reason.contains("stopping")));
-    }
-}
+mod tests;

@@ -174,9 +174,11 @@ impl Registry {
             (Some(Conn::Fresh { .. }), _) => Err(refusal(ErrorCode::NotRegistered, "register first")),
             (Some(&Conn::Registered(id)), request) => self.handle_peer(id, request, now, out),
         };
-        let response =
-            answer.unwrap_or_else(|Refusal { code, message, .. }| {
-            Response::Error { code, message, to: None, about: None }
+        let response = answer.unwrap_or_else(|Refusal { code, message, .. }| Response::Error {
+            code,
+            message,
+            to: None,
+            about: None,
         });
         out.push(Output::Send { to: conn, seq, response });
     }

@@ -19,9 +19,7 @@ impl World {
 
     fn sizes(&mut self, peer: &Joined) -> Vec<(u64, u32, u32)> {
         match answer(self.ask(peer, Request::ListFiles { watch: false })) {
-            Response::Files { files } => {
-                files.iter().map(|info| (info.facts.size, info.sources, info.peers)).collect()
-            }
+            Response::Files { files } => files.iter().map(|info| (info.facts.size, info.sources, info.peers)).collect(),
             other => panic!("no list: {other:?}"),
         }
     }
@@ -130,9 +128,12 @@ fn who_changes_its_mind_leaves_those_who_did_not() {
 fn who_is_in_no_swarm_hears_of_the_holders_in_the_one_with_the_most_sources() {
     let mut world = World::new(Limits::default());
     let [liar, alice, bob, carol, dave] = [(); 5].map(|()| world.join("lobby"));
-    for (peer, size, blocks) in
-        [(&liar, TRUE_SIZE + 1, BLOCK), (&alice, TRUE_SIZE, BLOCK), (&bob, TRUE_SIZE, BLOCK), (&carol, TRUE_SIZE + 1, NONE)]
-    {
+    for (peer, size, blocks) in [
+        (&liar, TRUE_SIZE + 1, BLOCK),
+        (&alice, TRUE_SIZE, BLOCK),
+        (&bob, TRUE_SIZE, BLOCK),
+        (&carol, TRUE_SIZE + 1, NONE),
+    ] {
         world.claim(peer, size, blocks);
     }
     let mut holders = |asker: &Joined| {
