@@ -406,7 +406,18 @@ fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
     match kind {
         Kind::Block if index.is_none() => return Err(ParseError::malformed("missing field `index`")),
         Kind::Block => {}
-        _ => {
+        Kind::GetManifest
+        | Kind::Manifest
+        | Kind::NoManifest
+        | Kind::Bitfield
+        | Kind::Have
+        | Kind::Interested
+        | Kind::NotInterested
+        | Kind::Choke
+        | Kind::Unchoke
+        | Kind::Request
+        | Kind::Cancel
+        | Kind::Reject => {
             let most = if kind == Kind::Manifest { MAX_PART } else { MAX_SMALL_BYTES };
             if message.len() > most {
                 return Err(ParseError::malformed(format!("a message of this type has at most {most} bytes")));
