@@ -14,7 +14,7 @@ use crate::{
     wire::{Batch, OutFrame},
 };
 use bytes::Bytes;
-use protocol::{ClientBinary, ClientFrame, ParseError, close, decode_client_binary, decode_client_text};
+use protocol::{ClientBinary, ClientFrame, Unreadable, close, decode_client_binary, decode_client_text};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -196,12 +196,12 @@ impl<'a> Client<'a> {
         };
         match envelope {
             Ok((to, subject, envelope)) => Ok(self.hub.relay(self.conn, self.outbox, to, &subject, &envelope)),
-            Err(error) => self.complain(&error),
+            Err(unreadable) => self.complain(&unreadable),
         }
     }
 
-    fn complain(&mut self, error: &ParseError) -> Result<Handled, u16> {
-        let handled = self.hub.refuse(self.outbox, error.code(), error.to_string(), None);
+    fn complain(&mut self, unreadable: &Unreadable) -> Result<Handled, u16> {
+        let handled = self.hub.refuse_unreadable(self.outbox, unreadable);
         self.malformed += 1;
         let is_enough = self.malformed >= self.hub.config().limits.malformed_messages;
         if is_enough { Err(close::TOO_MANY_ERRORS) } else { Ok(handled) }
