@@ -258,3 +258,47 @@ const fn code_of(error: &ReadError) -> u16 {
         ReadError::Io(_) => NORMAL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Time is virtual and goes on whenever nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_message_may_come_at_20_kb_a_second_and_one_that_stands_still_is_given_up() {
+        for (rate, expected) in [(20_000, NORMAL), (5_000, close::SILENT), (0, close::SILENT)] {
+            let hub = Hub::new(Config::default(), [0; 32], 0);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (half, _write) = Stream::Plain(listener.accept().await.unwrap().0).into_split();
+            let (outbox, signs) = (Arc::new(hub.outbox()), Arc::new(Signs::new()));
+            let limits = &hub.config().limits;
+            let rate_of_address = AddressAllowance::new(limits);
+            let half = ReadHalf { half, signs: Arc::clone(&signs) };
+            let max = limits.message_bytes as usize;
+            let mut reader = Reader::new(half, &[], max, hub.space(rate_of_address.clone()));
+            let conn = hub.connect(&outbox, &signs).unwrap();
+            let sending = async {
+                client.write_all(&[0x82, 0xff]).await.unwrap();
+                client.write_all(&(max as u64).to_be_bytes()).await.unwrap();
+                client.write_all(&[0; 4]).await.unwrap();
+                let mut left = max;
+                // Longer than any of them may take.
+                for _ in 0..600 {
+                    let piece = rate.min(left);
+                    left -= piece;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if client.write_all(&vec![0; piece]).await.is_err() || (rate > 0 && left == 0) {
+                        break;
+                    }
+                }
+                drop(client);
+            };
+            let mut served = Client::new(&hub, &outbox, &signs, conn, rate_of_address);
+            let (code, ()) = tokio::join!(served.read(&mut reader), sending);
+            assert_eq!(code, expected, "{rate} bytes a second");
+        }
+    }
+}
