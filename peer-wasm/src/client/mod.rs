@@ -16,7 +16,7 @@ mod search;
 mod tests;
 mod transfer;
 
-pub use output::{Output, Receipt};
+pub use output::{Output, Receipt, StoreId};
 
 use crate::{
     Instant,
@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 use tracing::{debug, info, trace};
-use transfer::{Stage, Transfer};
+use transfer::Transfer;
 
 /// Peers asked for at once; the tracker may give fewer.
 const PEERS_WANTED: u32 = 20;
@@ -72,6 +72,9 @@ pub struct Client {
     last_seq: u32,
     announcements: BTreeMap<u32, FileId>,
     transfers: BTreeMap<FileId, Transfer>,
+    /// The number of the last storage, and whose those are that are in use or being made.
+    last_store: StoreId,
+    stores: BTreeMap<StoreId, FileId>,
     manifests: Manifests,
     outputs: VecDeque<Output>,
 }
@@ -87,6 +90,8 @@ impl Client {
             last_seq: 0,
             announcements: BTreeMap::new(),
             transfers: BTreeMap::new(),
+            last_store: StoreId::FIRST,
+            stores: BTreeMap::new(),
             manifests: Manifests::default(),
             outputs: VecDeque::new(),
         };
@@ -94,24 +99,27 @@ impl Client {
         client
     }
 
-    /// Shares a file that the shell has and hashed. Fails if another file here has its tag.
-    pub fn share(&mut self, manifest: Arc<Manifest>, now: Instant) {
+    /// Shares a file that the shell has and hashed, and tells what to keep it under. `None` if nothing is to be kept:
+    /// the file is here whole, or another file here has its tag, with which this one fails.
+    pub fn share(&mut self, manifest: Arc<Manifest>, now: Instant) -> Option<StoreId> {
         let file = manifest.file();
+        let mut kept = None;
         if self.tagged(file.tag()).is_some_and(|first| first != file) {
-            self.replace(file, Some(Transfer::preparing(manifest, Storage::Source, now)));
+            self.replace(file, Some(Transfer::searching(file, now)));
             self.fail(file, Problem::TagTaken, now);
-            return self.settle(now);
-        }
-        let complete = self.transfers.get(&file).and_then(Transfer::swarm).is_some_and(Swarm::is_complete);
-        if !complete {
+        } else if !self.swarm(file).is_some_and(Swarm::is_complete) {
             if self.swarm(file).is_some() {
                 // The neighbours know a swarm that lacked blocks; they are to meet the new one afresh.
                 self.request(None, &Request::Leave { file: Some(file) });
             }
+            let store = self.new_store(file);
             let have = Bitfield::full(manifest.geometry().blocks());
-            self.activate(manifest, have, Storage::Source, now);
+            self.replace(file, Some(Transfer::sharing(store, manifest, now)));
+            self.activate(file, have, Storage::Source, now);
+            kept = Some(store);
         }
         self.settle(now);
+        kept
     }
 
     /// Fetches a file. Does nothing if it is here or on its way; tries again if it had failed. Fails if another file
@@ -133,8 +141,7 @@ impl Client {
     pub fn stop(&mut self, file: FileId, now: Instant) {
         if self.replace(file, None) {
             self.request(None, &Request::Leave { file: Some(file) });
-            self.outputs.push_back(Output::Discard { file });
-            self.outputs.push_back(Output::Update(Update::Stopped { file }));
+            self.update(Update::Stopped { file });
         }
         self.settle(now);
     }
@@ -191,61 +198,38 @@ impl Client {
     }
 
     /// The storage that [`Output::Create`] asked for is there, with these blocks in it already, or cannot be had.
-    /// Tells whether it is still wanted; if not, the shell gives it back.
-    pub fn handle_created(&mut self, file: FileId, result: Result<(Bitfield, Storage), Problem>, now: Instant) -> bool {
-        let Some(Transfer { stage: Stage::Preparing(manifest), .. }) = self.transfers.get(&file) else { return false };
-        let manifest = Arc::clone(manifest);
-        match result {
-            Ok((have, storage)) => self.activate(manifest, have, storage, now),
-            Err(problem) => self.fail(file, problem, now),
+    pub fn handle_created(&mut self, store: StoreId, result: Result<(Bitfield, Storage), StorageError>, now: Instant) {
+        match (self.stores.get(&store).copied(), result) {
+            (Some(file), Ok((have, storage))) => self.activate(file, have, storage, now),
+            (Some(file), Err(error)) => self.fail(file, Problem::Storage(error), now),
+            (None, Ok(_)) => self.outputs.push_back(Output::Discard { store }),
+            (None, Err(_)) => {}
         }
         self.settle(now);
-        true
     }
 
-    /// The shell cannot go on with a file.
-    pub fn handle_failed(&mut self, file: FileId, problem: Problem, now: Instant) {
-        if self.swarm(file).is_some() {
-            self.fail(file, problem, now);
+    /// The shell cannot go on with a storage.
+    pub fn handle_failed(&mut self, store: StoreId, error: StorageError, now: Instant) {
+        if let Some(&file) = self.stores.get(&store) {
+            self.fail(file, Problem::Storage(error), now);
+            self.settle_one(file, now);
         }
-        self.settle(now);
     }
 
     /// Blocks handed out as [`Output::Write`] are stored, or could not be.
-    pub fn handle_stored(&mut self, file: FileId, run: Run, result: Result<(), Problem>, now: Instant) {
-        match (self.transfers.get_mut(&file), result) {
-            (Some(transfer), Ok(())) => transfer.with_swarm(now, |swarm| swarm.handle_stored(run, Ok(()), now)),
-            (Some(_), Err(problem)) => return self.handle_failed(file, problem, now),
-            (None, _) => {}
-        }
-        self.settle_one(file, now);
+    pub fn handle_stored(&mut self, store: StoreId, run: Run, result: Result<(), StorageError>, now: Instant) {
+        self.with_store(store, now, |swarm| swarm.handle_stored(run, result, now));
     }
 
     /// The answer to [`Output::Read`].
-    pub fn handle_read(&mut self, file: FileId, id: ReadId, result: Result<Bytes, Problem>, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        let (result, problem) = match result {
-            Ok(bytes) => (Ok(bytes), None),
-            Err(problem) => (Err(StorageError::Unreadable), Some(problem)),
-        };
-        transfer.with_swarm(now, |swarm| swarm.handle_read(id, result, now));
-        if let Some(problem) = problem {
-            // The requester hears of it before the swarm is left.
-            self.settle_one(file, now);
-            self.handle_failed(file, problem, now);
-        }
-        self.settle_one(file, now);
+    pub fn handle_read(&mut self, store: StoreId, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
+        self.with_store(store, now, |swarm| swarm.handle_read(id, result, now));
     }
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
         match receipt.0 {
-            Sent::Block { file, bytes } => {
-                if let Some(transfer) = self.transfers.get_mut(&file) {
-                    transfer.with_swarm(now, |swarm| swarm.handle_sent(bytes, now));
-                    self.settle_one(file, now);
-                }
-            }
+            Sent::Block { store, bytes } => self.with_store(store, now, |swarm| swarm.handle_sent(bytes, now)),
             Sent::Manifest => {
                 self.manifests.done();
                 self.send_manifests();
@@ -282,6 +266,21 @@ impl Client {
     /// The swarm of a file, if it is active.
     pub fn swarm(&self, file: FileId) -> Option<&Swarm> {
         self.transfers.get(&file)?.swarm()
+    }
+
+    /// What the file is kept under, if it is active.
+    pub fn store(&self, file: FileId) -> Option<StoreId> {
+        self.transfers.get(&file)?.active_store()
+    }
+
+    /// Gives an answer of a storage to the swarm that uses it. What an older one of the file answers is for nobody.
+    fn with_store(&mut self, store: StoreId, now: Instant, input: impl FnOnce(&mut Swarm)) {
+        if let Some(&file) = self.stores.get(&store)
+            && let Some(transfer) = self.transfers.get_mut(&file)
+        {
+            transfer.with_swarm(now, input);
+            self.settle_one(file, now);
+        }
     }
 
     fn handle_frame(&mut self, frame: Result<TrackerFrame, ParseError>, now: Instant) {
@@ -391,7 +390,7 @@ impl Client {
             let file = facts.file;
             let Some(transfer) = self.transfers.get_mut(&file) else { return };
             match transfer.handle_manifest(from, facts, part, now) {
-                Some(manifest) => self.outputs.push_back(Output::Create { manifest }),
+                Some(manifest) => self.prepare(file, manifest, now),
                 None => self.ask_for_manifest(file, now),
             }
             self.settle_one(file, now);
@@ -468,11 +467,24 @@ impl Client {
         self.request(None, &request);
     }
 
-    fn activate(&mut self, manifest: Arc<Manifest>, have: Bitfield, storage: Storage, now: Instant) {
-        let file = manifest.file();
-        let swarm = Swarm::new(self.config.swarm.clone(), manifest, have, self.rng.next_u64(), now);
-        self.replace(file, None);
-        self.transfers.insert(file, Transfer::active(swarm, storage, now));
+    fn new_store(&mut self, file: FileId) -> StoreId {
+        self.last_store = self.last_store.next();
+        self.stores.insert(self.last_store, file);
+        self.last_store
+    }
+
+    /// Has storage made for a file whose manifest was found.
+    fn prepare(&mut self, file: FileId, manifest: Arc<Manifest>, now: Instant) {
+        let store = self.new_store(file);
+        self.outputs.push_back(Output::Create { store, manifest: Arc::clone(&manifest) });
+        self.replace(file, Some(Transfer::fetching(store, manifest, now)));
+    }
+
+    /// Joins the swarm of a file whose storage is there.
+    fn activate(&mut self, file: FileId, have: Bitfield, storage: Storage, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let (config, seed) = (self.config.swarm.clone(), self.rng.next_u64());
+        transfer.activate(|manifest| Swarm::new(config, manifest, have, seed, now), storage, now);
         self.announce(file);
         self.ask_for_peers(file);
     }
@@ -506,16 +518,20 @@ impl Client {
             let failed = transfer.failed(problem, now);
             self.replace(file, Some(failed));
             self.request(None, &Request::Leave { file: Some(file) });
-            self.outputs.push_back(Output::Discard { file });
         }
     }
 
-    /// Puts another transfer, or none, in the place of a file's; tells whether there was one.
+    /// Puts another transfer, or none, in the place of a file's, and gives back its storage; tells whether there was one.
     fn replace(&mut self, file: FileId, transfer: Option<Transfer>) -> bool {
         let old = self.transfers.remove(&file);
-        let existed = old.is_some();
+        if let Some(store) = old.as_ref().and_then(Transfer::store) {
+            self.stores.remove(&store);
+        }
+        if let Some(store) = old.as_ref().and_then(Transfer::active_store) {
+            self.outputs.push_back(Output::Discard { store });
+        }
         self.transfers.extend(transfer.map(|transfer| (file, transfer)));
-        existed
+        old.is_some()
     }
 
     /// Sends to the tracker; tells whether there is a line to send on.
@@ -538,8 +554,11 @@ impl Client {
     }
 
     fn settle_one(&mut self, file: FileId, now: Instant) {
-        if let Some(transfer) = self.transfers.get_mut(&file) {
-            transfer.settle(now, &mut self.outputs);
+        if let Some(transfer) = self.transfers.get_mut(&file)
+            && let Some(error) = transfer.settle(now, &mut self.outputs)
+        {
+            self.fail(file, Problem::Storage(error), now);
+            self.settle_one(file, now);
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::page::{self, Transfer as Report};
 use protocol::{
-    BlockSize, ClientFrame, Frame, Geometry, Limits, ManifestHasher, MediaType, Secret, decode_client_text,
-    encode_response, forwarded_head,
+    BlockSize, ClientFrame, Frame, Geometry, Limits, ManifestHasher, ManifestPart, MediaType, Secret,
+    decode_client_text, encode_response, forwarded_head,
 };
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
@@ -97,13 +97,17 @@ fn peer(number: u8) -> PeerId {
 }
 
 fn info(number: u8) -> PeerInfo {
-    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1 }
+    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1, age: 0 }
 }
 
 fn manifest() -> Arc<Manifest> {
     let mut hasher = ManifestHasher::new(Geometry::new(5, BlockSize::for_file(5)).unwrap());
     hasher.update(b"hello");
     Arc::new(hasher.finish("hello.txt".parse().unwrap(), MediaType::default()).unwrap())
+}
+
+fn part_of(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
+    PeerMessage::Manifest { facts: manifest.facts().clone(), part: manifest.part(part).unwrap() }
 }
 
 fn resume_of(requests: &[(Option<u32>, Request)]) -> Option<Identity> {
@@ -204,7 +208,7 @@ fn a_tracker_that_forgot_the_secret_gives_a_new_id() {
     lab.drain();
     lab.sent();
     let (code, message) = (ErrorCode::WrongSecret, String::new());
-    lab.respond(None, &Response::Error { code, message, to: None });
+    lab.respond(None, &Response::Error { code, message, to: None, about: None });
     let requests = lab.requests();
     assert!(matches!(requests[..], [(_, Request::Register { resume: None, .. })]), "{requests:?}");
 }
@@ -263,11 +267,12 @@ fn a_search_asks_one_peer_after_another_until_a_manifest_is_right() {
         })
     };
     let first = asked(&mut lab).unwrap();
-    let wrong = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: Bytes::from_static(&[0; 32]) };
+    let wrong = ManifestPart { hashes: Bytes::from_static(&[0; 32]), ..manifest.part(None).unwrap() };
+    let wrong = PeerMessage::Manifest { facts: manifest.facts().clone(), part: wrong };
     lab.say(first, wrong);
     let second = asked(&mut lab).unwrap();
     assert_ne!(first, second);
-    let right = PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() };
+    let right = part_of(&manifest, None);
     lab.say(first, right.clone());
     assert!(!lab.outputs.iter().any(|output| matches!(output, Output::Create { .. })), "it was not asked any more");
     lab.say(second, right);
@@ -287,7 +292,8 @@ fn a_search_prefers_peers_that_have_not_failed_and_comes_back_to_those_that_have
     lab.client.fetch(file, lab.now);
     lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
     assert_eq!(asked(&mut lab), Some(2));
-    let unknown = Response::Error { code: ErrorCode::UnknownPeer, message: String::new(), to: Some(peer(2)) };
+    let unknown =
+        Response::Error { code: ErrorCode::UnknownPeer, message: String::new(), to: Some(peer(2)), about: None };
     lab.respond(None, &unknown);
     lab.respond(None, &Response::Peers { file, peers: vec![info(2), info(3)] });
     assert_eq!(asked(&mut lab), Some(3));
@@ -306,7 +312,7 @@ fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason()
     let announced = |(seq, request)| if let Request::Announce { .. } = request { seq } else { None };
     let seq = lab.requests().into_iter().find_map(announced);
     let (code, message) = (ErrorCode::TooManyFiles, String::new());
-    lab.respond(seq, &Response::Error { code, message, to: None });
+    lab.respond(seq, &Response::Error { code, message, to: None, about: None });
     let problem = Problem::Refused { code };
     assert_eq!(lab.last_report().stage, page::Stage::Failed { problem });
 }
@@ -343,14 +349,43 @@ impl Lab {
         self.client.fetch(file, self.now);
         self.drain();
         self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-        self.say(2, PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() });
-        assert!(self.client.handle_created(file, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now));
+        self.say(2, part_of(manifest, None));
+        (0..blocks.div_ceil(256)).for_each(|part| self.say(2, part_of(manifest, Some(part))));
+        let store = self.wanted_store();
+        self.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now);
         self.drain();
         self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-        self.say(2, PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(blocks).to_bytes() });
+        self.say(
+            2,
+            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(blocks).to_bytes(), begin: false },
+        );
         self.sent();
         self.say(2, PeerMessage::Unchoke { file: file.tag() });
         self.peer_messages().into_iter().filter_map(requested).collect()
+    }
+
+    /// Lets a peer ask for a block of a file that is shared; gives the read that follows.
+    fn read_for(&mut self, number: u8, file: FileId) -> ReadId {
+        self.respond(None, &Response::PeerJoined { file, peer: info(number) });
+        let blocks = self.client.swarm(file).unwrap().stored().len();
+        let (blocks, file) = (Bitfield::empty(blocks).to_bytes(), file.tag());
+        self.say(number, PeerMessage::Bitfield { file, blocks, begin: false });
+        self.say(number, PeerMessage::Interested { file });
+        self.say(number, PeerMessage::Request { file, index: 0, count: 1 });
+        let read = |output: &Output| if let Output::Read { id, .. } = output { Some(*id) } else { None };
+        self.outputs.iter().rev().find_map(read).unwrap()
+    }
+
+    /// The storages given back since the last look.
+    fn discarded(&mut self) -> Vec<StoreId> {
+        let store = |output| if let Output::Discard { store } = output { Some(store) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(store).collect()
+    }
+
+    /// The storage that was asked for last.
+    fn wanted_store(&mut self) -> StoreId {
+        let store = |output: &Output| if let Output::Create { store, .. } = output { Some(*store) } else { None };
+        self.outputs.iter().rev().find_map(store).unwrap()
     }
 
     fn peer_messages(&mut self) -> Vec<PeerMessage> {
@@ -367,23 +402,6 @@ impl Lab {
 
 fn requested(message: PeerMessage) -> Option<(u32, u32)> {
     if let PeerMessage::Request { index, count, .. } = message { Some((index, count)) } else { None }
-}
-
-#[test]
-fn a_source_is_not_dropped_for_what_it_still_sent_to_a_download_that_was_stopped() {
-    let (content, manifest) = large(1_024);
-    let file = manifest.file();
-    let mut lab = Lab::online();
-    let requests = lab.download(&manifest);
-    assert!(!requests.is_empty());
-    lab.client.stop(file, lab.now);
-    lab.drain();
-    lab.download(&manifest);
-    for (index, count) in requests {
-        let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
-        lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data: Bytes::copy_from_slice(data) });
-    }
-    assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(2)));
 }
 
 #[test]
@@ -409,10 +427,114 @@ fn storage_that_comes_too_late_is_given_back() {
     lab.client.fetch(file, lab.now);
     lab.drain();
     lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-    lab.say(2, PeerMessage::Manifest { facts: manifest.facts().clone(), hashes: manifest.hashes() });
-    lab.client.share(Arc::clone(&manifest), lab.now);
-    assert!(!lab.client.handle_created(file, Ok((Bitfield::empty(32), Storage::Disk)), lab.now));
+    lab.say(2, part_of(&manifest, None));
+    let late = lab.wanted_store();
+    let kept = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    lab.drain();
+    assert_eq!(lab.discarded(), []);
+    lab.client.handle_created(late, Ok((Bitfield::empty(32), Storage::Disk)), lab.now);
+    lab.drain();
+    assert_eq!(lab.discarded(), [late]);
+    assert_eq!(lab.client.store(file), Some(kept));
     assert!(lab.client.swarm(file).unwrap().is_complete());
+}
+
+#[test]
+fn each_storage_is_given_back_once() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.download(&manifest);
+    let fetched = lab.client.store(file).unwrap();
+    let shared = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    assert_eq!(lab.client.share(Arc::clone(&manifest), lab.now), None, "it is here whole");
+    lab.drain();
+    assert_eq!(lab.discarded(), [fetched]);
+    lab.client.stop(file, lab.now);
+    lab.drain();
+    assert_eq!(lab.discarded(), [shared]);
+    assert_eq!(lab.client.store(file), None);
+}
+
+#[test]
+fn a_write_that_fails_late_does_not_fail_what_is_shared_since() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.download(&manifest);
+    let old = lab.client.store(file).unwrap();
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    let run = manifest.geometry().run(0, 1).unwrap();
+    lab.client.handle_stored(old, run, Err(StorageError::Full), lab.now);
+    lab.client.handle_failed(old, StorageError::Full, lab.now);
+    assert!(lab.client.swarm(file).unwrap().is_complete());
+}
+
+#[test]
+fn a_read_that_fails_late_does_not_fail_the_next_try() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    let old = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    lab.drain();
+    let id = lab.read_for(3, file);
+    lab.client.stop(file, lab.now);
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.client.handle_read(old, id, Err(StorageError::Unreadable), lab.now);
+    assert!(lab.client.swarm(file).unwrap().is_complete());
+}
+
+#[test]
+fn a_storage_that_fails_ends_the_transfer_with_its_reason() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let failed = |error| page::Stage::Failed { problem: Problem::Storage(error) };
+    let mut lab = Lab::online();
+    let store = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    lab.drain();
+    let id = lab.read_for(3, file);
+    lab.client.handle_read(store, id, Err(StorageError::Unreadable), lab.now);
+    lab.drain();
+    assert!(lab.outputs.iter().any(|output| matches!(output, Output::Send { .. })), "the requester is told");
+    assert_eq!(lab.last_report().stage, failed(StorageError::Unreadable));
+    lab.client.stop(file, lab.now);
+
+    lab.download(&manifest);
+    let store = lab.client.store(file).unwrap();
+    lab.client.handle_stored(store, manifest.geometry().run(0, 1).unwrap(), Err(StorageError::Full), lab.now);
+    lab.drain();
+    assert_eq!(lab.last_report().stage, failed(StorageError::Full));
+    assert_eq!(lab.client.store(file), None);
+}
+
+#[test]
+fn that_a_fetched_file_is_whole_is_said_once_and_of_a_shared_one_never() {
+    let (content, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    let finished = |lab: &mut Lab| {
+        let outputs = std::mem::take(&mut lab.outputs);
+        outputs.into_iter().filter(|output| matches!(output, Output::Finished { .. })).count()
+    };
+    for (index, count) in lab.download(&manifest) {
+        let data = Bytes::copy_from_slice(&content[index as usize * 4_096..(index + count) as usize * 4_096]);
+        lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data });
+    }
+    let writes: Vec<_> = lab
+        .outputs
+        .drain(..)
+        .filter_map(|output| if let Output::Write { store, run, .. } = output { Some((store, run)) } else { None })
+        .collect();
+    for (store, run) in writes {
+        lab.client.handle_stored(store, run, Ok(()), lab.now);
+        lab.drain();
+    }
+    (0..4).for_each(|_| _ = lab.sleep());
+    assert_eq!(finished(&mut lab), 1);
+    lab.client.stop(file, lab.now);
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.drain();
+    assert_eq!(finished(&mut lab), 0);
 }
 
 #[test]
@@ -423,8 +545,8 @@ fn a_flood_for_manifests_is_bounded_by_the_line_and_starves_nobody() {
     lab.client.share(manifest, lab.now);
     lab.drain();
     lab.sent();
-    (0..1_000).for_each(|_| lab.say(9, PeerMessage::GetManifest { file }));
-    lab.say(4, PeerMessage::GetManifest { file });
+    (0..1_000).for_each(|_| lab.say(9, PeerMessage::GetManifest { file, part: None }));
+    lab.say(4, PeerMessage::GetManifest { file, part: None });
     let mut receipts: VecDeque<_> = VecDeque::new();
     let mut texts = Vec::new();
     let mut look = |lab: &mut Lab, receipts: &mut VecDeque<Receipt>| {
@@ -461,20 +583,6 @@ fn a_choked_peer_that_floods_requests_is_dropped() {
 }
 
 #[test]
-fn a_write_that_fails_late_does_not_fail_the_next_try() {
-    let (_, manifest) = large(32);
-    let file = manifest.file();
-    let mut lab = Lab::online();
-    lab.download(&manifest);
-    let run = manifest.geometry().run(0, 1).unwrap();
-    lab.client.handle_stored(file, run, Err(Problem::StorageFull), lab.now);
-    lab.client.fetch(file, lab.now);
-    lab.client.handle_stored(file, run, Err(Problem::StorageFull), lab.now);
-    lab.drain();
-    assert_eq!(lab.last_report().stage, page::Stage::Searching);
-}
-
-#[test]
 fn a_message_with_the_tag_of_another_file_is_ignored() {
     let (_, manifest) = large(8);
     let file = manifest.file();
@@ -483,9 +591,9 @@ fn a_message_with_the_tag_of_another_file_is_ignored() {
     lab.drain();
     lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
     let wrong = Bytes::from_static(b"of the wrong length");
-    lab.say(3, PeerMessage::Bitfield { file: twin(file, 7).tag(), blocks: wrong.clone() });
+    lab.say(3, PeerMessage::Bitfield { file: twin(file, 7).tag(), blocks: wrong.clone(), begin: false });
     assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
-    lab.say(3, PeerMessage::Bitfield { file: file.tag(), blocks: wrong });
+    lab.say(3, PeerMessage::Bitfield { file: file.tag(), blocks: wrong, begin: false });
     assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
 }
 

@@ -1,10 +1,10 @@
 //! One file of this peer.
 
-use super::{Output, Receipt, output::Sent, search::Search, seconds};
+use super::{Output, Receipt, StoreId, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{self, About, Problem, Storage, Update},
-    swarm::{BlockState, Event, StorageRequest, Swarm},
+    swarm::{BlockState, Event, StorageError, StorageRequest, Swarm},
 };
 use protocol::{
     FileFacts, FileId, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage, encode_envelope,
@@ -29,8 +29,14 @@ const MAX_CONTACTS: usize = 512;
 pub(super) enum Stage {
     Searching(Search),
     /// The manifest is here; the shell makes room.
-    Preparing(Arc<Manifest>),
-    Active(Box<Swarm>),
+    Preparing {
+        store: StoreId,
+        manifest: Arc<Manifest>,
+    },
+    Active {
+        store: StoreId,
+        swarm: Box<Swarm>,
+    },
     Failed {
         problem: Problem,
         about: Option<About>,
@@ -40,8 +46,12 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Transfer {
     file: FileId,
-    pub(super) stage: Stage,
+    stage: Stage,
     storage: Storage,
+    /// Whether this peer shared the file itself.
+    shared: bool,
+    /// Whether it was said that the fetched file is whole.
+    finished: bool,
     /// What the tracker said of the swarm's peers.
     contacts: BTreeMap<PeerId, PeerInfo>,
     last_report: Instant,
@@ -60,24 +70,27 @@ pub(super) struct Due {
 
 impl Transfer {
     pub(super) fn searching(file: FileId, now: Instant) -> Self {
-        Self::new(file, Stage::Searching(Search::new(now)), Storage::Memory, now)
+        Self::new(file, Stage::Searching(Search::new(now)), now)
     }
 
-    pub(super) fn preparing(manifest: Arc<Manifest>, storage: Storage, now: Instant) -> Self {
-        Self::new(manifest.file(), Stage::Preparing(manifest), storage, now)
+    /// A file whose manifest was found, and whose storage is being made.
+    pub(super) fn fetching(store: StoreId, manifest: Arc<Manifest>, now: Instant) -> Self {
+        Self::new(manifest.file(), Stage::Preparing { store, manifest }, now)
     }
 
-    pub(super) fn active(swarm: Swarm, storage: Storage, now: Instant) -> Self {
-        Self::new(swarm.file(), Stage::Active(Box::new(swarm)), storage, now)
+    /// A file that this peer has and shares.
+    pub(super) fn sharing(store: StoreId, manifest: Arc<Manifest>, now: Instant) -> Self {
+        Self { shared: true, ..Self::fetching(store, manifest, now) }
     }
 
-    fn new(file: FileId, stage: Stage, storage: Storage, now: Instant) -> Self {
-        let contacts = BTreeMap::new();
+    fn new(file: FileId, stage: Stage, now: Instant) -> Self {
         Self {
             file,
             stage,
-            storage,
-            contacts,
+            storage: Storage::Memory,
+            shared: false,
+            finished: false,
+            contacts: BTreeMap::new(),
             last_report: now,
             report_at: Some(now),
             tell_tracker_at: None,
@@ -85,13 +98,36 @@ impl Transfer {
         }
     }
 
+    /// Joins the swarm, if the transfer waits for its storage.
+    pub(super) fn activate(&mut self, join: impl FnOnce(Arc<Manifest>) -> Swarm, storage: Storage, now: Instant) {
+        if let Stage::Preparing { store, manifest } = &self.stage {
+            let swarm = Box::new(join(Arc::clone(manifest)));
+            self.stage = Stage::Active { store: *store, swarm };
+            self.storage = storage;
+            self.report_at = Some(now);
+        }
+    }
+
+    /// What the file is kept under, or will be.
+    pub(super) const fn store(&self) -> Option<StoreId> {
+        match &self.stage {
+            Stage::Preparing { store, .. } | Stage::Active { store, .. } => Some(*store),
+            Stage::Searching(_) | Stage::Failed { .. } => None,
+        }
+    }
+
+    /// What the file is kept under.
+    pub(super) const fn active_store(&self) -> Option<StoreId> {
+        if let Stage::Active { store, .. } = &self.stage { Some(*store) } else { None }
+    }
+
     pub(super) fn swarm(&self) -> Option<&Swarm> {
-        if let Stage::Active(swarm) = &self.stage { Some(swarm) } else { None }
+        if let Stage::Active { swarm, .. } = &self.stage { Some(swarm) } else { None }
     }
 
     /// Gives an input to the swarm, if there is one; what comes out is collected by [`Transfer::settle`].
     pub(super) fn with_swarm(&mut self, now: Instant, input: impl FnOnce(&mut Swarm)) {
-        if let Stage::Active(swarm) = &mut self.stage {
+        if let Stage::Active { swarm, .. } = &mut self.stage {
             let stored = swarm.stored().count();
             input(swarm);
             if swarm.stored().count() != stored {
@@ -106,14 +142,14 @@ impl Transfer {
         let id = peer.id;
         match &mut self.stage {
             Stage::Searching(search) => search.found(id),
-            Stage::Active(swarm) => {
+            Stage::Active { swarm, .. } => {
                 swarm.handle_peer_joined(id, Duration::from_secs(peer.age.into()), now);
                 if self.contacts.len() < MAX_CONTACTS {
                     self.contacts.insert(id, peer);
                 }
                 self.report_soon(now);
             }
-            Stage::Preparing(_) | Stage::Failed { .. } => {}
+            Stage::Preparing { .. } | Stage::Failed { .. } => {}
         }
     }
 
@@ -160,12 +196,7 @@ impl Transfer {
         }
         match PartialManifest::begin(facts, part).map(|partial| partial.complete()) {
             Ok(None) => None,
-            Ok(Some(manifest)) => {
-                let manifest = Arc::new(manifest);
-                self.stage = Stage::Preparing(Arc::clone(&manifest));
-                self.report_soon(now);
-                Some(manifest)
-            }
+            Ok(Some(manifest)) => Some(Arc::new(manifest)),
             Err(error) => {
                 debug!(%from, %error, "a manifest is wrong");
                 search.give_up(now);
@@ -176,14 +207,15 @@ impl Transfer {
 
     /// What a transfer that cannot go on leaves.
     pub(super) fn failed(&self, problem: Problem, now: Instant) -> Self {
-        Self::new(self.file, Stage::Failed { problem, about: self.about() }, self.storage, now)
+        let stage = Stage::Failed { problem, about: self.about() };
+        Self { storage: self.storage, shared: self.shared, ..Self::new(self.file, stage, now) }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let stage = match &self.stage {
             Stage::Searching(search) => Some(search.deadline()),
-            Stage::Active(swarm) => swarm.poll_timeout().map(|(deadline, _)| deadline),
-            Stage::Preparing(_) | Stage::Failed { .. } => None,
+            Stage::Active { swarm, .. } => swarm.poll_timeout().map(|(deadline, _)| deadline),
+            Stage::Preparing { .. } | Stage::Failed { .. } => None,
         };
         let wants_peers_at = self.wants_peers.then_some(self.last_report);
         [stage, self.report_at, self.tell_tracker_at, wants_peers_at].into_iter().flatten().min()
@@ -196,31 +228,32 @@ impl Transfer {
                 due.ask_for_peers = search.timeout(now);
                 due.ask_for_manifest = true;
             }
-            Stage::Active(swarm) => swarm.handle_timeout(now),
-            Stage::Preparing(_) | Stage::Failed { .. } => {}
+            Stage::Active { swarm, .. } => swarm.handle_timeout(now),
+            Stage::Preparing { .. } | Stage::Failed { .. } => {}
         }
         due.tell_tracker = self.tell_tracker_at.take_if(|at| *at <= now).is_some();
         due.ask_for_peers |= std::mem::take(&mut self.wants_peers);
         due
     }
 
-    /// Moves what the swarm wants to the outputs, and reports if it is time.
-    pub(super) fn settle(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
-        if let Stage::Active(swarm) = &mut self.stage {
-            let file = self.file;
+    /// Moves what the swarm wants to the outputs, and reports if it is time; tells why the storage failed, if it did.
+    pub(super) fn settle(&mut self, now: Instant, outputs: &mut VecDeque<Output>) -> Option<StorageError> {
+        let mut failed = None;
+        if let Stage::Active { store, swarm } = &mut self.stage {
+            let (file, store) = (self.file, *store);
             while let Some(transmit) = swarm.poll_transmit() {
                 let to = transmit.to;
                 let bytes =
                     if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
                 let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
                 let frame = encode_envelope(to, transmit.message, binary);
-                let receipt = bytes.map(|bytes| Receipt(Sent::Block { file, bytes: bytes as u64 }));
+                let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes: bytes as u64 }));
                 outputs.push_back(Output::Send { frame, receipt });
             }
             while let Some(request) = swarm.poll_storage() {
                 outputs.push_back(match request {
-                    StorageRequest::Read { id, offset, len } => Output::Read { file, id, offset, len },
-                    StorageRequest::Write { run, offset, data } => Output::Write { file, run, offset, data },
+                    StorageRequest::Read { id, offset, len } => Output::Read { store, id, offset, len },
+                    StorageRequest::Write { run, offset, data } => Output::Write { store, run, offset, data },
                 });
             }
             while let Some(event) = swarm.poll_event() {
@@ -234,9 +267,12 @@ impl Transfer {
                         self.contacts.remove(&peer);
                     }
                     Event::WantsPeers => self.wants_peers = true,
-                    // Whoever reports a failed read or write to the client names the problem there.
-                    Event::StorageFailed(_) => {}
+                    Event::StorageFailed(error) => failed = Some(error),
                 }
+            }
+            if swarm.is_complete() && !self.shared && !self.finished {
+                self.finished = true;
+                outputs.push_back(Output::Finished { store, file });
             }
         }
         if self.report_at.take_if(|at| *at <= now).is_some() {
@@ -248,6 +284,7 @@ impl Transfer {
             }
             outputs.push_back(Output::Update(Update::Transfer { transfer: Box::new(report) }));
         }
+        failed
     }
 
     fn report_soon(&mut self, now: Instant) {
@@ -262,8 +299,8 @@ impl Transfer {
         };
         match &self.stage {
             Stage::Searching(_) => None,
-            Stage::Preparing(manifest) => Some(about(manifest.facts())),
-            Stage::Active(swarm) => Some(about(swarm.manifest().facts())),
+            Stage::Preparing { manifest, .. } => Some(about(manifest.facts())),
+            Stage::Active { swarm, .. } => Some(about(swarm.manifest().facts())),
             Stage::Failed { about, .. } => about.clone(),
         }
     }
@@ -272,10 +309,10 @@ impl Transfer {
     fn report(&self, now: Instant) -> page::Transfer {
         let stage = match &self.stage {
             Stage::Searching(_) => page::Stage::Searching,
-            Stage::Preparing(_) => page::Stage::Downloading,
-            Stage::Active(swarm) if !swarm.is_complete() => page::Stage::Downloading,
-            Stage::Active(_) if self.storage == Storage::Source => page::Stage::Sharing,
-            Stage::Active(_) => page::Stage::Complete,
+            Stage::Preparing { .. } => page::Stage::Downloading,
+            Stage::Active { swarm, .. } if !swarm.is_complete() => page::Stage::Downloading,
+            Stage::Active { .. } if self.shared => page::Stage::Sharing,
+            Stage::Active { .. } => page::Stage::Complete,
             Stage::Failed { problem, .. } => page::Stage::Failed { problem: problem.clone() },
         };
         let swarm = self.swarm();
@@ -298,17 +335,9 @@ impl Transfer {
             mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
             peers: peers
                 .into_iter()
-                .map(|peer| page::Peer {
-                    id: peer.peer,
-                    name: self.contacts.get(&peer.peer).and_then(|contact| contact.name.clone()),
-                    blocks: peer.blocks,
-                    serves_us: peer.serves_us,
-                    wanted_by_us: peer.wanted_by_us,
-                    served_by_us: peer.served_by_us,
-                    wants_from_us: peer.wants_from_us,
-                    snubbed: peer.snubbed,
-                    down_rate: peer.down_rate,
-                    up_rate: peer.up_rate,
+                .map(|status| page::Peer {
+                    name: self.contacts.get(&status.peer).and_then(|contact| contact.name.clone()),
+                    status,
                 })
                 .collect(),
         }
