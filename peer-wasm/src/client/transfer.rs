@@ -3,11 +3,12 @@
 use super::{Output, Receipt, StoreId, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
-    page::{self, About, Problem, Storage, Update},
-    swarm::{BlockState, Event, StorageError, StorageRequest, Swarm},
+    page::{About, Problem, Storage, Update},
+    swarm::{Event, StorageError, StorageRequest, Swarm},
 };
 use protocol::{
-    FileFacts, FileId, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage, encode_envelope,
+    FileFacts, FileId, Geometry, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage,
+    encode_envelope,
 };
 use rand::Rng;
 use std::{
@@ -45,15 +46,15 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub(super) struct Transfer {
-    file: FileId,
-    stage: Stage,
-    storage: Storage,
+    pub(super) file: FileId,
+    pub(super) stage: Stage,
+    pub(super) storage: Storage,
     /// Whether this peer shared the file itself.
-    shared: bool,
+    pub(super) shared: bool,
     /// Whether it was said that the fetched file is whole.
     finished: bool,
     /// What the tracker said of the swarm's peers.
-    contacts: BTreeMap<PeerId, PeerInfo>,
+    pub(super) contacts: BTreeMap<PeerId, PeerInfo>,
     last_report: Instant,
     report_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
@@ -164,7 +165,7 @@ impl Transfer {
     pub(super) fn line_lost(&mut self, now: Instant) {
         self.contacts.clear();
         if let Stage::Searching(search) = &mut self.stage {
-            search.forget_all(now);
+            search.line_lost();
         }
         self.with_swarm(now, |swarm| swarm.handle_line_lost(now));
     }
@@ -178,11 +179,36 @@ impl Transfer {
         matches!(self.stage, Stage::Failed { .. })
     }
 
-    pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<PeerId> {
+    /// How the file is cut, once that is known.
+    pub(super) fn geometry(&self) -> Option<&Geometry> {
+        match &self.stage {
+            Stage::Searching(search) => search.partial().map(PartialManifest::geometry),
+            Stage::Preparing { manifest, .. } => Some(manifest.geometry()),
+            Stage::Active { swarm, .. } => Some(swarm.manifest().geometry()),
+            Stage::Failed { .. } => None,
+        }
+    }
+
+    /// A part of the manifest as it travels, if it is here; the last one if it is not said which.
+    pub(super) fn manifest_part(&self, part: Option<u32>) -> Option<(FileFacts, ManifestPart)> {
+        let whole = |manifest: &Manifest| Some((manifest.facts().clone(), manifest.part(part)?));
+        match &self.stage {
+            Stage::Searching(search) => {
+                let partial = search.partial()?;
+                Some((partial.facts().clone(), partial.part(part)?.clone()))
+            }
+            Stage::Preparing { manifest, .. } => whole(manifest),
+            Stage::Active { swarm, .. } => whole(swarm.manifest()),
+            Stage::Failed { .. } => None,
+        }
+    }
+
+    /// The next peer to ask for a part of the manifest, and for which.
+    pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<(PeerId, Option<u32>)> {
         if let Stage::Searching(search) = &mut self.stage { search.next_to_ask(now, rng) } else { None }
     }
 
-    /// Takes the manifest that was asked for, if it is right; then the transfer waits for its storage.
+    /// A part of the manifest came; gives the manifest if it is whole.
     pub(super) fn handle_manifest(
         &mut self,
         from: PeerId,
@@ -191,17 +217,15 @@ impl Transfer {
         now: Instant,
     ) -> Option<Arc<Manifest>> {
         let Stage::Searching(search) = &mut self.stage else { return None };
-        if !search.was_asked(from) {
-            return None;
-        }
-        match PartialManifest::begin(facts, part).map(|partial| partial.complete()) {
-            Ok(None) => None,
-            Ok(Some(manifest)) => Some(Arc::new(manifest)),
-            Err(error) => {
-                debug!(%from, %error, "a manifest is wrong");
-                search.give_up(now);
-                None
-            }
+        let manifest = search.handle_part(from, facts, part, now);
+        self.report_soon(now);
+        manifest.map(Arc::new)
+    }
+
+    /// A peer has not the part of the manifest that it was asked for.
+    pub(super) fn handle_no_manifest(&mut self, from: PeerId, now: Instant) {
+        if let Stage::Searching(search) = &mut self.stage {
+            search.handle_nothing(from, now);
         }
     }
 
@@ -289,67 +313,5 @@ impl Transfer {
 
     fn report_soon(&mut self, now: Instant) {
         self.report_at.get_or_insert_with(|| now.max(self.last_report + REPORT_EVERY));
-    }
-
-    fn about(&self) -> Option<About> {
-        let about = |facts: &FileFacts| About {
-            name: facts.name.clone(),
-            size: facts.size,
-            media_type: facts.media_type.clone(),
-        };
-        match &self.stage {
-            Stage::Searching(_) => None,
-            Stage::Preparing { manifest, .. } => Some(about(manifest.facts())),
-            Stage::Active { swarm, .. } => Some(about(swarm.manifest().facts())),
-            Stage::Failed { about, .. } => about.clone(),
-        }
-    }
-
-    /// How the transfer stands, for people.
-    fn report(&self, now: Instant) -> page::Transfer {
-        let stage = match &self.stage {
-            Stage::Searching(_) => page::Stage::Searching,
-            Stage::Preparing { .. } => page::Stage::Downloading,
-            Stage::Active { swarm, .. } if !swarm.is_complete() => page::Stage::Downloading,
-            Stage::Active { .. } if self.shared => page::Stage::Sharing,
-            Stage::Active { .. } => page::Stage::Complete,
-            Stage::Failed { problem, .. } => page::Stage::Failed { problem: problem.clone() },
-        };
-        let swarm = self.swarm();
-        let (down_rate, up_rate) = swarm.map_or((0, 0), |swarm| swarm.rates(now));
-        let verified = swarm.map_or(0, Swarm::stored_bytes);
-        let left = swarm.map_or(0, |swarm| swarm.manifest().geometry().size() - verified);
-        let peers: Vec<_> = swarm.into_iter().flat_map(|swarm| swarm.neighbours(now)).collect();
-        let blocks = swarm.map_or(0, |swarm| swarm.stored().len());
-        page::Transfer {
-            file: self.file,
-            about: self.about(),
-            stage,
-            storage: self.storage,
-            verified,
-            down_rate,
-            up_rate,
-            seconds_left: if left == 0 { None } else { left.div_ceil(down_rate.max(1)).into() }
-                .filter(|_| down_rate > 0),
-            sources: peers.iter().filter(|peer| blocks > 0 && peer.blocks == blocks).count() as u32,
-            mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
-            peers: peers
-                .into_iter()
-                .map(|status| page::Peer {
-                    name: self.contacts.get(&status.peer).and_then(|contact| contact.name.clone()),
-                    status,
-                })
-                .collect(),
-        }
-    }
-}
-
-/// The character of [`page::Transfer::mosaic`] for a block.
-const fn tile(state: &BlockState) -> char {
-    match state {
-        BlockState::Missing => '.',
-        BlockState::Requested(_) => 'o',
-        BlockState::Storing => 's',
-        BlockState::Stored => '#',
     }
 }
