@@ -8,6 +8,7 @@
 //! | `search` | finding somebody who has a file, and its manifest |
 //! | `manifests` | whose turn it is to get a part of ours |
 //! | `transfer` | one file: searching, being prepared, active, or failed |
+//! | `rooms` | dividing what may be on its way among the files |
 //! | `report` | how a transfer stands, for people |
 //! | `output` | what the shell has to do |
 
@@ -16,6 +17,7 @@ mod manifests;
 mod output;
 mod peers;
 mod report;
+mod rooms;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use protocol::{
     decode_tracker_text,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use rooms::Rooms;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -78,6 +81,7 @@ pub struct Client {
     last_store: StoreId,
     stores: BTreeMap<StoreId, FileId>,
     manifests: Manifests,
+    rooms: Rooms,
     outputs: VecDeque<Output>,
 }
 
@@ -95,6 +99,7 @@ impl Client {
             last_store: StoreId::FIRST,
             stores: BTreeMap::new(),
             manifests: Manifests::default(),
+            rooms: Rooms::default(),
             outputs: VecDeque::new(),
         };
         client.connect(now);
@@ -220,18 +225,20 @@ impl Client {
 
     /// Blocks handed out as [`Output::Write`] are stored, or could not be.
     pub fn handle_stored(&mut self, store: StoreId, run: Run, result: Result<(), StorageError>, now: Instant) {
-        self.with_store(store, now, |swarm| swarm.handle_stored(run, result, now));
+        self.with_store(store, now, |transfer| {
+            transfer.with_swarm(now, |swarm| swarm.handle_stored(run, result, now));
+        });
     }
 
     /// The answer to [`Output::Read`].
     pub fn handle_read(&mut self, store: StoreId, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
-        self.with_store(store, now, |swarm| swarm.handle_read(id, result, now));
+        self.with_store(store, now, |transfer| transfer.handle_read(id, result, now));
     }
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
         match receipt.0 {
-            Sent::Block { store, bytes } => self.with_store(store, now, |swarm| swarm.handle_sent(bytes, now)),
+            Sent::Block { store, bytes } => self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now)),
             Sent::Manifest { bytes } => {
                 self.manifests.sent(bytes);
                 self.send_manifests();
@@ -257,7 +264,8 @@ impl Client {
 
     /// When to call [`Client::handle_timeout`] if nothing comes before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.transfers.values().filter_map(Transfer::deadline).chain(self.link.deadline()).min()
+        let transfers = self.transfers.values().filter_map(Transfer::deadline);
+        transfers.chain(self.link.deadline()).chain(self.rooms.deadline()).min()
     }
 
     /// Every file that is fetched or shared.
@@ -275,12 +283,12 @@ impl Client {
         self.transfers.get(&file)?.active_store()
     }
 
-    /// Gives an answer of a storage to the swarm that uses it. What an older one of the file answers is for nobody.
-    fn with_store(&mut self, store: StoreId, now: Instant, input: impl FnOnce(&mut Swarm)) {
+    /// Gives an answer of a storage to the transfer that uses it. What an older one of the file answers is for nobody.
+    fn with_store(&mut self, store: StoreId, now: Instant, input: impl FnOnce(&mut Transfer)) {
         if let Some(&file) = self.stores.get(&store)
             && let Some(transfer) = self.transfers.get_mut(&file)
         {
-            transfer.with_swarm(now, input);
+            input(transfer);
             self.settle_one(file, now);
         }
     }
@@ -303,6 +311,7 @@ impl Client {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         let (config, seed) = (self.config.swarm.clone(), self.rng.next_u64());
         transfer.activate(|manifest| Swarm::new(config, manifest, have, seed, now), storage, now);
+        self.rooms.divide_soon();
         self.announce(file);
         self.ask_for_peers(file);
     }
@@ -324,6 +333,7 @@ impl Client {
             self.stores.remove(&store);
         }
         if let Some(store) = old.as_ref().and_then(Transfer::active_store) {
+            self.rooms.divide_soon();
             self.outputs.push_back(Output::Discard { store });
         }
         self.transfers.extend(transfer.map(|transfer| (file, transfer)));
@@ -343,16 +353,30 @@ impl Client {
     /// Moves what came out of the swarms to the outputs, after every input.
     fn settle(&mut self, now: Instant) {
         let files: Vec<_> = self.transfers.keys().copied().collect();
-        files.into_iter().for_each(|file| self.settle_one(file, now));
+        files.into_iter().for_each(|file| self.collect(file, now));
+        self.settle_rooms(now);
     }
 
+    /// The same after an input to one file.
     fn settle_one(&mut self, file: FileId, now: Instant) {
+        self.collect(file, now);
+        self.settle_rooms(now);
+    }
+
+    fn settle_rooms(&mut self, now: Instant) {
+        let changed = self.divide_rooms(now);
+        changed.into_iter().for_each(|file| self.collect(file, now));
+    }
+
+    /// Moves what came out of a file's swarm to the outputs.
+    fn collect(&mut self, file: FileId, now: Instant) {
         if let Some(transfer) = self.transfers.get_mut(&file)
             && let Some(error) = transfer.settle(now, &mut self.outputs)
         {
             self.fail(file, Problem::Storage(error), now);
-            self.settle_one(file, now);
+            self.collect(file, now);
         }
+        self.look_at_rooms(file, now);
     }
 }
 

@@ -14,18 +14,17 @@ impl Client {
     pub(super) fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
         let tag = message.tag();
         trace!(%from, %tag, "message");
-        match message {
-            PeerMessage::GetManifest { file, part } => self.handle_get_manifest(from, Wanted { file, part }, now),
-            PeerMessage::Manifest { facts, part } => self.handle_manifest(from, facts, part, now),
-            PeerMessage::NoManifest { file } => self.handle_no_manifest(from, file, now),
-            message => {
-                if let Some(file) = self.tagged(tag)
-                    && let Some(transfer) = self.transfers.get_mut(&file)
-                {
-                    transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
-                    self.settle_one(file, now);
-                }
-            }
+        if let PeerMessage::GetManifest { file, part } = message {
+            self.handle_get_manifest(from, Wanted { file, part }, now);
+        } else if let PeerMessage::Manifest { facts, part } = message {
+            self.handle_manifest(from, facts, part, now);
+        } else if let PeerMessage::NoManifest { file } = message {
+            self.handle_no_manifest(from, file, now);
+        } else if let Some(file) = self.tagged(tag)
+            && let Some(transfer) = self.transfers.get_mut(&file)
+        {
+            transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
+            self.settle_one(file, now);
         }
     }
 
@@ -64,24 +63,23 @@ impl Client {
 
     /// The tracker did not pass on what was sent to a peer.
     pub(super) fn handle_refused(&mut self, code: ErrorCode, to: PeerId, about: Option<&Subject>, now: Instant) {
-        let file = about.and_then(|about| self.tagged(about.tag));
-        match (code, file, about) {
-            (ErrorCode::UnknownPeer, ..) => {
-                let files: Vec<_> = self.files().collect();
-                files.into_iter().for_each(|file| self.handle_peer_left(file, to, now));
-            }
-            (ErrorCode::NotIntroduced, Some(file), _) => self.handle_peer_left(file, to, now),
-            (ErrorCode::Busy, Some(file), Some(about)) => match about.kind {
-                Kind::GetManifest => self.handle_no_manifest(to, file, now),
-                // It waits for a part that will not come.
-                Kind::Manifest => self.send_small(to, PeerMessage::NoManifest { file }),
-                _ => {
-                    if let Some(transfer) = self.transfers.get_mut(&file) {
-                        transfer.with_swarm(now, |swarm| swarm.handle_refused(to, about, now));
-                    }
-                }
-            },
-            _ => {}
+        if code == ErrorCode::UnknownPeer {
+            let files: Vec<_> = self.files().collect();
+            files.into_iter().for_each(|file| self.handle_peer_left(file, to, now));
+        }
+        let Some(about) = about else { return };
+        let Some(file) = self.tagged(about.tag) else { return };
+        if code == ErrorCode::NotIntroduced {
+            self.handle_peer_left(file, to, now);
+        } else if code == ErrorCode::Busy && about.kind == Kind::GetManifest {
+            self.handle_no_manifest(to, file, now);
+        } else if code == ErrorCode::Busy && about.kind == Kind::Manifest {
+            // It waits for a part that will not come.
+            self.send_small(to, PeerMessage::NoManifest { file });
+        } else if code == ErrorCode::Busy
+            && let Some(transfer) = self.transfers.get_mut(&file)
+        {
+            transfer.with_swarm(now, |swarm| swarm.handle_refused(to, about, now));
         }
     }
 

@@ -34,7 +34,10 @@ impl Client {
 
     fn handle_response(&mut self, seq: Option<u32>, response: Response, now: Instant) {
         match response {
-            Response::Registered { identity, room, .. } => self.registered(identity, room),
+            Response::Registered { identity, room, limits, .. } => {
+                self.rooms.set_queue(limits.queue_bytes.into());
+                self.registered(identity, room);
+            }
             Response::Announced { .. } => {
                 seq.and_then(|seq| self.announcements.remove(&seq));
             }

@@ -4,8 +4,9 @@ use super::{Output, Receipt, StoreId, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{About, Problem, Storage, Update},
-    swarm::{Event, StorageError, StorageRequest, Swarm},
+    swarm::{Event, ReadId, Room, StorageError, StorageRequest, Swarm},
 };
+use bytes::Bytes;
 use protocol::{
     FileFacts, FileId, Geometry, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage,
     encode_envelope,
@@ -59,6 +60,21 @@ pub(super) struct Transfer {
     report_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
     wants_peers: bool,
+    /// What the swarm has of the client's room, and what it wanted when that was decided.
+    room: Option<Room>,
+    wanted: Wanted,
+    /// Bytes being read, and those of blocks in the shell's hands.
+    reading: BTreeMap<ReadId, u64>,
+    sending: u64,
+}
+
+/// What a swarm wants of the client's room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// It would ask for more blocks.
+    pub(super) is_limited: bool,
+    /// Somebody wants blocks of it.
+    pub(super) is_asked: bool,
 }
 
 /// What a transfer's deadlines call for.
@@ -96,6 +112,10 @@ impl Transfer {
             report_at: Some(now),
             tell_tracker_at: None,
             wants_peers: false,
+            room: None,
+            wanted: Wanted::default(),
+            reading: BTreeMap::new(),
+            sending: 0,
         }
     }
 
@@ -164,6 +184,7 @@ impl Transfer {
 
     pub(super) fn line_lost(&mut self, now: Instant) {
         self.contacts.clear();
+        self.sending = 0;
         if let Stage::Searching(search) = &mut self.stage {
             search.line_lost();
         }
@@ -177,6 +198,46 @@ impl Transfer {
 
     pub(super) const fn is_failed(&self) -> bool {
         matches!(self.stage, Stage::Failed { .. })
+    }
+
+    /// The answer to a read.
+    pub(super) fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
+        self.reading.remove(&id);
+        self.with_swarm(now, |swarm| swarm.handle_read(id, result, now));
+    }
+
+    /// Blocks left the shell's hands.
+    pub(super) fn handle_sent(&mut self, bytes: u64, now: Instant) {
+        self.sending = self.sending.saturating_sub(bytes);
+        self.with_swarm(now, |swarm| swarm.handle_sent(bytes, now));
+    }
+
+    /// Bytes asked for, and those on their way from the storage to the wire.
+    pub(super) fn held(&self) -> Room {
+        let in_flight = self.swarm().map_or(0, Swarm::in_flight);
+        Room { in_flight, upload: self.reading.values().sum::<u64>() + self.sending }
+    }
+
+    pub(super) fn wanted(&self, now: Instant) -> Wanted {
+        let is_limited = self.swarm().is_some_and(Swarm::is_limited);
+        let is_asked = self.swarm().is_some_and(|swarm| swarm.neighbours(now).any(|peer| peer.wants_from_us));
+        Wanted { is_limited, is_asked }
+    }
+
+    /// Whether it wants something else than when its room was decided.
+    pub(super) fn needs_other_room(&self, now: Instant) -> bool {
+        self.swarm().is_some() && self.wanted(now) != self.wanted
+    }
+
+    /// Gives the swarm its room; tells whether it is another one.
+    pub(super) fn set_room(&mut self, room: Room, now: Instant) -> bool {
+        let Stage::Active { swarm, .. } = &mut self.stage else { return false };
+        let is_new = self.room.replace(room) != Some(room);
+        if is_new {
+            swarm.set_room(room, now);
+        }
+        self.wanted = self.wanted(now);
+        is_new
     }
 
     /// How the file is cut, once that is known.
@@ -271,12 +332,16 @@ impl Transfer {
                     if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
                 let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
                 let frame = encode_envelope(to, transmit.message, binary);
+                self.sending += bytes.unwrap_or_default() as u64;
                 let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes: bytes as u64 }));
                 outputs.push_back(Output::Send { frame, receipt });
             }
             while let Some(request) = swarm.poll_storage() {
                 outputs.push_back(match request {
-                    StorageRequest::Read { id, offset, len } => Output::Read { store, id, offset, len },
+                    StorageRequest::Read { id, offset, len } => {
+                        self.reading.insert(id, len.into());
+                        Output::Read { store, id, offset, len }
+                    }
                     StorageRequest::Write { run, offset, data } => Output::Write { store, run, offset, data },
                 });
             }

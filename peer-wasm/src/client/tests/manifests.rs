@@ -49,9 +49,8 @@ impl Lab {
 }
 
 fn parts(answers: &[(u8, PeerMessage)], of: u8) -> Vec<u32> {
-    let part = |(to, message): &(u8, PeerMessage)| match message {
-        PeerMessage::Manifest { part, .. } if *to == of => Some(part.part),
-        _ => None,
+    let part = |(to, message): &(u8, PeerMessage)| {
+        if let PeerMessage::Manifest { part, .. } = message { (*to == of).then_some(part.part) } else { None }
     };
     answers.iter().filter_map(part).collect()
 }
