@@ -8,9 +8,9 @@ use crate::{
 use bytes::Bytes;
 use peer_wasm::{
     Instant,
-    client::{Client, ClientConfig, Output},
-    page::{Problem, Stage, Storage, Update},
-    swarm::ReadId,
+    client::{Client, ClientConfig, Output, StoreId},
+    page::{Storage, Update},
+    swarm::{ReadId, StorageError},
 };
 use protocol::{Bitfield, FileId, Manifest, Run};
 use std::{collections::BTreeMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
@@ -30,10 +30,10 @@ pub(crate) enum Command {
 /// What came of something done on another thread, because disks are slow.
 #[derive(Debug)]
 enum Done {
-    Created { file: FileId, blocks: u32, result: Result<Arc<Store>, Problem> },
-    Read { file: FileId, id: ReadId, result: Result<Bytes, Problem> },
-    Written { file: FileId, run: Run, result: Result<(), Problem> },
-    Finished { file: FileId, result: Result<Option<PathBuf>, Problem> },
+    Created { store: StoreId, blocks: u32, result: Result<Arc<Store>, StorageError> },
+    Read { store: StoreId, id: ReadId, result: Result<Bytes, StorageError> },
+    Written { store: StoreId, run: Run, result: Result<(), StorageError> },
+    Finished { store: StoreId, file: FileId, result: Result<PathBuf, StorageError> },
 }
 
 pub(crate) struct Driver {
@@ -43,7 +43,7 @@ pub(crate) struct Driver {
     client: Client,
     started: tokio::time::Instant,
     line: Option<Line>,
-    stores: BTreeMap<FileId, Arc<Store>>,
+    stores: BTreeMap<StoreId, Arc<Store>>,
     /// What is being done on other threads; the core bounds how much.
     work: JoinSet<Done>,
     state: watch::Sender<State>,
@@ -92,10 +92,9 @@ impl Driver {
         match command {
             Command::Share { path, manifest, store, done } => {
                 let file = manifest.file();
-                if !self.client.swarm(file).is_some_and(|swarm| swarm.is_complete()) {
-                    self.stores.insert(file, Arc::new(store));
+                if let Some(kept) = self.client.share(Arc::new(manifest), now) {
+                    self.stores.insert(kept, Arc::new(store));
                 }
-                self.client.share(Arc::new(manifest), now);
                 self.state.send_modify(|state| _ = state.finished.entry(file).or_insert(path));
                 // The handle may not wait any more.
                 _ = done.send(());
@@ -138,19 +137,18 @@ impl Driver {
     fn handle_done(&mut self, done: Done) {
         let now = self.now();
         match done {
-            Done::Created { file, blocks, result } => {
-                let ready = result.as_ref().map(|_| (Bitfield::empty(blocks), Storage::Disk));
-                if self.client.handle_created(file, ready.map_err(Clone::clone), now)
-                    && let Ok(store) = result
-                {
-                    self.stores.insert(file, store);
-                }
+            Done::Created { store, blocks, result } => {
+                let ready = result.map(|made| {
+                    self.stores.insert(store, made);
+                    (Bitfield::empty(blocks), Storage::Disk)
+                });
+                self.client.handle_created(store, ready, now);
             }
-            Done::Read { file, id, result } => self.client.handle_read(file, id, result, now),
-            Done::Written { file, run, result } => self.client.handle_stored(file, run, result, now),
-            Done::Finished { file, result } => match result {
-                Ok(path) => self.state.send_modify(|state| state.finished.extend(path.map(|path| (file, path)))),
-                Err(problem) => self.client.handle_failed(file, problem, now),
+            Done::Read { store, id, result } => self.client.handle_read(store, id, result, now),
+            Done::Written { store, run, result } => self.client.handle_stored(store, run, result, now),
+            Done::Finished { store, file, result } => match result {
+                Ok(path) => self.state.send_modify(|state| _ = state.finished.insert(file, path)),
+                Err(error) => self.client.handle_failed(store, error, now),
             },
         }
     }
@@ -166,43 +164,48 @@ impl Driver {
                         self.client.handle_closed(None, self.now());
                     }
                 }
-                Output::Create { manifest } => {
+                Output::Create { store, manifest } => {
                     let folder = self.folder.clone();
                     self.work.spawn_blocking(move || Done::Created {
-                        file: manifest.file(),
+                        store,
                         blocks: manifest.geometry().blocks(),
                         result: Store::create(&folder, manifest.facts()).map(Arc::new),
                     });
                 }
-                Output::Read { file, id, offset, len } => {
-                    if let Some(store) = self.stores.get(&file).cloned() {
-                        self.work.spawn_blocking(move || Done::Read { file, id, result: store.read(offset, len) });
-                    }
+                Output::Read { store, id, offset, len } => {
+                    let kept = self.kept(store);
+                    self.work.spawn_blocking(move || {
+                        let result = kept.and_then(|kept| kept.read(offset, len));
+                        Done::Read { store, id, result }
+                    });
                 }
-                Output::Write { file, run, offset, data } => {
-                    if let Some(store) = self.stores.get(&file).cloned() {
-                        self.work.spawn_blocking(move || Done::Written {
-                            file,
-                            run,
-                            result: store.write(offset, &data),
-                        });
-                    }
+                Output::Write { store, run, offset, data } => {
+                    let kept = self.kept(store);
+                    self.work.spawn_blocking(move || {
+                        let result = kept.and_then(|kept| kept.write(offset, &data));
+                        Done::Written { store, run, result }
+                    });
                 }
-                Output::Discard { file } => _ = self.stores.remove(&file),
+                Output::Discard { store } => _ = self.stores.remove(&store),
+                Output::Finished { store, file } => {
+                    let kept = self.kept(store);
+                    self.work.spawn_blocking(move || {
+                        let result = kept.and_then(|kept| kept.finish());
+                        Done::Finished { store, file, result }
+                    });
+                }
                 Output::Update(update) => self.tell(update),
             }
         }
     }
 
-    fn tell(&mut self, update: Update) {
-        if let Update::Transfer { transfer } = &update
-            && transfer.stage == Stage::Complete
-            && !self.state.borrow().transfers.get(&transfer.file).is_some_and(|old| old.stage == Stage::Complete)
-            && let Some((store, about)) = self.stores.get(&transfer.file).cloned().zip(transfer.about.clone())
-        {
-            let file = transfer.file;
-            self.work.spawn_blocking(move || Done::Finished { file, result: store.finish(&about.name) });
-        }
+    /// The storage of that name. The core asks for none that it gave back; should one be missing, its file fails.
+    fn kept(&self, store: StoreId) -> Result<Arc<Store>, StorageError> {
+        let missing = || StorageError::Failed { detail: format!("there is no storage {store}") };
+        self.stores.get(&store).cloned().ok_or_else(missing)
+    }
+
+    fn tell(&self, update: Update) {
         self.state.send_modify(|state| match update {
             Update::Connection { connection } => state.connection = Some(connection),
             Update::Room { files } => state.room = Some(files),

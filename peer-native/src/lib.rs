@@ -9,7 +9,7 @@ mod tls;
 
 pub use peer_wasm::{
     page::{Connection, Problem, RoomFile, Stage, Transfer},
-    swarm::Config,
+    swarm::{Config, StorageError},
 };
 
 pub use tls::{Fingerprint, FingerprintError};
@@ -197,9 +197,11 @@ impl Drop for Peer {
 pub fn explain(problem: &Problem) -> String {
     match problem {
         Problem::FileTooLarge { max } => format!("the file is larger than {max} bytes, the most that can be shared"),
-        Problem::FileUnreadable => "the file changed or is gone since it was shared; share it again".to_owned(),
-        Problem::StorageFull => "the disk is full; make room and fetch the file again".to_owned(),
-        Problem::StorageFailed { detail } => format!("the disk failed: {detail}"),
+        Problem::Storage(StorageError::Unreadable) => {
+            "the file changed or is gone since it was shared; share it again".to_owned()
+        }
+        Problem::Storage(StorageError::Full) => "the disk is full; make room and fetch the file again".to_owned(),
+        Problem::Storage(StorageError::Failed { detail }) => format!("the disk failed: {detail}"),
         Problem::Refused { code } => format!("the tracker refused ({code}); try another room, or ask who runs it"),
         Problem::TagTaken => "its id begins like that of another file here; fetch it when that one is done".to_owned(),
         Problem::TrackerFull => "the tracker has all the connections it may have; it is tried again".to_owned(),

@@ -1,7 +1,7 @@
 //! One file on disk.
 
 use bytes::Bytes;
-use peer_wasm::page::Problem;
+use peer_wasm::swarm::StorageError;
 use protocol::{FileFacts, FileName};
 use std::{
     fs::{self, File},
@@ -27,7 +27,7 @@ enum Origin {
     /// A person's own file, as it was when it was hashed.
     Shared { size: u64, modified: Option<SystemTime> },
     /// A file of ours, under a temporary name until it is complete; it is removed if that never comes.
-    Fetched { part: Mutex<Option<TempPath>>, folder: PathBuf },
+    Fetched { part: Mutex<Option<TempPath>>, folder: PathBuf, name: FileName },
 }
 
 impl Store {
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// If there is no room, or the folder cannot be written to.
-    pub(crate) fn create(folder: &Path, facts: &FileFacts) -> Result<Self, Problem> {
+    pub(crate) fn create(folder: &Path, facts: &FileFacts) -> Result<Self, StorageError> {
         let create = || {
             fs::create_dir_all(folder)?;
             let mut builder = Builder::new();
@@ -55,48 +55,49 @@ impl Store {
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let (file, part) = builder.tempfile_in(folder)?.into_parts();
             file.set_len(facts.size)?;
-            let origin = Origin::Fetched { part: Mutex::new(Some(part)), folder: folder.to_owned() };
+            let origin =
+                Origin::Fetched { part: Mutex::new(Some(part)), folder: folder.to_owned(), name: facts.name.clone() };
             Ok(Self { file: Mutex::new(file), origin })
         };
-        create().map_err(|error: io::Error| problem(&error))
+        create().map_err(|error: io::Error| storage_error(&error))
     }
 
     /// Reads `len` bytes from `offset`.
     ///
     /// # Errors
     /// If a shared file changed since it was hashed, or the disk fails.
-    pub(crate) fn read(&self, offset: u64, len: u32) -> Result<Bytes, Problem> {
+    pub(crate) fn read(&self, offset: u64, len: u32) -> Result<Bytes, StorageError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Origin::Shared { size, modified } = &self.origin {
-            let metadata = file.metadata().map_err(|_| Problem::FileUnreadable)?;
+            let metadata = file.metadata().map_err(|_| StorageError::Unreadable)?;
             if metadata.len() != *size || metadata.modified().ok() != *modified {
-                return Err(Problem::FileUnreadable);
+                return Err(StorageError::Unreadable);
             }
         }
         let mut bytes = vec![0; len as usize];
         let result = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
-        result.map(|()| bytes.into()).map_err(|error| problem(&error))
+        result.map(|()| bytes.into()).map_err(|error| storage_error(&error))
     }
 
     /// Writes at `offset`.
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), Problem> {
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(data)).map_err(|error| problem(&error))
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(data)).map_err(|error| storage_error(&error))
     }
 
     /// Gives a complete file its own name in the folder, or the next one free; tells where it is.
     ///
     /// # Errors
-    /// If the disk fails.
-    pub(crate) fn finish(&self, name: &FileName) -> Result<Option<PathBuf>, Problem> {
-        let Origin::Fetched { part, folder } = &self.origin else { return Ok(None) };
-        let Some(part) = part.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(None) };
+    /// If the disk fails, or this is no file of ours that waits for its name.
+    pub(crate) fn finish(&self) -> Result<PathBuf, StorageError> {
+        let finished = || StorageError::Failed { detail: "the file has its name already".to_owned() };
+        let Origin::Fetched { part, folder, name } = &self.origin else { return Err(finished()) };
+        let part = part.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
         let synced = self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_all();
-        let path = synced.and_then(|()| persist(part, folder, name)).map_err(|error| problem(&error))?;
-        Ok(Some(path))
+        synced.and_then(|()| persist(part, folder, name)).map_err(|error| storage_error(&error))
     }
 }
 
@@ -117,11 +118,11 @@ fn persist(mut part: TempPath, folder: &Path, name: &FileName) -> io::Result<Pat
     Err(ErrorKind::AlreadyExists.into())
 }
 
-fn problem(error: &io::Error) -> Problem {
+fn storage_error(error: &io::Error) -> StorageError {
     if error.kind() == ErrorKind::StorageFull {
-        Problem::StorageFull
+        StorageError::Full
     } else {
-        Problem::StorageFailed { detail: error.to_string() }
+        StorageError::Failed { detail: error.to_string() }
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
         let store = Store::create(folder.path(), &facts(5)).unwrap();
         store.write(2, b"llo").unwrap();
         store.write(0, b"he").unwrap();
-        let path = store.finish(&facts(5).name).unwrap().unwrap();
+        let path = store.finish().unwrap();
         assert_eq!(path, folder.path().join("a (1).txt"));
         assert_eq!(fs::read(path).unwrap(), b"hello");
         assert_eq!(fs::read(folder.path().join("a.txt")).unwrap(), b"mine");
@@ -162,7 +163,7 @@ mod tests {
         let store = Store::shared(File::open(&path).unwrap()).unwrap();
         assert_eq!(store.read(0, 6).unwrap(), "before");
         fs::write(&path, "afterwards").unwrap();
-        assert_eq!(store.read(0, 6), Err(Problem::FileUnreadable));
+        assert_eq!(store.read(0, 6), Err(StorageError::Unreadable));
     }
 
     #[test]
@@ -171,7 +172,7 @@ mod tests {
         let [one, two] = [1, 2].map(|_| Store::create(folder.path(), &facts(5)).unwrap());
         one.write(0, b"hello").unwrap();
         two.write(0, b"hel").unwrap();
-        let path = one.finish(&facts(5).name).unwrap().unwrap();
+        let path = one.finish().unwrap();
         assert_eq!(fs::read(path).unwrap(), b"hello");
     }
 

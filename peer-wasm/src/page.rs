@@ -3,6 +3,7 @@
 //! Each message crosses as a JavaScript array `[json, attachment]`: the JSON of a [`Command`] or an [`Update`], and
 //! the one `File` that some of them carry. The page never sees a protocol message, the worker never a widget.
 
+use crate::swarm::{NeighbourStatus, StorageError};
 use protocol::{ErrorCode, FileId, FileName, MediaType, PeerId, PeerName, RoomName};
 use serde::{Deserialize, Serialize};
 
@@ -211,9 +212,9 @@ pub enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
-    /// In the file that the person chose.
+    /// In the person's own file.
     Source,
-    /// In the browser's private file system, on disk.
+    /// On disk; in a browser, in its private file system.
     Disk,
     /// In memory, because the browser withholds its file system here: it is gone with the tab.
     Memory,
@@ -222,26 +223,11 @@ pub enum Storage {
 /// A peer that this tab talks to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its id.
-    pub id: PeerId,
     /// What it calls itself.
     pub name: Option<PeerName>,
-    /// How many blocks it has.
-    pub blocks: u32,
-    /// Whether it serves us.
-    pub serves_us: bool,
-    /// Whether we want something it has.
-    pub wanted_by_us: bool,
-    /// Whether we serve it.
-    pub served_by_us: bool,
-    /// Whether it wants something we have.
-    pub wants_from_us: bool,
-    /// Whether it serves us but has sent nothing for long.
-    pub snubbed: bool,
-    /// Bytes per second from it.
-    pub down_rate: u64,
-    /// Bytes per second to it.
-    pub up_rate: u64,
+    /// How it stands.
+    #[serde(flatten)]
+    pub status: NeighbourStatus,
 }
 
 /// What went wrong, for the page to say in the person's language.
@@ -253,15 +239,8 @@ pub enum Problem {
         /// The largest size in bytes.
         max: u64,
     },
-    /// The file changed or became unreadable since it was chosen.
-    FileUnreadable,
-    /// The browser has no room left for the file.
-    StorageFull,
-    /// The browser failed to read or write its storage.
-    StorageFailed {
-        /// The browser's words.
-        detail: String,
-    },
+    /// The file's storage failed.
+    Storage(StorageError),
     /// The tracker refused.
     Refused {
         /// Its code.

@@ -4,7 +4,7 @@ use crate::{
     format,
     texts::{Texts, fill},
 };
-use peer_wasm::page::Peer;
+use peer_wasm::swarm::NeighbourStatus;
 
 /// One thing said of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) struct Phrase {
 }
 
 /// Says whether a peer serves us, unless `finished` means that we need nothing, and whether we serve it.
-pub(crate) fn phrases(peer: &Peer, finished: bool, texts: &Texts) -> Vec<Phrase> {
+pub(crate) fn phrases(peer: &NeighbourStatus, finished: bool, texts: &Texts) -> Vec<Phrase> {
     let words = &texts.peers;
     let with_rate = |plain: &str, rated: &str, rate: u64| match rate {
         0 => plain.to_owned(),
@@ -51,16 +51,16 @@ mod tests {
     use crate::locale::Locale;
     use protocol::PeerId;
 
-    fn said(change: fn(&mut Peer), finished: bool) -> String {
-        let mut peer = Peer {
-            id: PeerId::from_bytes([1; 8]),
-            name: None,
+    fn said(change: fn(&mut NeighbourStatus), finished: bool) -> String {
+        let mut peer = NeighbourStatus {
+            peer: PeerId::from_bytes([1; 8]),
             blocks: 1,
             serves_us: false,
             wanted_by_us: true,
             served_by_us: false,
             wants_from_us: true,
             snubbed: false,
+            in_flight: 0,
             down_rate: 0,
             up_rate: 0,
         };

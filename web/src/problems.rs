@@ -1,7 +1,7 @@
 //! What went wrong, in sentences: what happened, why, and what to do.
 
 use crate::{format, locale::Locale, route::RouteError, texts::fill};
-use peer_wasm::page::Problem;
+use peer_wasm::{page::Problem, swarm::StorageError};
 use protocol::{ErrorCode, RoomName};
 
 /// Something that the person is told until they dismiss it.
@@ -44,15 +44,14 @@ pub(crate) fn sentence(problem: &Problem, locale: Locale) -> String {
     let all = &texts.problems;
     match problem {
         Problem::FileTooLarge { max } => fill(&all.file_too_large, &[("max", &format::size(*max, texts))]),
-        Problem::FileUnreadable => all.file_unreadable.clone(),
-        Problem::StorageFull => all.storage_full.clone(),
-        Problem::StorageFailed { detail } => fill(&all.storage_failed, &[("detail", detail)]),
+        Problem::Storage(StorageError::Unreadable) => all.file_unreadable.clone(),
+        Problem::Storage(StorageError::Full) => all.storage_full.clone(),
+        Problem::Storage(StorageError::Failed { detail }) => fill(&all.storage_failed, &[("detail", detail)]),
         Problem::Refused { code } => {
             let text = match code {
                 ErrorCode::Malformed | ErrorCode::InvalidBitfield | ErrorCode::OutOfRange => &all.malformed,
                 ErrorCode::UnknownType | ErrorCode::UnsupportedProtocol => &all.versions,
                 ErrorCode::NotRegistered | ErrorCode::AlreadyRegistered | ErrorCode::WrongSecret => &all.identity,
-                ErrorCode::ConflictingFacts => &all.conflicting_facts,
                 ErrorCode::TooManyFiles => &all.too_many_files,
                 ErrorCode::RoomFull => &all.room_full,
                 ErrorCode::Busy => &all.busy,
@@ -100,7 +99,6 @@ mod tests {
             "wrong_secret",
             "invalid_bitfield",
             "unknown_file",
-            "conflicting_facts",
             "out_of_range",
             "unknown_peer",
             "too_many_files",
@@ -111,9 +109,9 @@ mod tests {
         let refused = refused.map(|code| Problem::Refused { code: serde_json::from_value(code.into()).unwrap() });
         let problems = [
             Problem::FileTooLarge { max: 1 << 40 },
-            Problem::FileUnreadable,
-            Problem::StorageFull,
-            Problem::StorageFailed { detail: "QuotaExceededError".into() },
+            Problem::Storage(StorageError::Unreadable),
+            Problem::Storage(StorageError::Full),
+            Problem::Storage(StorageError::Failed { detail: "QuotaExceededError".into() }),
             Problem::TagTaken,
             Problem::BadAddress,
             Problem::TrackerFull,
@@ -123,7 +121,7 @@ mod tests {
             Problem::Removed,
         ];
         let mut notices: Vec<_> = problems.into_iter().chain(refused).map(Notice::Problem).collect();
-        notices.push(Notice::NotShared { name: "a.png".into(), problem: Problem::FileUnreadable });
+        notices.push(Notice::NotShared { name: "a.png".into(), problem: Problem::Storage(StorageError::Unreadable) });
         notices.push(Notice::Folder { name: "photos".into() });
         notices.push(Notice::WorkerFailed { detail: "404".into() });
         notices.push(Notice::WorkerStopped { detail: "unreachable".into() });

@@ -66,7 +66,7 @@ texts! {
     /// What went wrong, why, and what to do.
     ProblemTexts {
         not_shared: String, folder: String, file_too_large: String, file_unreadable: String, storage_full: String,
-        storage_failed: String, malformed: String, versions: String, identity: String, conflicting_facts: String,
+        storage_failed: String, malformed: String, versions: String, identity: String,
         too_many_files: String, room_full: String, busy: String, refused: String, tag_taken: String,
         bad_address: String, tracker_full: String, address_full: String, too_slow: String, wrong_token: String,
         removed: String, worker_failed: String, worker_stopped: String, save_failed: String, bad_link: String, bad_room: String,

@@ -4,7 +4,7 @@
 //! megabyte as for a whole one. Receivers ask for what follows, so somewhat more is read than was asked for, and while
 //! one piece is on its way the worker sends another.
 
-use crate::{page::Problem, swarm::ReadId};
+use crate::swarm::{ReadId, StorageError};
 use bytes::Bytes;
 use js_sys::Uint8Array;
 use std::{collections::VecDeque, ops::Range};
@@ -18,7 +18,7 @@ const MAX_PIECES: usize = 5;
 /// What reading gives.
 pub(super) enum Reading {
     /// The answer.
-    Done(Result<Bytes, Problem>),
+    Done(Result<Bytes, StorageError>),
     /// The answer comes with a piece that is being read.
     Later,
     /// This piece of the file is to be read; the answer comes with it.
@@ -64,8 +64,8 @@ impl ReadAhead {
     pub(super) fn take(
         &mut self,
         piece: Range<u64>,
-        read: Result<Uint8Array, Problem>,
-    ) -> Vec<(ReadId, Result<Bytes, Problem>)> {
+        read: Result<Uint8Array, StorageError>,
+    ) -> Vec<(ReadId, Result<Bytes, StorageError>)> {
         let Some(place) = self.coming.iter().position(|coming| coming.piece == piece) else { return Vec::new() };
         let Coming { waiting, .. } = self.coming.remove(place);
         let answer = |wanted| read.as_ref().map(|bytes| cut(piece.start, bytes, wanted)).map_err(Clone::clone);

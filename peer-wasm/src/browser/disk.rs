@@ -6,7 +6,6 @@
 
 use super::port::scope;
 use js_sys::{Array, Function, Object, Promise, Reflect};
-use protocol::FileId;
 use std::collections::BTreeSet;
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
@@ -41,18 +40,18 @@ impl Disk {
         Ok(Self { folder: folder(&all, &name).await? })
     }
 
-    /// Makes the file that holds `file`, `size` bytes long.
+    /// Makes a file of this name, `size` bytes long.
     ///
     /// # Errors
     /// If there is no room, or the browser fails.
     pub(super) async fn create(
         &self,
-        file: FileId,
+        name: &str,
         size: u64,
     ) -> Result<(FileSystemFileHandle, FileSystemSyncAccessHandle), JsValue> {
         let options = FileSystemGetFileOptions::new();
         options.set_create(true);
-        let handle = self.folder.get_file_handle_with_options(&file.to_string(), &options);
+        let handle = self.folder.get_file_handle_with_options(name, &options);
         let handle: FileSystemFileHandle = JsFuture::from(handle).await?.dyn_into()?;
         let access: FileSystemSyncAccessHandle =
             JsFuture::from(handle.create_sync_access_handle()).await?.dyn_into()?;
@@ -62,9 +61,9 @@ impl Disk {
     }
 
     /// Removes a file whose access handle is closed.
-    pub(super) fn remove(&self, file: FileId) {
+    pub(super) fn remove(&self, name: &str) {
         // Should it fail, the folder is removed when the tab is gone.
-        let removed = JsFuture::from(self.folder.remove_entry(&file.to_string()));
+        let removed = JsFuture::from(self.folder.remove_entry(name));
         wasm_bindgen_futures::spawn_local(async move { _ = removed.await });
     }
 }
@@ -130,7 +129,7 @@ impl Disk {
     pub(super) async fn abandon_one_for_test() -> Result<String, JsValue> {
         let name = format!("{:016x}", getrandom::u64().unwrap_or_default());
         let folder = folder(&Self::all_for_test().await?, &name).await?;
-        Self { folder }.create(FileId::from_bytes([1; 32]), 100).await?.1.close();
+        Self { folder }.create("1", 100).await?.1.close();
         Ok(name)
     }
 

@@ -1,7 +1,7 @@
 //! Making the manifest of a chosen file, with progress.
 
 use super::store::read_piece;
-use crate::page::Problem;
+use crate::{page::Problem, swarm::StorageError};
 use protocol::{BlockSize, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
 use web_sys::File;
 
@@ -26,8 +26,8 @@ pub(super) async fn hash(file: &File, progress: impl Fn(u64)) -> Result<Manifest
     while hasher.total() < total {
         let done = hasher.total();
         progress(done);
-        hasher.update(&read_piece(file, done..total.min(done + PIECE)).await?.to_vec());
+        hasher.update(&read_piece(file, done..total.min(done + PIECE)).await.map_err(Problem::Storage)?.to_vec());
     }
     let media_type = file.type_().parse().unwrap_or_else(|_| MediaType::default());
-    hasher.finish(name, media_type).map_err(|_| Problem::FileUnreadable)
+    hasher.finish(name, media_type).map_err(|_| Problem::Storage(StorageError::Unreadable))
 }

@@ -23,14 +23,14 @@ mod worker;
 
 pub use worker::start;
 
-use crate::page::Problem;
+use crate::swarm::StorageError;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-/// What to tell the person of an exception that the storage threw.
-fn storage_problem(error: &JsValue) -> Problem {
+/// What an exception that the storage threw means.
+fn storage_error(error: &JsValue) -> StorageError {
     match exception_name(error).as_str() {
-        "QuotaExceededError" => Problem::StorageFull,
-        _ => Problem::StorageFailed { detail: describe(error) },
+        "QuotaExceededError" => StorageError::Full,
+        _ => StorageError::Failed { detail: describe(error) },
     }
 }
 

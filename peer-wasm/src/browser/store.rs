@@ -4,15 +4,16 @@ use super::{
     ahead::{ReadAhead, Reading},
     describe,
     disk::Disk,
-    storage_problem,
+    storage_error,
 };
 use crate::{
-    page::{Problem, Storage},
-    swarm::ReadId,
+    client::StoreId,
+    page::Storage,
+    swarm::{ReadId, StorageError},
 };
 use bytes::Bytes;
 use js_sys::Uint8Array;
-use protocol::{FileFacts, FileId, Geometry, Run};
+use protocol::{FileFacts, Geometry, Run};
 use std::{ops::Range, rc::Rc};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
@@ -25,7 +26,7 @@ pub(super) enum Store {
     /// The file that the person chose; read from there, never copied.
     Source { file: File, ahead: ReadAhead },
     /// A file in the tab's folder.
-    Disk { handle: FileSystemFileHandle, access: FileSystemSyncAccessHandle },
+    Disk { name: String, handle: FileSystemFileHandle, access: FileSystemSyncAccessHandle },
     /// One piece per block, outside the memory of wasm, which never shrinks.
     Memory { blocks: Vec<Option<Uint8Array>>, geometry: Geometry },
 }
@@ -40,15 +41,21 @@ impl Store {
     ///
     /// # Errors
     /// If there is no room.
-    pub(super) async fn create(disk: Option<Rc<Disk>>, file: FileId, geometry: Geometry) -> Result<Self, Problem> {
+    pub(super) async fn create(
+        disk: Option<Rc<Disk>>,
+        store: StoreId,
+        geometry: Geometry,
+    ) -> Result<Self, StorageError> {
         if let Some(disk) = disk {
-            let created = disk.create(file, geometry.size()).await;
+            // Not the file's: an older storage of the same file may still be on its way out.
+            let name = store.to_string();
+            let created = disk.create(&name, geometry.size()).await;
             return created
-                .map(|(handle, access)| Self::Disk { handle, access })
-                .map_err(|error| storage_problem(&error));
+                .map(|(handle, access)| Self::Disk { name, handle, access })
+                .map_err(|error| storage_error(&error));
         }
         if geometry.size() > MAX_IN_MEMORY {
-            return Err(Problem::StorageFull);
+            return Err(StorageError::Full);
         }
         Ok(Self::Memory { blocks: vec![None; geometry.blocks() as usize], geometry })
     }
@@ -79,8 +86,8 @@ impl Store {
     pub(super) fn take_piece(
         &mut self,
         piece: Range<u64>,
-        read: Result<Uint8Array, Problem>,
-    ) -> Vec<(ReadId, Result<Bytes, Problem>)> {
+        read: Result<Uint8Array, StorageError>,
+    ) -> Vec<(ReadId, Result<Bytes, StorageError>)> {
         if let Self::Source { ahead, .. } = self { ahead.take(piece, read) } else { Vec::new() }
     }
 
@@ -88,13 +95,13 @@ impl Store {
     ///
     /// # Errors
     /// If there is no room, or the browser fails.
-    pub(super) fn write(&mut self, run: Run, offset: u64, data: &[u8]) -> Result<(), Problem> {
+    pub(super) fn write(&mut self, run: Run, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         match self {
             Self::Source { .. } => {}
             Self::Disk { access, .. } => {
                 let written = access.write_with_u8_array_and_options(data, &at(offset));
-                if written.map_err(|error| storage_problem(&error))? as usize != data.len() {
-                    return Err(Problem::StorageFull);
+                if written.map_err(|error| storage_error(&error))? as usize != data.len() {
+                    return Err(StorageError::Full);
                 }
             }
             Self::Memory { blocks, geometry } => {
@@ -112,26 +119,26 @@ impl Store {
     pub(super) fn saved(&self, facts: &FileFacts) -> Saved {
         match self {
             Self::Source { file, .. } => Saved::Now(Ok(file.clone())),
-            Self::Disk { handle, access } => match access.flush() {
+            Self::Disk { handle, access, .. } => match access.flush() {
                 Ok(()) => Saved::Later(handle.clone()),
-                Err(error) => Saved::Now(Err(storage_problem(&error))),
+                Err(error) => Saved::Now(Err(storage_error(&error))),
             },
             Self::Memory { blocks, .. } => {
                 let parts: js_sys::Array = blocks.iter().flatten().collect();
                 let options = FilePropertyBag::new();
                 options.set_type(facts.media_type.as_str());
                 let file = File::new_with_u8_array_sequence_and_options(&parts, facts.name.as_str(), &options);
-                Saved::Now(file.map_err(|error| storage_problem(&error)))
+                Saved::Now(file.map_err(|error| storage_error(&error)))
             }
         }
     }
 
     /// Gives back what the file holds.
-    pub(super) fn discard(self, disk: Option<&Disk>, file: FileId) {
-        if let Self::Disk { access, .. } = self {
+    pub(super) fn discard(self, disk: Option<&Disk>) {
+        if let Self::Disk { name, access, .. } = self {
             access.close();
             if let Some(disk) = disk {
-                disk.remove(file);
+                disk.remove(&name);
             }
         }
     }
@@ -139,7 +146,7 @@ impl Store {
 
 /// A file to save: here, or to be had from a handle.
 pub(super) enum Saved {
-    Now(Result<File, Problem>),
+    Now(Result<File, StorageError>),
     Later(FileSystemFileHandle),
 }
 
@@ -147,29 +154,28 @@ pub(super) enum Saved {
 ///
 /// # Errors
 /// If the browser fails.
-pub(super) async fn file_of(handle: FileSystemFileHandle) -> Result<File, Problem> {
-    let file = JsFuture::from(handle.get_file()).await.map_err(|error| storage_problem(&error))?;
-    file.dyn_into().map_err(|other| Problem::StorageFailed { detail: describe(&other) })
+pub(super) async fn file_of(handle: FileSystemFileHandle) -> Result<File, StorageError> {
+    let file = JsFuture::from(handle.get_file()).await.map_err(|error| storage_error(&error))?;
+    file.dyn_into().map_err(|other| StorageError::Failed { detail: describe(&other) })
 }
 
 /// Reads a piece of a file that the person chose, without holding up the worker.
 ///
 /// # Errors
 /// If it changed on disk or is gone.
-pub(super) async fn read_piece(file: &File, piece: Range<u64>) -> Result<Uint8Array, Problem> {
-    let unreadable = |_| Problem::FileUnreadable;
+pub(super) async fn read_piece(file: &File, piece: Range<u64>) -> Result<Uint8Array, StorageError> {
+    let unreadable = |_| StorageError::Unreadable;
     let slice = file.slice_with_f64_and_f64(piece.start as f64, piece.end as f64).map_err(unreadable)?;
     let buffer = JsFuture::from(slice.array_buffer()).await.map_err(unreadable)?;
     let bytes = Uint8Array::new(&buffer);
-    if u64::from(bytes.length()) == piece.end - piece.start { Ok(bytes) } else { Err(Problem::FileUnreadable) }
+    if u64::from(bytes.length()) == piece.end - piece.start { Ok(bytes) } else { Err(StorageError::Unreadable) }
 }
 
-fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, Problem> {
+fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, StorageError> {
     let mut bytes = vec![0; len as usize];
-    let read =
-        access.read_with_u8_array_and_options(&mut bytes, &at(offset)).map_err(|error| storage_problem(&error))?;
+    let read = access.read_with_u8_array_and_options(&mut bytes, &at(offset)).map_err(|error| storage_error(&error))?;
     if read as u32 != len {
-        return Err(Problem::StorageFailed { detail: format!("read {read} of {len} bytes") });
+        return Err(StorageError::Failed { detail: format!("read {read} of {len} bytes") });
     }
     Ok(bytes.into())
 }

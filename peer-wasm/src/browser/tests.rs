@@ -7,12 +7,13 @@ use super::{
     store::{Saved, Store, file_of, read_piece},
 };
 use crate::{
-    page::{Problem, Storage},
-    swarm::ReadId,
+    client::StoreId,
+    page::Storage,
+    swarm::{ReadId, StorageError},
 };
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
-use protocol::{FileId, Geometry, Manifest, ManifestHasher, MediaType};
+use protocol::{Geometry, Manifest, ManifestHasher, MediaType};
 use std::rc::Rc;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::File;
@@ -41,7 +42,7 @@ fn chosen_file() -> File {
 async fn holds_a_file(disk: Option<Rc<Disk>>, kind: Storage) {
     let manifest = manifest();
     let geometry = *manifest.geometry();
-    let mut store = Store::create(disk.clone(), manifest.file(), geometry).await.expect("room");
+    let mut store = Store::create(disk.clone(), StoreId::for_test(1), geometry).await.expect("room");
     assert_eq!(store.kind(), kind);
     for (index, count) in [(2, 2), (0, 2)] {
         let run = geometry.run(index, count).expect("a run");
@@ -56,11 +57,11 @@ async fn holds_a_file(disk: Option<Rc<Disk>>, kind: Storage) {
         Saved::Later(handle) => file_of(handle).await.expect("a file"),
     };
     assert_eq!(read_piece(&saved, 0..SIZE as u64).await.expect("read").to_vec(), content());
-    store.discard(disk.as_deref(), manifest.file());
+    store.discard(disk.as_deref());
 }
 
 /// Reads as the worker does.
-async fn read(store: &mut Store, offset: u64, len: u32) -> Result<Bytes, Problem> {
+async fn read(store: &mut Store, offset: u64, len: u32) -> Result<Bytes, StorageError> {
     let id = ReadId::for_test(offset);
     match store.read(id, offset, len) {
         Reading::Done(result) => result,
@@ -93,15 +94,14 @@ async fn a_file_is_held_in_memory_where_there_is_no_disk() {
 #[wasm_bindgen_test]
 async fn a_file_too_large_for_memory_is_refused_before_the_tab_dies() {
     let geometry = Geometry::new(2 << 30, (1 << 20).try_into().expect("a block size")).expect("a geometry");
-    assert!(Store::create(None, FileId::from_bytes([1; 32]), geometry).await.is_err());
+    assert!(Store::create(None, StoreId::for_test(1), geometry).await.is_err());
 }
 
 #[wasm_bindgen_test]
 async fn two_tabs_hold_the_same_file_and_the_folder_of_a_dead_one_is_removed() {
-    let manifest = manifest();
     let [one, two] = [Disk::open().await.expect("a disk"), Disk::open().await.expect("a disk")];
-    one.create(manifest.file(), SIZE as u64).await.expect("room");
-    two.create(manifest.file(), SIZE as u64).await.expect("a folder of its own");
+    one.create("1", SIZE as u64).await.expect("room");
+    two.create("1", SIZE as u64).await.expect("a folder of its own");
 
     let folder = Disk::abandon_one_for_test().await.expect("a folder");
     assert!(Disk::exists_for_test(&folder).await);

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     Instant,
-    client::{Client, ClientConfig, Output},
+    client::{Client, ClientConfig, Output, StoreId},
     page::{Command, Problem, Update},
-    swarm::Config,
+    swarm::{Config, StorageError},
 };
 use gloo_timers::callback::Timeout;
 use protocol::{Bitfield, FileId, Manifest, RoomName};
@@ -53,7 +53,7 @@ struct Session {
     room: RoomName,
     client: Client,
     socket: Option<(u32, Socket)>,
-    stores: BTreeMap<FileId, Store>,
+    stores: BTreeMap<StoreId, Store>,
     /// The timer that is set, and for when.
     timer: Option<(Instant, Timeout)>,
 }
@@ -112,8 +112,8 @@ impl Worker {
             for file in old.client.files() {
                 post(&Update::Stopped { file }, None);
             }
-            for (file, store) in old.stores {
-                store.discard(state.disk.as_deref(), file);
+            for store in old.stores.into_values() {
+                store.discard(state.disk.as_deref());
             }
         }
         state.to_hash.clear();
@@ -208,31 +208,26 @@ impl Worker {
     }
 
     fn share(&self, generation: u32, source: File, manifest: Manifest) {
-        let disk = self.0.borrow().disk.clone();
         self.input(Some(generation), |session, now| {
-            let file = manifest.file();
-            // A copy that is complete already goes on being served.
-            if !session.client.swarm(file).is_some_and(|swarm| swarm.is_complete())
-                && let Some(partial) = session.stores.insert(file, Store::of_source(source))
-            {
-                partial.discard(disk.as_deref(), file);
+            if let Some(store) = session.client.share(Arc::new(manifest), now) {
+                session.stores.insert(store, Store::of_source(source));
             }
-            session.client.share(Arc::new(manifest), now);
         });
     }
 
     fn save(&self, file: FileId) {
         let state = self.0.borrow();
         let Some(session) = &state.session else { return };
-        let Some((swarm, store)) = session.client.swarm(file).zip(session.stores.get(&file)) else { return };
+        let Some(swarm) = session.client.swarm(file) else { return };
+        let Some(store) = session.client.store(file).and_then(|store| session.stores.get(&store)) else { return };
         if !swarm.is_complete() {
             return;
         }
         let facts = swarm.manifest().facts();
         let name = facts.name.clone();
-        let finish = move |saved: Result<File, Problem>| match saved {
+        let finish = move |saved: Result<File, StorageError>| match saved {
             Ok(saved) => post(&Update::Saved { file, name }, Some(&saved)),
-            Err(problem) => post(&Update::Problem { problem }, None),
+            Err(error) => post(&Update::Problem { problem: Problem::Storage(error) }, None),
         };
         match store.saved(facts) {
             Saved::Now(saved) => finish(saved),
@@ -264,27 +259,30 @@ impl Session {
                     socket.send(frame, receipt);
                 }
             }
-            Output::Create { manifest } => self.create(&manifest, worker, disk.cloned()),
-            Output::Read { file, id, offset, len } => {
-                if let Some(store) = self.stores.get_mut(&file) {
-                    match store.read(id, offset, len) {
-                        Reading::Done(result) => self.client.handle_read(file, id, result, now),
-                        Reading::Later => {}
-                        Reading::Begin(source, piece) => self.read_piece(file, source, piece, worker),
-                    }
+            Output::Create { store, manifest } => self.create(store, &manifest, worker, disk.cloned()),
+            Output::Read { store, id, offset, len } => {
+                let reading = match self.stores.get_mut(&store) {
+                    Some(kept) => kept.read(id, offset, len),
+                    None => Reading::Done(Err(missing(store))),
+                };
+                match reading {
+                    Reading::Done(result) => self.client.handle_read(store, id, result, now),
+                    Reading::Later => {}
+                    Reading::Begin(source, piece) => self.read_piece(store, source, piece, worker),
                 }
             }
-            Output::Write { file, run, offset, data } => {
-                if let Some(store) = self.stores.get_mut(&file) {
-                    let result = store.write(run, offset, &data);
-                    self.client.handle_stored(file, run, result, now);
+            Output::Write { store, run, offset, data } => {
+                let kept = self.stores.get_mut(&store).ok_or_else(|| missing(store));
+                let result = kept.and_then(|kept| kept.write(run, offset, &data));
+                self.client.handle_stored(store, run, result, now);
+            }
+            Output::Discard { store } => {
+                if let Some(kept) = self.stores.remove(&store) {
+                    kept.discard(disk.map(|disk| &**disk));
                 }
             }
-            Output::Discard { file } => {
-                if let Some(store) = self.stores.remove(&file) {
-                    store.discard(disk.map(|disk| &**disk), file);
-                }
-            }
+            // It is saved when the person asks for it.
+            Output::Finished { .. } => {}
             Output::Update(update) => post(&update, None),
         }
     }
@@ -301,39 +299,36 @@ impl Session {
         }
     }
 
-    fn create(&mut self, manifest: &Manifest, worker: &Worker, disk: Option<Rc<Disk>>) {
-        let (file, geometry) = (manifest.file(), *manifest.geometry());
+    fn create(&self, store: StoreId, manifest: &Manifest, worker: &Worker, disk: Option<Rc<Disk>>) {
+        let geometry = *manifest.geometry();
         let (worker, generation) = (worker.clone(), self.generation);
         spawn_local(async move {
-            let (mut store, result) = match Store::create(disk.clone(), file, geometry).await {
-                Ok(store) => {
-                    let ready = (Bitfield::empty(geometry.blocks()), store.kind());
-                    (Some(store), Ok(ready))
-                }
-                Err(problem) => (None, Err(problem)),
-            };
+            let mut made = Some(Store::create(disk.clone(), store, geometry).await);
             worker.input(Some(generation), |session, now| {
-                if session.client.handle_created(file, result, now)
-                    && let Some(store) = store.take()
-                {
-                    session.stores.insert(file, store);
-                }
+                let Some(made) = made.take() else { return };
+                let ready = made.map(|kept| {
+                    let ready = (Bitfield::empty(geometry.blocks()), kept.kind());
+                    session.stores.insert(store, kept);
+                    ready
+                });
+                session.client.handle_created(store, ready, now);
             });
-            // Not wanted any more: stopped, shared from elsewhere, or the room was left.
-            if let Some(store) = store {
-                store.discard(disk.as_deref(), file);
+            // The room was left meanwhile.
+            if let Some(Ok(kept)) = made {
+                kept.discard(disk.as_deref());
             }
         });
     }
 
-    fn read_piece(&self, file: FileId, source: File, piece: Range<u64>, worker: &Worker) {
+    fn read_piece(&self, store: StoreId, source: File, piece: Range<u64>, worker: &Worker) {
         let (worker, generation) = (worker.clone(), self.generation);
         spawn_local(async move {
             let read = read_piece(&source, piece.clone()).await;
             worker.input(Some(generation), |session, now| {
-                let Some(store) = session.stores.get_mut(&file) else { return };
-                for (id, result) in store.take_piece(piece, read) {
-                    session.client.handle_read(file, id, result, now);
+                // Given back meanwhile: the core waits for no answer.
+                let Some(kept) = session.stores.get_mut(&store) else { return };
+                for (id, result) in kept.take_piece(piece, read) {
+                    session.client.handle_read(store, id, result, now);
                 }
             });
         });
@@ -357,6 +352,11 @@ impl Session {
         });
         self.timer = Some((deadline, timeout));
     }
+}
+
+/// The core asks for no storage that it gave back; should one be missing, its file fails.
+fn missing(store: StoreId) -> StorageError {
+    StorageError::Failed { detail: format!("there is no storage {store}") }
 }
 
 fn clock_ms() -> f64 {

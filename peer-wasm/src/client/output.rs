@@ -3,9 +3,35 @@
 use crate::{page::Update, swarm::ReadId};
 use bytes::Bytes;
 use protocol::{FileId, Frame, Manifest, Run};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
+
+/// Names one storage of one file, so that what an old one still answers is not taken for a new one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    pub(super) const FIRST: Self = Self(0);
+
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    #[cfg(all(test, target_arch = "wasm32"))]
+    pub(crate) const fn for_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// One thing for the shell to do.
+///
+/// A storage that was made for [`Output::Create`], or is kept for [`Client::share`](super::Client::share), is given back
+/// with one [`Output::Discard`], also if nobody wanted it any more when it was ready.
 #[derive(Debug)]
 pub enum Output {
     /// Open a socket to the tracker; answer with `handle_opened` or `handle_closed`.
@@ -21,13 +47,15 @@ pub enum Output {
     },
     /// Make room for a file; answer with `handle_created`.
     Create {
+        /// What to keep it under.
+        store: StoreId,
         /// What the file is.
         manifest: Arc<Manifest>,
     },
     /// Read part of a file; answer with `handle_read`.
     Read {
-        /// The file.
-        file: FileId,
+        /// Its storage.
+        store: StoreId,
         /// To answer by.
         id: ReadId,
         /// Where to begin, in bytes.
@@ -37,8 +65,8 @@ pub enum Output {
     },
     /// Write part of a file; answer with `handle_stored`.
     Write {
-        /// The file.
-        file: FileId,
+        /// Its storage.
+        store: StoreId,
         /// To answer by.
         run: Run,
         /// Where to begin, in bytes.
@@ -46,8 +74,15 @@ pub enum Output {
         /// The bytes.
         data: Bytes,
     },
-    /// Forget a file's storage. Reads and writes that are under way need no answer.
+    /// Give a storage back. Reads and writes that are under way need no answer.
     Discard {
+        /// Which.
+        store: StoreId,
+    },
+    /// A file that was fetched is whole; said once. Its storage goes on being read.
+    Finished {
+        /// Its storage.
+        store: StoreId,
         /// The file.
         file: FileId,
     },
@@ -62,8 +97,8 @@ pub struct Receipt(pub(super) Sent);
 /// What a receipt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Payload bytes of blocks of a file.
-    Block { file: FileId, bytes: u64 },
-    /// A manifest.
-    Manifest,
+    /// Payload bytes of blocks from a storage.
+    Block { store: StoreId, bytes: u64 },
+    /// A part of a manifest, so many bytes on the wire.
+    Manifest { bytes: u64 },
 }

@@ -43,7 +43,7 @@ impl Swarm {
 
     /// Whoever is new here need not wait for a place: it is served beyond them until the next round.
     pub(super) fn serve_newcomer(&mut self, peer: PeerId) {
-        if self.choker.admit(peer, &self.config) {
+        if self.choker.welcome(peer, &self.config) {
             self.apply_choker();
         }
     }

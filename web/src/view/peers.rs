@@ -9,8 +9,9 @@ use protocol::PeerId;
 /// The peers that this tab talks to.
 #[component]
 pub(crate) fn Peers(model: Model, transfer: RwSignal<Transfer>) -> impl IntoView {
-    let ids =
-        Memo::new(move |_| transfer.with(|transfer| transfer.peers.iter().map(|peer| peer.id).collect::<Vec<_>>()));
+    let ids = Memo::new(move |_| {
+        transfer.with(|transfer| transfer.peers.iter().map(|peer| peer.status.peer).collect::<Vec<_>>())
+    });
     let title = move || {
         let texts = model.texts();
         match ids.with(Vec::len) {
@@ -32,7 +33,7 @@ pub(crate) fn Peers(model: Model, transfer: RwSignal<Transfer>) -> impl IntoView
 #[component]
 fn PeerItem(model: Model, transfer: RwSignal<Transfer>, id: PeerId) -> impl IntoView {
     let peer = Memo::new(move |before: Option<&Option<Peer>>| {
-        let now = transfer.with(|transfer| transfer.peers.iter().find(|peer| peer.id == id).cloned());
+        let now = transfer.with(|transfer| transfer.peers.iter().find(|peer| peer.status.peer == id).cloned());
         now.or_else(|| before?.clone())
     });
     let blocks = Memo::new(move |_| transfer.with(|transfer| transfer.mosaic.len()));
@@ -47,12 +48,12 @@ fn PeerItem(model: Model, transfer: RwSignal<Transfer>, id: PeerId) -> impl Into
     };
     let share = move || {
         let total = u64::try_from(blocks.get()).ok().filter(|&total| total > 0)?;
-        let has = peer.with(|peer| peer.as_ref().map(|peer| u64::from(peer.blocks)))?;
+        let has = peer.with(|peer| peer.as_ref().map(|peer| u64::from(peer.status.blocks)))?;
         let percent = format::percentage(format::percent(has, total));
         Some(fill(&model.texts().peers.blocks, &[("percent", &percent)]))
     };
     let phrases = move || {
-        let phrases = peer.with(|peer| Some(peers::phrases(peer.as_ref()?, finished.get(), model.texts())));
+        let phrases = peer.with(|peer| Some(peers::phrases(&peer.as_ref()?.status, finished.get(), model.texts())));
         phrases
             .into_iter()
             .flatten()

@@ -3,8 +3,9 @@
 use super::{Page, share};
 use crate::{locale::Locale, model::Model, problems::Notice, route::Route, worker::WorkerHandle};
 use leptos::{mount::mount_to, prelude::*, task::tick};
-use peer_wasm::page::{
-    About, Command, Connection, Peer, Problem, RoomFile, Stage, Storage, Transfer, Update as FromWorker,
+use peer_wasm::{
+    page::{About, Command, Connection, Peer, Problem, RoomFile, Stage, Storage, Transfer, Update as FromWorker},
+    swarm::{NeighbourStatus, StorageError},
 };
 use protocol::{FileId, PeerId};
 use std::{cell::RefCell, rc::Rc};
@@ -98,8 +99,8 @@ async fn a_link_opens_onto_its_file_even_when_nobody_has_it() {
 async fn a_wrong_address_and_other_problems_are_told_until_dismissed() {
     let page = mounted(Locale::English);
     page.model.follow(Route::parse("#/lobby/123"));
-    page.tell(FromWorker::Problem { problem: Problem::StorageFull }).await;
-    page.tell(FromWorker::Problem { problem: Problem::StorageFull }).await;
+    page.tell(FromWorker::Problem { problem: Problem::Storage(StorageError::Full) }).await;
+    page.tell(FromWorker::Problem { problem: Problem::Storage(StorageError::Full) }).await;
     let alert = page.root.query_selector("[role=alert]").unwrap().expect("an alert");
     assert!(text(&alert).contains("“123”"), "{}", text(&alert));
     assert_eq!(text(&alert).matches("no room left").count(), 1, "told once");
@@ -174,7 +175,12 @@ async fn dropped_files_are_shared_and_hashed_in_sight() {
     page.tell(FromWorker::Hashing { share: first, name: name(), done: 50, total: 200 }).await;
     let item = page.item(".hashing", "a.txt");
     assert!(text(&item).contains("Hashing: 50 B of 200 B"), "{}", text(&item));
-    page.tell(FromWorker::NotShared { share: first, name: name(), problem: Problem::FileUnreadable }).await;
+    page.tell(FromWorker::NotShared {
+        share: first,
+        name: name(),
+        problem: Problem::Storage(StorageError::Unreadable),
+    })
+    .await;
     page.tell(FromWorker::Shared { share: second, file: id(2) }).await;
     assert!(page.root.query_selector(".hashing > li").unwrap().is_none());
     assert!(text(&page.root).contains("“a.txt” is not shared."));
@@ -188,8 +194,8 @@ async fn every_control_has_a_name_in_both_languages() {
         page.tell(room(&[room_file(1, NAME, 1)])).await;
         page.tell(FromWorker::Hashing { share: 7, name: NAME.parse().unwrap(), done: 1, total: 2 }).await;
         page.tell(transfer(2, Stage::Complete, 52_428_800)).await;
-        page.tell(transfer(3, Stage::Failed { problem: Problem::StorageFull }, 0)).await;
-        page.tell(FromWorker::Problem { problem: Problem::StorageFull }).await;
+        page.tell(transfer(3, Stage::Failed { problem: Problem::Storage(StorageError::Full) }, 0)).await;
+        page.tell(FromWorker::Problem { problem: Problem::Storage(StorageError::Full) }).await;
         let controls = page.root.query_selector_all("button, input, select, a, canvas, [role=progressbar]").unwrap();
         assert!(controls.length() > 15);
         for index in 0..controls.length() {
@@ -283,15 +289,15 @@ fn room_file(byte: u8, name: &str, sources: u32) -> RoomFile {
 }
 
 fn transfer(byte: u8, stage: Stage, verified: u64) -> FromWorker {
-    let peer = Peer {
-        id: PeerId::from_bytes([1; 8]),
-        name: None,
+    let status = NeighbourStatus {
+        peer: PeerId::from_bytes([1; 8]),
         blocks: 512,
         serves_us: false,
         wanted_by_us: true,
         served_by_us: true,
         wants_from_us: true,
         snubbed: false,
+        in_flight: 0,
         down_rate: 0,
         up_rate: 1_000_000,
     };
@@ -308,7 +314,7 @@ fn transfer(byte: u8, stage: Stage, verified: u64) -> FromWorker {
             seconds_left: Some(98),
             sources: 2,
             mosaic: "#".repeat(512) + &"so..".repeat(128),
-            peers: vec![peer],
+            peers: vec![Peer { name: None, status }],
         }),
     }
 }
