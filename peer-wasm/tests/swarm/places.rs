@@ -137,11 +137,38 @@ fn a_peer_that_had_to_make_room_comes_back_in_place_of_one_that_is_no_better() {
     let mut alone = with_a_useless_neighbour(useless);
     alone.join(claimer);
     alone.hear_bitfield(claimer, &Bitfield::full(64), false);
-    alone.hear(useless, PeerMessage::Unchoke { file: alone.swarm.tag() });
     alone.wait_for(secs(15));
     assert!(alone.swarm.is_neighbour(claimer), "it has some time to show that it serves");
     alone.wait_for(secs(15));
-    assert!(alone.requests().contains(&(useless, 0, 1)));
+    assert!(alone.swarm.is_neighbour(useless));
+}
+
+#[test]
+fn a_peer_that_had_to_make_room_and_serves_now_comes_back_as_soon_as_that_helps() {
+    let (useless, other) = (id_of(7), id_of(8));
+    let mut alone = with_a_useless_neighbour(useless);
+    let file = alone.swarm.tag();
+    alone.join(other);
+    alone.hear_bitfield(other, &blocks(0..1, 64), false);
+    assert!(alone.swarm.is_neighbour(other) && !alone.swarm.is_neighbour(useless));
+    alone.hear_bitfield(other, &Bitfield::empty(64), false);
+    alone.hear_bitfield(useless, &blocks(0..1, 64), false);
+    assert!(alone.swarm.is_neighbour(other));
+    alone.hear(useless, PeerMessage::Unchoke { file });
+    assert_eq!(alone.requests(), [(useless, 0, 1)]);
+}
+
+#[test]
+fn seeds_do_not_take_turns_in_the_last_place_of_a_seed() {
+    let (first, second) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 1, ..Config::default() });
+    alone.meet(first, &Bitfield::full(64));
+    alone.join(second);
+    assert!(alone.swarm.is_neighbour(second), "it may need something");
+    alone.hear_bitfield(second, &Bitfield::full(64), false);
+    alone.said();
+    alone.wait_for(secs(300));
+    assert!(alone.swarm.is_neighbour(second) && alone.said().is_empty());
 }
 
 #[test]
