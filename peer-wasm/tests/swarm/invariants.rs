@@ -72,13 +72,9 @@ impl Story {
     }
 
     fn happen(&mut self, incident: &Incident) {
-        let takes_away = match *incident {
-            Incident::Leaves(number) | Incident::TurnsSilent(number) | Incident::TurnsCorrupting(number) => {
-                Some(number)
-            }
-            _ => None,
-        };
-        if takes_away.is_some_and(|number| !self.may_spare(number)) {
+        if let Incident::Leaves(number) | Incident::TurnsSilent(number) | Incident::TurnsCorrupting(number) = *incident
+            && !self.may_spare(number)
+        {
             return;
         }
         let lab = &mut self.lab;

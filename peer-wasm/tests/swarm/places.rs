@@ -80,6 +80,18 @@ fn a_seed_that_comes_back_under_a_new_id_is_let_in_by_many_that_ask_the_tracker(
     }
 }
 
+#[test]
+fn who_says_nothing_makes_room_after_ten_seconds_also_for_one_that_has_nothing() {
+    let (silent, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::empty(64), Config { max_neighbours: 1, ..Config::default() });
+    alone.join(silent);
+    alone.join(other);
+    alone.wait_for(secs(9));
+    assert!(alone.swarm.is_neighbour(silent), "its words may be on their way");
+    alone.wait_for(secs(11));
+    assert!(alone.swarm.is_neighbour(other));
+}
+
 /// One with a place for one neighbour, which has block 0 and never served in twenty seconds, but has requests that wait.
 fn with_a_useless_neighbour(useless: PeerId) -> Alone {
     let mut alone = Alone::new(blocks(1..60, 64), Config { max_neighbours: 1, ..Config::default() });
