@@ -2,6 +2,7 @@
 //!
 //! [`Peer`] is the handle; behind it one task (`driver`) gives the core its inputs and does what it asks for.
 
+mod disk;
 mod driver;
 mod line;
 mod store;
@@ -22,6 +23,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use store::Store;
 use tokio::{
@@ -146,7 +148,7 @@ impl Peer {
         let (manifest, store) = hashed.await.map_err(|_| Error::Stopped)??;
         let file = manifest.file();
         let (done, wait) = oneshot::channel();
-        self.command(Command::Share { path, manifest, store, done }).await?;
+        self.command(Command::Share { path, manifest: Arc::new(manifest), store, done }).await?;
         wait.await.map_err(|_| Error::Stopped)?;
         Ok(file)
     }
