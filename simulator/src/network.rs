@@ -8,7 +8,7 @@ use crate::{
 };
 use peer_wasm::{
     Instant,
-    swarm::{Config, Event, StorageFailed, StorageRequest, Swarm, Transmit},
+    swarm::{Config, Event, StorageError, StorageRequest, Swarm, Transmit},
 };
 use protocol::{Bitfield, PeerId, PeerMessage};
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
@@ -137,8 +137,17 @@ impl Network {
     /// Introduces two peers to each other, at once.
     pub fn introduce(&mut self, one: usize, other: usize) {
         self.note_introduction(one, other);
-        self.with(one, |swarm, now| swarm.handle_peer_joined(id_of(other), now));
-        self.with(other, |swarm, now| swarm.handle_peer_joined(id_of(one), now));
+        self.meet(one, other);
+        self.meet(other, one);
+    }
+
+    /// The tracker tells one peer of another.
+    fn meet(&mut self, one: usize, other: usize) {
+        let age = self.node(other).map_or_else(Default::default, |node| self.now.since(node.record.joined));
+        if let Some(node) = self.node_mut(one) {
+            node.gone.remove(&other);
+        }
+        self.with(one, |swarm, now| swarm.handle_peer_joined(id_of(other), age, now));
     }
 
     /// The peer asks the tracker, which introduces it to at most `count` others, chosen at random.
@@ -296,10 +305,13 @@ impl Network {
             }
             Happening::Introduction { of, other } => {
                 if self.nodes[other].is_some() {
-                    self.with(of, |swarm, now| swarm.handle_peer_joined(id_of(other), now));
+                    self.meet(of, other);
                 }
             }
             Happening::Departure { of, other } => {
+                if let Some(node) = self.node_mut(of) {
+                    node.gone.insert(other);
+                }
                 self.with(of, |swarm, now| swarm.handle_peer_left(id_of(other), now));
             }
         }
@@ -311,7 +323,8 @@ impl Network {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {from} {to} {:?} {payload}", self.now, std::mem::discriminant(&message)));
         }
-        let Some(node) = self.nodes[to].as_deref_mut() else { return };
+        // Nothing comes of a peer after the tracker said that it is gone.
+        let Some(node) = self.nodes[to].as_deref_mut().filter(|node| !node.gone.contains(&from)) else { return };
         if matches!(message, PeerMessage::Unchoke { .. }) {
             node.record.first_unchoke.get_or_insert(self.now);
         }
@@ -418,7 +431,7 @@ fn serve_storage(node: &mut Node, file: &File, copies: &mut Copies, request: Sto
             node.swarm.handle_read(id, Ok(file.slice(offset, len.into())), now);
         }
         StorageRequest::Write { run, .. } if node.behaviour == Behaviour::DiskFull => {
-            node.swarm.handle_stored(run, Err(StorageFailed), now);
+            node.swarm.handle_stored(run, Err(StorageError::Full), now);
         }
         StorageRequest::Write { run, offset, data } => {
             let right = file.slice(offset, data.len() as u64);

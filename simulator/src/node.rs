@@ -35,6 +35,8 @@ pub struct Node {
     pub(crate) line: BusyLine,
     /// Those that the tracker told of it, and will tell when it leaves.
     pub(crate) introduced: BTreeSet<usize>,
+    /// Those of whom the tracker said that they left.
+    pub(crate) gone: BTreeSet<usize>,
     /// When it is to be woken.
     pub(crate) wake_at: Option<Instant>,
 }
@@ -43,7 +45,16 @@ impl Node {
     pub(crate) fn new(swarm: Swarm, line: Line, behaviour: Behaviour, now: Instant) -> Self {
         let line = BusyLine::new(line, now);
         let record = Record { joined: now, ..Record::default() };
-        Self { swarm, behaviour, events: Vec::new(), record, line, introduced: BTreeSet::new(), wake_at: None }
+        Self {
+            swarm,
+            behaviour,
+            events: Vec::new(),
+            record,
+            line,
+            introduced: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            wake_at: None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ const HEADERS: [u64; 3] = [6, 8, 14];
 #[derive(Debug)]
 pub(crate) struct Wire {
     bitfield: u64,
+    begin: u64,
     have: u64,
     interested: u64,
     not_interested: u64,
@@ -25,9 +26,11 @@ impl Wire {
     pub(crate) fn new() -> Self {
         let file = FileTag::from_bytes([0; 8]);
         let len = |message| encode_envelope(PeerId::from_bytes([0; 8]), message, true).len() as u64;
+        let bitfield = len(PeerMessage::Bitfield { file, blocks: bytes::Bytes::new(), begin: false });
         let request = len(PeerMessage::Request { file, index: 1, count: 1 }) - 1;
         Self {
-            bitfield: len(PeerMessage::Bitfield { file, blocks: bytes::Bytes::new() }),
+            bitfield,
+            begin: len(PeerMessage::Bitfield { file, blocks: bytes::Bytes::new(), begin: true }) - bitfield,
             have: len(PeerMessage::Have { file, blocks: Vec::new() }),
             interested: len(PeerMessage::Interested { file }),
             not_interested: len(PeerMessage::NotInterested { file }),
@@ -45,10 +48,12 @@ impl Wire {
     pub(crate) fn len(&self, message: &PeerMessage) -> u64 {
         let run = |index: u32, count: u32| digits(index) + if count == 1 { 0 } else { self.count + digits(count) };
         let frame = match message {
-            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } => {
+            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } | PeerMessage::NoManifest { .. } => {
                 encode_envelope(PeerId::from_bytes([0; 8]), message.clone(), true).len() as u64
             }
-            PeerMessage::Bitfield { blocks, .. } => self.bitfield + (blocks.len() as u64).div_ceil(3) * 4,
+            PeerMessage::Bitfield { blocks, begin, .. } => {
+                self.bitfield + (blocks.len() as u64).div_ceil(3) * 4 + if *begin { self.begin } else { 0 }
+            }
             PeerMessage::Have { blocks, .. } => {
                 let runs: u64 = blocks.iter().map(|run| digits(run.0) + digits(run.1) + 3).sum();
                 self.have + runs + (blocks.len() as u64).saturating_sub(1)
@@ -88,7 +93,8 @@ mod tests {
                 messages.push(PeerMessage::Have { file, blocks: vec![HaveRun(index, count); index as usize % 7] });
                 let data = vec![0; 1 + (index * count) as usize % 100_000].into();
                 messages.push(PeerMessage::Block { file, index, count, data });
-                messages.push(PeerMessage::Bitfield { file, blocks: vec![0; index as usize % 1_000].into() });
+                let blocks = vec![0; index as usize % 1_000].into();
+                messages.push(PeerMessage::Bitfield { file, blocks, begin: count == 1 });
             }
         }
         for message in messages {

@@ -3,46 +3,51 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `link` | the line to the tracker: connecting again, and noticing that it is dead |
-//! | `manifests` | sending manifests to those who search |
+//! | `tracker` | what the tracker says, and what it is asked |
+//! | `peers` | what other peers say; asking for manifests, and answering who asks |
 //! | `search` | finding somebody who has a file, and its manifest |
+//! | `manifests` | whose turn it is to get a part of ours |
 //! | `transfer` | one file: searching, being prepared, active, or failed |
+//! | `rooms` | dividing what may be on its way among the files |
+//! | `report` | how a transfer stands, for people |
 //! | `output` | what the shell has to do |
 
 mod link;
 mod manifests;
 mod output;
+mod peers;
+mod report;
+mod rooms;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tracker;
 mod transfer;
 
 pub use output::{Output, Receipt, StoreId};
 
 use crate::{
     Instant,
-    page::{Connection, Problem, RoomFile, Storage, Update},
+    page::{Connection, Problem, Storage, Update},
     swarm::{Config, ReadId, StorageError, Swarm},
 };
 use bytes::Bytes;
-use link::{Action, Link};
+use link::Link;
 use manifests::Manifests;
 use output::Sent;
 use protocol::{
-    Bitfield, ErrorCode, FileId, FileInfo, FileTag, Identity, Manifest, PROTOCOL_VERSION, ParseError, PeerId, PeerInfo,
-    PeerMessage, PeerName, Request, Response, RoomName, Run, TrackerFrame, close, decode_tracker_binary,
-    decode_tracker_text, encode_envelope, encode_request,
+    Bitfield, FileId, FileTag, Identity, Manifest, PeerName, Request, RoomName, Run, close, decode_tracker_binary,
+    decode_tracker_text,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use rooms::Rooms;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
-use tracing::{debug, info, trace};
+use tracing::info;
 use transfer::Transfer;
-
-/// Peers asked for at once; the tracker may give fewer.
-const PEERS_WANTED: u32 = 20;
 
 /// What a peer is told at the start.
 #[derive(Debug, Clone)]
@@ -76,6 +81,7 @@ pub struct Client {
     last_store: StoreId,
     stores: BTreeMap<StoreId, FileId>,
     manifests: Manifests,
+    rooms: Rooms,
     outputs: VecDeque<Output>,
 }
 
@@ -93,6 +99,7 @@ impl Client {
             last_store: StoreId::FIRST,
             stores: BTreeMap::new(),
             manifests: Manifests::default(),
+            rooms: Rooms::default(),
             outputs: VecDeque::new(),
         };
         client.connect(now);
@@ -167,7 +174,7 @@ impl Client {
             self.identity = None;
         }
         self.announcements.clear();
-        self.manifests.clear();
+        self.manifests.line_lost();
         for transfer in self.transfers.values_mut() {
             transfer.line_lost(now);
         }
@@ -218,20 +225,22 @@ impl Client {
 
     /// Blocks handed out as [`Output::Write`] are stored, or could not be.
     pub fn handle_stored(&mut self, store: StoreId, run: Run, result: Result<(), StorageError>, now: Instant) {
-        self.with_store(store, now, |swarm| swarm.handle_stored(run, result, now));
+        self.with_store(store, now, |transfer| {
+            transfer.with_swarm(now, |swarm| swarm.handle_stored(run, result, now));
+        });
     }
 
     /// The answer to [`Output::Read`].
     pub fn handle_read(&mut self, store: StoreId, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
-        self.with_store(store, now, |swarm| swarm.handle_read(id, result, now));
+        self.with_store(store, now, |transfer| transfer.handle_read(id, result, now));
     }
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
         match receipt.0 {
-            Sent::Block { store, bytes } => self.with_store(store, now, |swarm| swarm.handle_sent(bytes, now)),
-            Sent::Manifest => {
-                self.manifests.done();
+            Sent::Block { store, bytes } => self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now)),
+            Sent::Manifest { bytes } => {
+                self.manifests.sent(bytes);
                 self.send_manifests();
             }
         }
@@ -255,7 +264,8 @@ impl Client {
 
     /// When to call [`Client::handle_timeout`] if nothing comes before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.transfers.values().filter_map(Transfer::deadline).chain(self.link.deadline()).min()
+        let transfers = self.transfers.values().filter_map(Transfer::deadline);
+        transfers.chain(self.link.deadline()).chain(self.rooms.deadline()).min()
     }
 
     /// Every file that is fetched or shared.
@@ -273,198 +283,14 @@ impl Client {
         self.transfers.get(&file)?.active_store()
     }
 
-    /// Gives an answer of a storage to the swarm that uses it. What an older one of the file answers is for nobody.
-    fn with_store(&mut self, store: StoreId, now: Instant, input: impl FnOnce(&mut Swarm)) {
+    /// Gives an answer of a storage to the transfer that uses it. What an older one of the file answers is for nobody.
+    fn with_store(&mut self, store: StoreId, now: Instant, input: impl FnOnce(&mut Transfer)) {
         if let Some(&file) = self.stores.get(&store)
             && let Some(transfer) = self.transfers.get_mut(&file)
         {
-            transfer.with_swarm(now, input);
+            input(transfer);
             self.settle_one(file, now);
         }
-    }
-
-    fn handle_frame(&mut self, frame: Result<TrackerFrame, ParseError>, now: Instant) {
-        self.link.heard(now);
-        match frame {
-            Ok(TrackerFrame::Response { seq, response }) => {
-                self.handle_response(seq, response, now);
-                self.settle(now);
-            }
-            Ok(TrackerFrame::Envelope { from, message }) => self.handle_envelope(from, message, now),
-            // Another peer's nonsense costs nothing here; a newer tracker's words are not for us.
-            Err(error) => debug!(%error, "ignored a frame"),
-        }
-    }
-
-    fn handle_response(&mut self, seq: Option<u32>, response: Response, now: Instant) {
-        match response {
-            Response::Registered { identity, room, .. } => self.registered(identity, room),
-            Response::Announced { .. } => {
-                seq.and_then(|seq| self.announcements.remove(&seq));
-            }
-            Response::Peers { file, peers } => self.handle_peers(file, peers, now),
-            Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], now),
-            Response::PeerLeft { file, peer } => {
-                if let Some(transfer) = self.transfers.get_mut(&file) {
-                    transfer.peer_left(peer, now);
-                    self.ask_for_manifest(file, now);
-                }
-            }
-            Response::Files { files } => self.handle_files(files),
-            Response::Error { code, message, to, .. } => self.handle_error(seq, code, &message, to, now),
-            Response::Updated { .. } | Response::Holders { .. } | Response::Left { .. } | Response::Pong => {}
-        }
-    }
-
-    fn registered(&mut self, identity: Identity, room: RoomName) {
-        self.link.registered();
-        let id = identity.id;
-        info!(%id, %room, "registered");
-        self.identity = Some(identity);
-        self.update(Update::Connection { connection: Connection::Online { id, room } });
-        self.request(None, &Request::ListFiles { watch: true });
-        let files: Vec<_> = self.transfers.keys().copied().collect();
-        for file in files {
-            self.announce(file);
-            self.ask_for_peers(file);
-        }
-    }
-
-    fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, now: Instant) {
-        let own = self.identity.as_ref().map(|identity| identity.id);
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        for peer in peers.into_iter().filter(|peer| Some(peer.id) != own) {
-            transfer.peer_joined(peer, now);
-        }
-        self.ask_for_manifest(file, now);
-    }
-
-    fn handle_files(&mut self, files: Vec<FileInfo>) {
-        for info in &files {
-            let file = info.facts.file;
-            if self.transfers.get(&file).is_some_and(Transfer::is_searching_in_vain) {
-                self.ask_for_peers(file);
-            }
-        }
-        let files = files.into_iter().map(|FileInfo { facts, sources, peers }| RoomFile {
-            file: facts.file,
-            name: facts.name,
-            size: facts.size,
-            sources,
-            peers,
-        });
-        self.update(Update::Room { files: files.collect() });
-    }
-
-    fn handle_error(&mut self, seq: Option<u32>, code: ErrorCode, message: &str, to: Option<PeerId>, now: Instant) {
-        debug!(%code, message, "the tracker refused");
-        if let Some(file) = seq.and_then(|seq| self.announcements.remove(&seq)) {
-            self.fail(file, Problem::Refused { code }, now);
-        } else if let (ErrorCode::UnknownPeer, Some(peer)) = (code, to) {
-            let files: Vec<_> = self.files().collect();
-            for file in files {
-                if let Some(transfer) = self.transfers.get_mut(&file) {
-                    transfer.peer_left(peer, now);
-                }
-                self.ask_for_manifest(file, now);
-            }
-        } else if self.link.is_registering() {
-            if code == ErrorCode::WrongSecret {
-                self.identity = None;
-                self.register();
-            } else {
-                self.update(Update::Problem { problem: Problem::Refused { code } });
-            }
-        }
-    }
-
-    fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
-        let tag = message.tag();
-        trace!(%from, %tag, "message");
-        if let PeerMessage::GetManifest { file, .. } = message {
-            if self.transfers.contains_key(&file) {
-                self.manifests.asked(from, file);
-                self.send_manifests();
-            }
-        } else if let PeerMessage::Manifest { facts, part } = message {
-            let file = facts.file;
-            let Some(transfer) = self.transfers.get_mut(&file) else { return };
-            match transfer.handle_manifest(from, facts, part, now) {
-                Some(manifest) => self.prepare(file, manifest, now),
-                None => self.ask_for_manifest(file, now),
-            }
-            self.settle_one(file, now);
-        } else if let Some(file) = self.tagged(tag)
-            && let Some(transfer) = self.transfers.get_mut(&file)
-        {
-            transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
-            self.settle_one(file, now);
-        }
-    }
-
-    /// The file with this tag; there is only one, because a second one fails.
-    fn tagged(&self, tag: FileTag) -> Option<FileId> {
-        let mut same = self.transfers.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
-        same.find(|(_, transfer)| !transfer.is_failed()).map(|(file, _)| *file)
-    }
-
-    fn send_manifests(&mut self) {
-        while let Some((to, file)) = self.manifests.next() {
-            match self.transfers.get(&file).and_then(Transfer::swarm) {
-                Some(swarm) => {
-                    let manifest = swarm.manifest();
-                    let (facts, part) = (manifest.facts().clone(), manifest.part(None).unwrap_or_default());
-                    let frame = encode_envelope(to, PeerMessage::Manifest { facts, part }, false);
-                    self.outputs.push_back(Output::Send { frame, receipt: Some(Receipt(Sent::Manifest)) });
-                }
-                None => self.manifests.done(),
-            }
-        }
-    }
-
-    fn transfer_timeout(&mut self, file: FileId, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        let due = transfer.timeout(now);
-        if due.tell_tracker
-            && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
-        {
-            self.request(None, &Request::UpdateBlocks { file, blocks });
-        }
-        if due.ask_for_peers {
-            self.ask_for_peers(file);
-        }
-        if due.ask_for_manifest {
-            self.ask_for_manifest(file, now);
-        }
-    }
-
-    fn follow(&mut self, action: Action, now: Instant) {
-        match action {
-            Action::None => {}
-            Action::Connect => self.connect(now),
-            Action::Probe => _ = self.request(None, &Request::Ping),
-            Action::Disconnect => {
-                self.outputs.push_back(Output::Disconnect);
-                self.handle_closed(None, now);
-            }
-        }
-    }
-
-    fn connect(&mut self, now: Instant) {
-        self.link = std::mem::replace(&mut self.link, Link::connecting(now)).reconnecting(now);
-        self.update(Update::Connection { connection: Connection::Connecting });
-        self.outputs.push_back(Output::Connect);
-    }
-
-    fn register(&mut self) {
-        let request = Request::Register {
-            protocol: PROTOCOL_VERSION,
-            room: self.config.room.clone(),
-            name: self.config.name.clone(),
-            binary: self.config.binary,
-            resume: self.identity.clone(),
-        };
-        self.request(None, &request);
     }
 
     fn new_store(&mut self, file: FileId) -> StoreId {
@@ -485,30 +311,9 @@ impl Client {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         let (config, seed) = (self.config.swarm.clone(), self.rng.next_u64());
         transfer.activate(|manifest| Swarm::new(config, manifest, have, seed, now), storage, now);
+        self.rooms.divide_soon();
         self.announce(file);
         self.ask_for_peers(file);
-    }
-
-    fn announce(&mut self, file: FileId) {
-        let Some(swarm) = self.transfers.get(&file).and_then(Transfer::swarm) else { return };
-        let request = Request::Announce { facts: swarm.manifest().facts().clone(), blocks: swarm.stored().to_bytes() };
-        self.last_seq = self.last_seq.wrapping_add(1);
-        let seq = self.last_seq;
-        if self.request(Some(seq), &request) {
-            self.announcements.insert(seq, file);
-        }
-    }
-
-    fn ask_for_peers(&mut self, file: FileId) {
-        self.request(None, &Request::GetPeers { file, limit: Some(PEERS_WANTED) });
-    }
-
-    fn ask_for_manifest(&mut self, file: FileId, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        if let Some(to) = transfer.next_to_ask(now, &mut self.rng) {
-            let frame = encode_envelope(to, PeerMessage::GetManifest { file, part: None }, false);
-            self.outputs.push_back(Output::Send { frame, receipt: None });
-        }
     }
 
     /// Leaves the swarm of a file that cannot go on.
@@ -528,19 +333,17 @@ impl Client {
             self.stores.remove(&store);
         }
         if let Some(store) = old.as_ref().and_then(Transfer::active_store) {
+            self.rooms.divide_soon();
             self.outputs.push_back(Output::Discard { store });
         }
         self.transfers.extend(transfer.map(|transfer| (file, transfer)));
         old.is_some()
     }
 
-    /// Sends to the tracker; tells whether there is a line to send on.
-    fn request(&mut self, seq: Option<u32>, request: &Request) -> bool {
-        let ready = self.link.is_online() || matches!(request, Request::Register { .. });
-        if ready {
-            self.outputs.push_back(Output::Send { frame: encode_request(seq, request), receipt: None });
-        }
-        ready
+    /// The file with this tag; there is only one, because a second one fails.
+    fn tagged(&self, tag: FileTag) -> Option<FileId> {
+        let mut same = self.transfers.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
+        same.find(|(_, transfer)| !transfer.is_failed()).map(|(file, _)| *file)
     }
 
     fn update(&mut self, update: Update) {
@@ -550,16 +353,30 @@ impl Client {
     /// Moves what came out of the swarms to the outputs, after every input.
     fn settle(&mut self, now: Instant) {
         let files: Vec<_> = self.transfers.keys().copied().collect();
-        files.into_iter().for_each(|file| self.settle_one(file, now));
+        files.into_iter().for_each(|file| self.collect(file, now));
+        self.settle_rooms(now);
     }
 
+    /// The same after an input to one file.
     fn settle_one(&mut self, file: FileId, now: Instant) {
+        self.collect(file, now);
+        self.settle_rooms(now);
+    }
+
+    fn settle_rooms(&mut self, now: Instant) {
+        let changed = self.divide_rooms(now);
+        changed.into_iter().for_each(|file| self.collect(file, now));
+    }
+
+    /// Moves what came out of a file's swarm to the outputs.
+    fn collect(&mut self, file: FileId, now: Instant) {
         if let Some(transfer) = self.transfers.get_mut(&file)
             && let Some(error) = transfer.settle(now, &mut self.outputs)
         {
             self.fail(file, Problem::Storage(error), now);
-            self.settle_one(file, now);
+            self.collect(file, now);
         }
+        self.look_at_rooms(file, now);
     }
 }
 

@@ -99,6 +99,6 @@ pub struct Receipt(pub(super) Sent);
 pub(super) enum Sent {
     /// Payload bytes of blocks from a storage.
     Block { store: StoreId, bytes: u64 },
-    /// A manifest.
-    Manifest,
+    /// A part of a manifest, so many bytes on the wire.
+    Manifest { bytes: u64 },
 }

@@ -3,11 +3,13 @@
 use super::{Output, Receipt, StoreId, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
-    page::{self, About, Problem, Storage, Update},
-    swarm::{BlockState, Event, StorageError, StorageRequest, Swarm},
+    page::{About, Problem, Storage, Update},
+    swarm::{Event, ReadId, Room, StorageError, StorageRequest, Swarm},
 };
+use bytes::Bytes;
 use protocol::{
-    FileFacts, FileId, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage, encode_envelope,
+    FileFacts, FileId, Geometry, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage,
+    encode_envelope,
 };
 use rand::Rng;
 use std::{
@@ -45,19 +47,34 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub(super) struct Transfer {
-    file: FileId,
-    stage: Stage,
-    storage: Storage,
+    pub(super) file: FileId,
+    pub(super) stage: Stage,
+    pub(super) storage: Storage,
     /// Whether this peer shared the file itself.
-    shared: bool,
+    pub(super) shared: bool,
     /// Whether it was said that the fetched file is whole.
     finished: bool,
     /// What the tracker said of the swarm's peers.
-    contacts: BTreeMap<PeerId, PeerInfo>,
+    pub(super) contacts: BTreeMap<PeerId, PeerInfo>,
     last_report: Instant,
     report_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
     wants_peers: bool,
+    /// What the swarm has of the client's room, and what it wanted when that was decided.
+    room: Option<Room>,
+    wanted: Wanted,
+    /// Bytes being read, and those of blocks in the shell's hands.
+    reading: BTreeMap<ReadId, u64>,
+    sending: u64,
+}
+
+/// What a swarm wants of the client's room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// It would ask for more blocks.
+    pub(super) is_limited: bool,
+    /// Somebody wants blocks of it.
+    pub(super) is_asked: bool,
 }
 
 /// What a transfer's deadlines call for.
@@ -95,6 +112,10 @@ impl Transfer {
             report_at: Some(now),
             tell_tracker_at: None,
             wants_peers: false,
+            room: None,
+            wanted: Wanted::default(),
+            reading: BTreeMap::new(),
+            sending: 0,
         }
     }
 
@@ -163,8 +184,9 @@ impl Transfer {
 
     pub(super) fn line_lost(&mut self, now: Instant) {
         self.contacts.clear();
+        self.sending = 0;
         if let Stage::Searching(search) = &mut self.stage {
-            search.forget_all(now);
+            search.line_lost();
         }
         self.with_swarm(now, |swarm| swarm.handle_line_lost(now));
     }
@@ -178,11 +200,76 @@ impl Transfer {
         matches!(self.stage, Stage::Failed { .. })
     }
 
-    pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<PeerId> {
+    /// The answer to a read.
+    pub(super) fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
+        self.reading.remove(&id);
+        self.with_swarm(now, |swarm| swarm.handle_read(id, result, now));
+    }
+
+    /// Blocks left the shell's hands.
+    pub(super) fn handle_sent(&mut self, bytes: u64, now: Instant) {
+        self.sending = self.sending.saturating_sub(bytes);
+        self.with_swarm(now, |swarm| swarm.handle_sent(bytes, now));
+    }
+
+    /// Bytes asked for, and those on their way from the storage to the wire.
+    pub(super) fn held(&self) -> Room {
+        let in_flight = self.swarm().map_or(0, Swarm::in_flight);
+        Room { in_flight, upload: self.reading.values().sum::<u64>() + self.sending }
+    }
+
+    pub(super) fn wanted(&self, now: Instant) -> Wanted {
+        let is_limited = self.swarm().is_some_and(Swarm::is_limited);
+        let is_asked = self.swarm().is_some_and(|swarm| swarm.neighbours(now).any(|peer| peer.wants_from_us));
+        Wanted { is_limited, is_asked }
+    }
+
+    /// Whether it wants something else than when its room was decided.
+    pub(super) fn needs_other_room(&self, now: Instant) -> bool {
+        self.swarm().is_some() && self.wanted(now) != self.wanted
+    }
+
+    /// Gives the swarm its room; tells whether it is another one.
+    pub(super) fn set_room(&mut self, room: Room, now: Instant) -> bool {
+        let Stage::Active { swarm, .. } = &mut self.stage else { return false };
+        let is_new = self.room.replace(room) != Some(room);
+        if is_new {
+            swarm.set_room(room, now);
+        }
+        self.wanted = self.wanted(now);
+        is_new
+    }
+
+    /// How the file is cut, once that is known.
+    pub(super) fn geometry(&self) -> Option<&Geometry> {
+        match &self.stage {
+            Stage::Searching(search) => search.partial().map(PartialManifest::geometry),
+            Stage::Preparing { manifest, .. } => Some(manifest.geometry()),
+            Stage::Active { swarm, .. } => Some(swarm.manifest().geometry()),
+            Stage::Failed { .. } => None,
+        }
+    }
+
+    /// A part of the manifest as it travels, if it is here; the last one if it is not said which.
+    pub(super) fn manifest_part(&self, part: Option<u32>) -> Option<(FileFacts, ManifestPart)> {
+        let whole = |manifest: &Manifest| Some((manifest.facts().clone(), manifest.part(part)?));
+        match &self.stage {
+            Stage::Searching(search) => {
+                let partial = search.partial()?;
+                Some((partial.facts().clone(), partial.part(part)?.clone()))
+            }
+            Stage::Preparing { manifest, .. } => whole(manifest),
+            Stage::Active { swarm, .. } => whole(swarm.manifest()),
+            Stage::Failed { .. } => None,
+        }
+    }
+
+    /// The next peer to ask for a part of the manifest, and for which.
+    pub(super) fn next_to_ask(&mut self, now: Instant, rng: &mut impl Rng) -> Option<(PeerId, Option<u32>)> {
         if let Stage::Searching(search) = &mut self.stage { search.next_to_ask(now, rng) } else { None }
     }
 
-    /// Takes the manifest that was asked for, if it is right; then the transfer waits for its storage.
+    /// A part of the manifest came; gives the manifest if it is whole.
     pub(super) fn handle_manifest(
         &mut self,
         from: PeerId,
@@ -191,17 +278,15 @@ impl Transfer {
         now: Instant,
     ) -> Option<Arc<Manifest>> {
         let Stage::Searching(search) = &mut self.stage else { return None };
-        if !search.was_asked(from) {
-            return None;
-        }
-        match PartialManifest::begin(facts, part).map(|partial| partial.complete()) {
-            Ok(None) => None,
-            Ok(Some(manifest)) => Some(Arc::new(manifest)),
-            Err(error) => {
-                debug!(%from, %error, "a manifest is wrong");
-                search.give_up(now);
-                None
-            }
+        let manifest = search.handle_part(from, facts, part, now);
+        self.report_soon(now);
+        manifest.map(Arc::new)
+    }
+
+    /// A peer has not the part of the manifest that it was asked for.
+    pub(super) fn handle_no_manifest(&mut self, from: PeerId, now: Instant) {
+        if let Stage::Searching(search) = &mut self.stage {
+            search.handle_nothing(from, now);
         }
     }
 
@@ -247,12 +332,16 @@ impl Transfer {
                     if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
                 let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
                 let frame = encode_envelope(to, transmit.message, binary);
+                self.sending += bytes.unwrap_or_default() as u64;
                 let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes: bytes as u64 }));
                 outputs.push_back(Output::Send { frame, receipt });
             }
             while let Some(request) = swarm.poll_storage() {
                 outputs.push_back(match request {
-                    StorageRequest::Read { id, offset, len } => Output::Read { store, id, offset, len },
+                    StorageRequest::Read { id, offset, len } => {
+                        self.reading.insert(id, len.into());
+                        Output::Read { store, id, offset, len }
+                    }
                     StorageRequest::Write { run, offset, data } => Output::Write { store, run, offset, data },
                 });
             }
@@ -289,67 +378,5 @@ impl Transfer {
 
     fn report_soon(&mut self, now: Instant) {
         self.report_at.get_or_insert_with(|| now.max(self.last_report + REPORT_EVERY));
-    }
-
-    fn about(&self) -> Option<About> {
-        let about = |facts: &FileFacts| About {
-            name: facts.name.clone(),
-            size: facts.size,
-            media_type: facts.media_type.clone(),
-        };
-        match &self.stage {
-            Stage::Searching(_) => None,
-            Stage::Preparing { manifest, .. } => Some(about(manifest.facts())),
-            Stage::Active { swarm, .. } => Some(about(swarm.manifest().facts())),
-            Stage::Failed { about, .. } => about.clone(),
-        }
-    }
-
-    /// How the transfer stands, for people.
-    fn report(&self, now: Instant) -> page::Transfer {
-        let stage = match &self.stage {
-            Stage::Searching(_) => page::Stage::Searching,
-            Stage::Preparing { .. } => page::Stage::Downloading,
-            Stage::Active { swarm, .. } if !swarm.is_complete() => page::Stage::Downloading,
-            Stage::Active { .. } if self.shared => page::Stage::Sharing,
-            Stage::Active { .. } => page::Stage::Complete,
-            Stage::Failed { problem, .. } => page::Stage::Failed { problem: problem.clone() },
-        };
-        let swarm = self.swarm();
-        let (down_rate, up_rate) = swarm.map_or((0, 0), |swarm| swarm.rates(now));
-        let verified = swarm.map_or(0, Swarm::stored_bytes);
-        let left = swarm.map_or(0, |swarm| swarm.manifest().geometry().size() - verified);
-        let peers: Vec<_> = swarm.into_iter().flat_map(|swarm| swarm.neighbours(now)).collect();
-        let blocks = swarm.map_or(0, |swarm| swarm.stored().len());
-        page::Transfer {
-            file: self.file,
-            about: self.about(),
-            stage,
-            storage: self.storage,
-            verified,
-            down_rate,
-            up_rate,
-            seconds_left: if left == 0 { None } else { left.div_ceil(down_rate.max(1)).into() }
-                .filter(|_| down_rate > 0),
-            sources: peers.iter().filter(|peer| blocks > 0 && peer.blocks == blocks).count() as u32,
-            mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
-            peers: peers
-                .into_iter()
-                .map(|status| page::Peer {
-                    name: self.contacts.get(&status.peer).and_then(|contact| contact.name.clone()),
-                    status,
-                })
-                .collect(),
-        }
-    }
-}
-
-/// The character of [`page::Transfer::mosaic`] for a block.
-const fn tile(state: &BlockState) -> char {
-    match state {
-        BlockState::Missing => '.',
-        BlockState::Requested(_) => 'o',
-        BlockState::Storing => 's',
-        BlockState::Stored => '#',
     }
 }

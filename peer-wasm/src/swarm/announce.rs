@@ -4,9 +4,9 @@
 //! at once of a block that is rare. Everyone else is told now and then, and just before being served. When nobody asks
 //! for anything, everyone is told: somebody may want what is new.
 
-use super::{Swarm, Timer, neighbour::Neighbour};
+use super::{Swarm, Timer};
 use crate::Instant;
-use protocol::{HaveRun, PeerId, PeerMessage, Run};
+use protocol::{HaveRun, Run};
 use std::time::Duration;
 
 /// A block that no more neighbours have is announced at once.
@@ -19,7 +19,7 @@ const TELL_ALL_AFTER: Duration = Duration::from_millis(2_500);
 impl Swarm {
     /// Sees to it that the run, which is stored, is announced, now or together with others.
     pub(super) fn schedule_announcements(&mut self, run: Run, now: Instant) {
-        let is_rare = |index| self.picker.availability(index) <= RARE;
+        let is_rare = |index| self.blocks.availability(index) <= RARE;
         if self.uploading_bytes == 0 && self.may_tell_all(now) {
             self.announce_to_all(now);
         } else if self.unannounced.len() >= HAVE_BATCH || run.blocks().any(is_rare) {
@@ -41,9 +41,17 @@ impl Swarm {
     /// watches it spread.
     pub(super) fn announce_to_served(&mut self) {
         self.timers.clear(Timer::Announce);
-        let complete = self.neighbours.iter().filter(|(_, neighbour)| neighbour.was_full);
+        let complete = self.neighbours.iter().filter(|(_, neighbour)| neighbour.said.was_full);
         let peers: Vec<_> = self.choker.served().chain(complete.map(|(&peer, _)| peer)).collect();
         peers.into_iter().for_each(|peer| self.announce_to(peer));
+    }
+
+    /// Everyone was told of the new blocks.
+    fn count_news_anew(&mut self) {
+        self.unannounced.clear();
+        for neighbour in self.neighbours.values_mut() {
+            neighbour.told.blocks = neighbour.told.blocks.map(|_| 0);
+        }
     }
 
     /// Announces new blocks to everyone.
@@ -54,40 +62,16 @@ impl Swarm {
         self.lose_interest();
         let peers: Vec<_> = self.neighbours.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.announce_to(peer));
-        self.unannounced.clear();
-        self.neighbours.values_mut().for_each(|neighbour| neighbour.told = 0);
+        self.count_news_anew();
     }
 
     /// Tells everyone that every block is here.
     pub(super) fn announce_complete(&mut self, now: Instant) {
-        self.unannounced.clear();
-        self.neighbours.values_mut().for_each(|neighbour| neighbour.told = 0);
+        self.count_news_anew();
         self.announce_to_all(now);
-        let file = self.tag();
+        let all = vec![HaveRun(0, self.stored().len())];
         let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, PeerMessage::Have { file, blocks: vec![HaveRun(0, self.stored().len())] });
-        }
-    }
-
-    /// Announces to a neighbour those new blocks that it lacks. One that has every block is told of all.
-    pub(super) fn announce_to(&mut self, to: PeerId) {
-        let file = self.tag();
-        let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
-        let is_news = |index: &u32| neighbour.was_full || !neighbour.has.has(*index);
-        let blocks = have_runs(self.unannounced[neighbour.told..].iter().copied().filter(is_news).collect());
-        neighbour.told = self.unannounced.len();
-        if !blocks.is_empty() {
-            self.send(to, PeerMessage::Have { file, blocks });
-        }
-    }
-
-    /// Tells those who have nothing more that is wanted. This can wait: who is served and asks for nothing costs nothing.
-    fn lose_interest(&mut self) {
-        let is_bored = |neighbour: &Neighbour| neighbour.we_are_interested && neighbour.wanted == 0;
-        let bored: Vec<_> =
-            self.neighbours.iter().filter(|(_, neighbour)| is_bored(neighbour)).map(|(&peer, _)| peer).collect();
-        bored.into_iter().for_each(|peer| self.update_interest(peer));
+        peers.into_iter().for_each(|peer| self.tell_blocks(peer, Some(all.clone())));
     }
 }
 

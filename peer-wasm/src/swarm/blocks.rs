@@ -1,6 +1,12 @@
 //! The block manager: what state each block of the file is in.
 
+use super::{
+    config::BlockStrategy,
+    picker::{Pick, Picker},
+};
 use protocol::{Bitfield, Run};
+use rand::Rng;
+use std::{collections::BTreeSet, ops::Range};
 
 /// The state of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,19 +21,24 @@ pub enum BlockState {
     Stored,
 }
 
-/// The state of every block.
+/// The state of every block, and what follows from it: the picker knows those that are missing.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     states: Vec<BlockState>,
     stored: Bitfield,
-    missing: u32,
+    picker: Picker,
+    /// The blocks that are asked of more than one neighbour.
+    repeated: BTreeSet<u32>,
 }
 
 impl Blocks {
     /// Starts with the blocks that are stored already.
-    pub(crate) fn new(stored: Bitfield) -> Self {
+    pub(crate) fn new(strategy: BlockStrategy, stored: Bitfield) -> Self {
         let state = |index| if stored.has(index) { BlockState::Stored } else { BlockState::Missing };
-        Self { states: (0..stored.len()).map(state).collect(), missing: stored.len() - stored.count(), stored }
+        let states: Vec<_> = (0..stored.len()).map(state).collect();
+        let mut missing = Bitfield::empty(stored.len());
+        (0..stored.len()).filter(|index| !stored.has(*index)).for_each(|index| _ = missing.set(index));
+        Self { states, picker: Picker::new(strategy, &missing), stored, repeated: BTreeSet::new() }
     }
 
     pub(crate) fn state(&self, index: u32) -> BlockState {
@@ -39,23 +50,18 @@ impl Blocks {
     }
 
     /// The blocks verified and stored; only these are announced and served.
-    pub(crate) fn stored(&self) -> &Bitfield {
+    pub(crate) const fn stored(&self) -> &Bitfield {
         &self.stored
     }
 
-    /// The blocks that are missing.
-    pub(crate) fn missing(&self) -> Bitfield {
-        let mut missing = Bitfield::empty(self.stored.len());
-        (0..)
-            .zip(&self.states)
-            .filter(|(_, state)| **state == BlockState::Missing)
-            .for_each(|(index, _)| _ = missing.set(index));
-        missing
+    /// The blocks that are asked of more than one neighbour.
+    pub(crate) const fn repeated(&self) -> &BTreeSet<u32> {
+        &self.repeated
     }
 
     /// Whether no block is left to ask for the first time.
-    pub(crate) fn none_missing(&self) -> bool {
-        self.missing == 0
+    pub(crate) const fn none_missing(&self) -> bool {
+        self.picker.missing().count() == 0
     }
 
     /// Whether the block still has to be received.
@@ -63,45 +69,66 @@ impl Blocks {
         matches!(self.state(index), BlockState::Missing | BlockState::Requested(_))
     }
 
-    /// Notes one more request for each block of the run that is still wanted; tells which were missing.
-    pub(crate) fn request(&mut self, run: Run) -> Vec<u32> {
-        let mut were_missing = Vec::new();
+    /// How many neighbours have the block.
+    pub(crate) fn availability(&self, index: u32) -> u16 {
+        self.picker.availability(index)
+    }
+
+    /// A neighbour has the block.
+    pub(crate) fn gained(&mut self, index: u32) {
+        self.picker.gained(index);
+    }
+
+    /// A neighbour that had the block is gone, or does not have it after all.
+    pub(crate) fn lost(&mut self, index: u32) {
+        self.picker.lost(index);
+    }
+
+    /// The next blocks to ask of a neighbour that has `has`.
+    pub(crate) fn pick(&self, has: &Bitfield, pick: Pick, rng: &mut impl Rng) -> Option<Range<u32>> {
+        self.picker.pick(has, pick, rng)
+    }
+
+    /// Notes one more request for each block of the run that is still wanted.
+    pub(crate) fn request(&mut self, run: Run) {
         for index in run.blocks() {
             self.states[index as usize] = match self.state(index) {
                 BlockState::Missing => {
-                    were_missing.push(index);
-                    self.missing -= 1;
+                    self.picker.remove(index);
                     BlockState::Requested(1)
                 }
-                BlockState::Requested(times) => BlockState::Requested(times.saturating_add(1)),
+                BlockState::Requested(times) => {
+                    self.repeated.insert(index);
+                    BlockState::Requested(times.saturating_add(1))
+                }
                 done @ (BlockState::Storing | BlockState::Stored) => done,
             };
         }
-        were_missing
     }
 
-    /// Takes one request back from each block of the run; tells which are missing again.
-    pub(crate) fn release(&mut self, run: Run) -> Vec<u32> {
-        let mut missing_again = Vec::new();
+    /// Takes one request back from each block of the run; those that are asked of nobody else are missing again.
+    pub(crate) fn release(&mut self, run: Run) {
         for index in run.blocks() {
             self.states[index as usize] = match self.state(index) {
                 BlockState::Requested(1) => {
-                    missing_again.push(index);
-                    self.missing += 1;
+                    self.picker.insert(index);
                     BlockState::Missing
                 }
-                BlockState::Requested(times) => BlockState::Requested(times - 1),
+                BlockState::Requested(times) => {
+                    if times == 2 {
+                        self.repeated.remove(&index);
+                    }
+                    BlockState::Requested(times - 1)
+                }
                 other @ (BlockState::Missing | BlockState::Storing | BlockState::Stored) => other,
             };
         }
-        missing_again
     }
 
     /// Notes a verified block.
     pub(crate) fn storing(&mut self, index: u32) {
-        if self.state(index) == BlockState::Missing {
-            self.missing -= 1;
-        }
+        self.picker.remove(index);
+        self.repeated.remove(&index);
         self.states[index as usize] = BlockState::Storing;
     }
 
@@ -114,6 +141,21 @@ impl Blocks {
         }
         was_storing
     }
+
+    /// Recounts what follows from the states.
+    ///
+    /// # Panics
+    /// If something was not kept right.
+    pub(crate) fn audit<'a>(&self, neighbours: impl Iterator<Item = &'a Bitfield> + Clone) {
+        for (index, state) in (0..).zip(&self.states) {
+            assert_eq!(self.picker.missing().has(index), *state == BlockState::Missing, "{index} is {state:?}");
+            assert_eq!(self.stored.has(index), *state == BlockState::Stored, "{index} is {state:?}");
+            let is_repeated = matches!(state, BlockState::Requested(times) if *times > 1);
+            assert_eq!(self.repeated.contains(&index), is_repeated, "{index} is {state:?}");
+            let have = neighbours.clone().filter(|has| has.has(index)).count();
+            assert_eq!(usize::from(self.availability(index)), have, "neighbours have {index}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,15 +166,26 @@ mod tests {
     #[test]
     fn a_block_goes_from_missing_to_stored() {
         let geometry = Geometry::new(4 * 4_096, BlockSize::for_file(0)).unwrap();
-        let mut blocks = Blocks::new(Bitfield::empty(4));
+        let mut blocks = Blocks::new(BlockStrategy::RarestFirst, Bitfield::empty(4));
         let run = geometry.run(1, 2).unwrap();
-        assert_eq!(blocks.request(run), [1, 2]);
-        assert!(blocks.request(run).is_empty());
+        let audit = |blocks: &Blocks| blocks.audit(std::iter::empty());
+        blocks.request(run);
+        assert!(blocks.repeated().is_empty() && !blocks.none_missing());
+        blocks.request(run);
         assert_eq!(blocks.state(1), BlockState::Requested(2));
-        assert!(blocks.release(run).is_empty());
+        assert_eq!(blocks.repeated(), &BTreeSet::from([1, 2]));
+        audit(&blocks);
+        blocks.release(run);
+        assert_eq!((blocks.state(1), blocks.repeated().len()), (BlockState::Requested(1), 0));
         blocks.storing(1);
-        assert_eq!(blocks.release(run), [2]);
+        blocks.release(run);
+        assert_eq!((blocks.state(1), blocks.state(2)), (BlockState::Storing, BlockState::Missing));
+        assert!(!blocks.is_wanted(1) && blocks.is_wanted(2));
         assert!(!blocks.stored().has(1) && blocks.store(1) && blocks.stored().has(1));
         assert!(!blocks.store(2), "a block that was never verified cannot be stored");
+        audit(&blocks);
+        [0, 2, 3].into_iter().for_each(|index| blocks.storing(index));
+        assert!(blocks.none_missing());
+        audit(&blocks);
     }
 }

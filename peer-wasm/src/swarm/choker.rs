@@ -8,10 +8,12 @@
 use super::config::{Config, PeerStrategy};
 use protocol::PeerId;
 use rand::{Rng, seq::SliceRandom as _};
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 /// The most neighbours served beyond the places.
 const MAX_EXTRA: usize = 16;
+/// The most newcomers among them that come in one round: whoever comes again and again under new ids takes no more.
+const MAX_NEWCOMERS: usize = 4;
 
 /// What the choice depends on, for one neighbour that lacks blocks.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(super) struct Candidate {
     /// How many blocks it has. Those who fell behind have little that others want, so they cannot earn a fixed place:
     /// the places that need not be earned go to them.
     pub(super) blocks: u32,
+    /// For how long it has been in the swarm: among those of whom nothing else is known, a new id gains nothing.
+    pub(super) age: Duration,
 }
 
 impl Candidate {
@@ -44,6 +48,8 @@ pub(super) struct Choker {
     rounds_on_trial: u32,
     /// Served beyond the places, because those who have places leave the line idle.
     extra: BTreeSet<PeerId>,
+    /// How many newcomers were given a place since the round began.
+    newcomers: usize,
 }
 
 impl Choker {
@@ -68,6 +74,7 @@ impl Choker {
         candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.score)));
         self.rounds_on_trial += 1;
         self.extra.clear();
+        self.newcomers = 0;
         let wanted: Vec<_> = candidates.iter().filter(|other| other.interested && !other.idle).cloned().collect();
         match config.peer_strategy {
             PeerStrategy::RareBlocks => self.keep_or_promote(&wanted, config),
@@ -116,8 +123,15 @@ impl Choker {
         candidates.first().is_some_and(|next| self.admit(next.peer, config))
     }
 
+    /// Serves a newcomer beyond the places, if not too many came; tells whether that changed anything.
+    pub(super) fn welcome(&mut self, peer: PeerId, config: &Config) -> bool {
+        let is_new = self.newcomers < MAX_NEWCOMERS && self.admit(peer, config);
+        self.newcomers += usize::from(is_new);
+        is_new
+    }
+
     /// Serves this one beyond the places, if it is not served; tells whether that changed anything.
-    pub(super) fn admit(&mut self, peer: PeerId, config: &Config) -> bool {
+    fn admit(&mut self, peer: PeerId, config: &Config) -> bool {
         let may = self.extra.len() < MAX_EXTRA && config.trial_slots > 0 && !self.serves(peer);
         may && self.extra.insert(peer)
     }
@@ -127,7 +141,7 @@ impl Choker {
         candidates.shuffle(rng);
         let blocks =
             |other: &Candidate| if config.peer_strategy == PeerStrategy::Reciprocal { other.blocks } else { 0 };
-        candidates.sort_by_key(|other| (Reverse(other.class()), blocks(other)));
+        candidates.sort_by_key(|other| (Reverse(other.class()), blocks(other), Reverse(other.age)));
     }
 
     /// The peer on trial takes a fixed place when it beats the weakest; until then it stays on trial.
@@ -174,6 +188,7 @@ mod tests {
             willing: true,
             score,
             blocks: 0,
+            age: Duration::ZERO,
         };
         (0..).zip(scores).map(candidate).collect()
     }

@@ -1,6 +1,6 @@
 //! When places are given and taken, and what the choice depends on.
 
-use super::{PeerStrategy, Swarm, Timer, Transmit, choker::Candidate, neighbour::Neighbour};
+use super::{PeerStrategy, Swarm, Timer, choker::Candidate, neighbour::Neighbour};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage};
 use std::time::Duration;
@@ -21,15 +21,15 @@ const EVEN: u64 = 1 << 48;
 impl Swarm {
     pub(super) fn handle_interest(&mut self, from: PeerId, interested: bool, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.it_is_interested = interested;
+        neighbour.said.is_interested = interested;
         if interested && !self.timers.is_set(Timer::ChokeRound) {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         if !interested || self.choker.serves(from) {
             return;
         }
-        let is_newcomer = self.neighbours.get(&from).is_some_and(|neighbour| neighbour.total_sent == 0);
-        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.it_is_interested);
+        let is_newcomer = self.neighbours.get(&from).is_some_and(|neighbour| neighbour.served.total() == 0);
+        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.is_interested);
         if self.choker.has_room(&self.config) || self.choker.served().any(wants_nothing) {
             self.fill_slots(now);
         }
@@ -40,21 +40,22 @@ impl Swarm {
 
     /// Whoever is new here need not wait for a place: it is served beyond them until the next round.
     pub(super) fn serve_newcomer(&mut self, peer: PeerId) {
-        if self.choker.admit(peer, &self.config) {
+        if self.choker.welcome(peer, &self.config) {
             self.apply_choker();
         }
     }
 
     pub(super) fn choke_round(&mut self, now: Instant) {
-        self.neighbours.values_mut().for_each(Neighbour::end_round);
-        if self.neighbours.values().any(|neighbour| neighbour.it_is_interested) {
+        self.neighbours.values_mut().for_each(|neighbour| neighbour.served.end_round());
+        if self.neighbours.values().any(|neighbour| neighbour.said.is_interested) {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         let candidates = self.candidates(now);
         self.choker.round(candidates, &self.config, &mut self.rng);
+        self.remind_of_places();
         self.apply_choker();
-        for neighbour in self.neighbours.values_mut() {
-            neighbour.served_since_round = !neighbour.we_choke_it;
+        for (peer, neighbour) in &mut self.neighbours {
+            neighbour.served.begin_round(self.choker.serves(*peer));
         }
     }
 
@@ -68,15 +69,17 @@ impl Swarm {
 
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
         let complete = self.is_complete();
-        let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.has.is_full());
+        let block_size = self.manifest.geometry().block_size().bytes();
+        let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.has.is_full());
         lacking
             .map(|(&peer, neighbour)| Candidate {
                 peer,
-                interested: neighbour.it_is_interested || neighbour.is_unknown(now),
-                idle: neighbour.idle,
+                interested: neighbour.said.is_interested || neighbour.is_unknown(now),
+                idle: neighbour.served.is_idle(),
                 willing: self.is_willing(peer, neighbour, now),
                 score: self.score(neighbour, complete),
-                blocks: neighbour.has.count(),
+                blocks: neighbour.blocks(block_size),
+                age: neighbour.age(now),
             })
             .filter(|candidate| complete || candidate.willing)
             .collect()
@@ -93,10 +96,10 @@ impl Swarm {
         }
         let block = u64::from(self.manifest.geometry().block_size().bytes());
         let trust = TRUST.max(block) + now.since(neighbour.joined).as_secs() * CHARITY;
-        let offers = !neighbour.it_chokes_us && !neighbour.is_snubbed() && !neighbour.refuses;
+        let offers = !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && !neighbour.asked.refuses;
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
-        let offered = if offers { u64::from(neighbour.has.count()) * block } else { 0 };
-        neighbour.total_sent < trust + offered + RECIPROCITY * neighbour.total_received
+        let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
+        neighbour.served.total() < trust + offered + RECIPROCITY * neighbour.asked.total()
     }
 
     /// Takes the place of a neighbour that took more than it may for what it gave.
@@ -129,25 +132,36 @@ impl Swarm {
         }
     }
 
-    /// Tells neighbours whose place changed.
-    fn apply_choker(&mut self) {
-        let file = self.tag();
-        let changed = self.neighbours.iter().filter(|(peer, other)| self.choker.serves(**peer) == other.we_choke_it);
+    /// Tells neighbours whose place changed, or who were not told of it.
+    pub(super) fn apply_choker(&mut self) {
+        let told_otherwise =
+            |peer: &PeerId, neighbour: &Neighbour| neighbour.told.served != Some(self.choker.serves(*peer));
+        let changed = self.neighbours.iter().filter(|(peer, neighbour)| told_otherwise(peer, neighbour));
         let changed: Vec<_> = changed.map(|(&peer, _)| peer).collect();
+        let file = self.tag();
         for to in changed {
             let serve = self.choker.serves(to);
             if serve {
                 self.announce_to(to);
             }
-            let Some(neighbour) = self.neighbours.get_mut(&to) else { continue };
-            neighbour.we_choke_it = !serve;
-            let message = if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } };
-            self.transmits.push_back(Transmit { to, message });
-            self.queued -= neighbour.queue.len();
-            for run in neighbour.queue.drain(..) {
-                let message = PeerMessage::Reject { file, index: run.index(), count: run.count() };
-                self.transmits.push_back(Transmit { to, message });
+            if let Some(neighbour) = self.neighbours.get_mut(&to) {
+                neighbour.told.served = Some(serve);
             }
+            self.send(to, if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } });
+            if !serve {
+                self.reject_queued(to);
+            }
+        }
+    }
+
+    /// Rejects every request of a neighbour that waits to be served.
+    pub(super) fn reject_queued(&mut self, to: PeerId) {
+        let file = self.tag();
+        let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
+        let queue = std::mem::take(&mut neighbour.served.queue);
+        self.queued -= queue.len();
+        for run in queue {
+            self.send(to, PeerMessage::Reject { file, index: run.index(), count: run.count() });
         }
     }
 
@@ -155,11 +169,11 @@ impl Swarm {
     fn score(&self, neighbour: &Neighbour, complete: bool) -> u64 {
         match self.config.peer_strategy {
             // Who needs nothing cannot be paid: it serves those first that it has given least.
-            PeerStrategy::Reciprocal if complete => u64::MAX - neighbour.total_sent,
-            PeerStrategy::Reciprocal => EVEN + neighbour.total_received - neighbour.total_sent.min(EVEN),
+            PeerStrategy::Reciprocal if complete => u64::MAX - neighbour.served.turn(),
+            PeerStrategy::Reciprocal => EVEN + neighbour.asked.total() - neighbour.served.total().min(EVEN),
             PeerStrategy::RareBlocks => {
-                let rarity = |index| u64::from(u16::MAX / self.picker.availability(index).max(1));
-                neighbour.has.iter().filter(|&index| self.blocks.is_wanted(index)).map(rarity).sum()
+                let rarity = |index| u64::from(u16::MAX / self.blocks.availability(index).max(1));
+                neighbour.said.has.iter().filter(|&index| self.blocks.is_wanted(index)).map(rarity).sum()
             }
             PeerStrategy::Random => 0,
         }

@@ -1,9 +1,14 @@
 //! Asking for blocks, receiving and verifying them.
 
-use super::{BlockState, Event, StorageError, StorageRequest, Swarm, Violation, neighbour::Neighbour, picker::Pick};
+use super::{
+    Event, StorageError, StorageRequest, Swarm, Timer, Violation,
+    neighbour::{Fit, Neighbour},
+    picker::Pick,
+};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
+use std::ops::Bound;
 
 /// The first blocks come one by one and may be any: a newcomer needs something to give, soon.
 const FIRST_BLOCKS: u32 = 4;
@@ -11,6 +16,8 @@ const FIRST_BLOCKS: u32 = 4;
 /// the file, so that neighbours still hold different parts of it.
 const MAX_STRETCH: u64 = 1 << 20;
 const MIN_STRETCHES: u64 = 64;
+/// The part of the room that is left to those who have every block: only they have the rarest.
+const SEEDS_SHARE: u64 = 8;
 
 impl Swarm {
     /// Blocks handed out as [`StorageRequest::Write`] are stored, or could not be.
@@ -20,8 +27,10 @@ impl Swarm {
             self.events.push_back(Event::StorageFailed(error));
             return;
         }
+        let geometry = *self.manifest.geometry();
         for index in run.blocks() {
             if self.blocks.store(index) {
+                self.storing_bytes -= u64::from(geometry.block_len(index));
                 self.unannounced.push(index);
             }
         }
@@ -31,18 +40,30 @@ impl Swarm {
         } else {
             self.schedule_announcements(run, now);
         }
+        self.offer_room(now);
     }
 
-    pub(super) fn handle_bitfield(&mut self, from: PeerId, bits: &[u8], now: Instant) -> Result<(), Violation> {
+    pub(super) fn handle_bitfield(
+        &mut self,
+        from: PeerId,
+        bits: &[u8],
+        begin: bool,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let has = Bitfield::from_bytes(bits, self.stored().len()).map_err(|_| Violation::BadBitfield)?;
-        if self.neighbours.get(&from).is_some_and(|neighbour| neighbour.is_introduced) {
-            self.welcome_again(from, now);
+        if begin {
+            self.begin_anew(from);
         }
-        if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.is_introduced = true;
-        }
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
+        neighbour.said.is_introduced = true;
+        neighbour.asked.forget_refusals();
+        let gone: Vec<_> = neighbour.said.has.iter().filter(|index| !has.has(*index)).collect();
+        gone.into_iter().for_each(|index| self.unlearn(from, index));
         self.learn(from, has.iter());
         self.update_interest(from);
+        if begin {
+            self.tell_all_again(from);
+        }
         self.request_of_all(now);
         Ok(())
     }
@@ -64,63 +85,90 @@ impl Swarm {
     /// What is in flight stays so: each request is still answered, by its block or by a `reject`.
     pub(super) fn handle_choke(&mut self, from: PeerId, now: Instant) {
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.it_chokes_us = true;
+            neighbour.said.chokes_us = true;
         }
         // If it was the last to be relied on, those that are snubbed get another try.
-        if self.neighbours.values().any(Neighbour::is_snubbed) {
+        if self.neighbours.values().any(|neighbour| neighbour.asked.is_snubbed()) {
             self.request_of_all(now);
         }
     }
 
+    /// Whoever serves may be asked again for what it refused.
     pub(super) fn handle_unchoke(&mut self, from: PeerId, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.it_chokes_us = false;
+        neighbour.said.chokes_us = false;
+        let refused = neighbour.asked.retry(true, now);
+        self.learn(from, refused.into_iter().flat_map(Run::blocks));
+        self.update_interest(from);
         self.request_of(from, now);
     }
 
-    /// The neighbour refuses a request. If it is not because it chokes us, it does not have the blocks after all.
+    /// The neighbour refuses a request.
     pub(super) fn handle_reject(&mut self, from: PeerId, run: Run, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        // If it was asked twice and the first request was taken back, it is that one which is rejected.
-        if neighbour.forget_stale(run) {
-            return;
-        }
-        let Some(request) = neighbour.take_in_flight(run, &geometry) else { return };
+        let Some(request) = neighbour.asked.rejected(run, &geometry) else { return };
+        let chokes_us = neighbour.said.chokes_us;
         self.in_flight_bytes -= geometry.run_len(run);
+        self.blocks.release(run);
         if let Some(next) = request.moves_to {
-            self.release(run);
             self.request_of(next, now);
-            self.request_of(from, now);
-            return;
+            return self.request_of(from, now);
         }
-        if !neighbour.it_chokes_us {
-            neighbour.refuses = true;
-            for index in run.blocks() {
-                if neighbour.has.clear(index) {
-                    self.picker.lost(index);
-                    neighbour.wanted -= u32::from(self.blocks.is_wanted(index));
-                }
-            }
+        // If it is not because it chokes us, it is taken for a neighbour that does not have the blocks, for a while.
+        if !chokes_us {
+            self.believe_refusal(from, run, now);
         }
-        self.release(run);
-        self.update_interest(from);
         self.request_of_all(now);
+    }
+
+    pub(super) fn believe_refusal(&mut self, from: PeerId, run: Run, now: Instant) {
+        run.blocks().for_each(|index| self.unlearn(from, index));
+        if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            neighbour.asked.refuse(run, now);
+        }
+        self.schedule_retry(from);
+        self.update_interest(from);
+    }
+
+    /// Takes what neighbours refused long enough ago for what they have again.
+    pub(super) fn handle_retry(&mut self, now: Instant) {
+        let peers: Vec<_> = self.neighbours.keys().copied().collect();
+        for peer in peers {
+            let due = self.neighbours.get_mut(&peer).map(|neighbour| neighbour.asked.retry(false, now));
+            if let Some(due) = due.filter(|due| !due.is_empty()) {
+                self.learn(peer, due.into_iter().flat_map(Run::blocks));
+                self.update_interest(peer);
+                self.request_of(peer, now);
+            }
+            self.schedule_retry(peer);
+        }
+    }
+
+    fn schedule_retry(&mut self, peer: PeerId) {
+        if let Some(at) = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.next_retry()) {
+            self.timers.set_earlier(Timer::Retry, at);
+        }
     }
 
     pub(super) fn handle_block(&mut self, from: PeerId, run: Run, data: &Bytes, now: Instant) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
         let bytes = geometry.run_len(run);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
-        let was_in_flight = neighbour.answered(run, &geometry).ok_or(Violation::Unrequested)?;
-        let was_repeated = run.blocks().any(|index| self.repeated.contains(&index));
-        if was_in_flight.is_some() {
+        let asked = match neighbour.asked.answered(run, &geometry) {
+            Fit::Asked(sent) => Some(sent),
+            Fit::Late => None,
+            Fit::Unasked => return Err(Violation::Unrequested),
+        };
+        let was_repeated = run.blocks().any(|index| self.blocks.repeated().contains(&index));
+        if asked.is_some() {
             self.in_flight_bytes -= bytes;
-            self.release(run);
+            self.blocks.release(run);
         }
         if !run.blocks().any(|index| self.blocks.is_wanted(index)) {
             self.duplicate_bytes += bytes;
             self.request_of(from, now);
+            self.offer_room(now);
             return Ok(());
         }
         let correct = (self.config.check)(&self.manifest, run, data);
@@ -130,13 +178,13 @@ impl Swarm {
         }
         self.received.add(bytes, now);
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.delivered(bytes, was_in_flight, self.config.max_window, now);
+            neighbour.asked.delivered(bytes, asked, self.config.max_window, now);
         }
         if was_repeated {
-            self.repeated.retain(|index| !run.blocks().contains(index));
             self.cancel_elsewhere(from, run, now);
         }
         self.request_of(from, now);
+        self.offer_room(now);
         Ok(())
     }
 
@@ -144,48 +192,43 @@ impl Swarm {
     pub(super) fn request_of(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
         while let Some(neighbour) = self.neighbours.get(&peer) {
-            if neighbour.it_chokes_us
-                || !neighbour.we_are_interested
-                || self.halted
-                || self.in_flight_bytes >= self.room_for(neighbour)
-            {
+            if neighbour.said.chokes_us || neighbour.asked.wanted == 0 || self.halted {
                 return;
             }
-            if neighbour.is_snubbed()
-                && !neighbour.deserves_another_try(now)
+            if self.in_flight() >= self.room_for(neighbour) {
+                self.is_limited = true;
+                return;
+            }
+            if neighbour.asked.is_snubbed()
+                && !neighbour.asked.deserves_another_try(now)
                 && self.neighbours.values().any(Neighbour::is_serving)
             {
                 return;
             }
-            let Some(max_bytes) = neighbour.next_run_bytes(self.config.max_run, now) else { return };
+            let Some(max_bytes) = neighbour.asked.next_run_bytes(self.config.max_run, now) else { return };
             let picked = if self.blocks.none_missing() {
                 self.endgame_pick(peer, now)
             } else {
                 let pick = self.next_pick(neighbour, max_bytes);
-                let blocks = self.picker.pick(&neighbour.has, pick, &mut self.rng);
+                let blocks = self.blocks.pick(&neighbour.said.has, pick, &mut self.rng);
                 blocks.and_then(|blocks| geometry.run(blocks.start, blocks.end - blocks.start).ok())
             };
             let Some(run) = picked else { return self.steer_to(peer, now) };
-            let missing = self.blocks.request(run);
-            if missing.is_empty() {
-                self.repeated.extend(run.blocks());
-            }
-            missing.into_iter().for_each(|index| _ = self.picker.remove(index));
+            self.blocks.request(run);
             self.in_flight_bytes += geometry.run_len(run);
             let file = self.tag();
             if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-                neighbour.requested(run, &geometry, now);
+                neighbour.asked.requested(run, &geometry, now);
             }
             self.send(peer, PeerMessage::Request { file, index: run.index(), count: run.count() });
             self.expect_answer(peer, now);
         }
     }
 
-    /// How many bytes may be in flight so that more is asked of this neighbour. A quarter of the room is left to those
-    /// who have every block: only they have the rarest.
+    /// How many bytes may be in flight so that more is asked of this neighbour.
     const fn room_for(&self, neighbour: &Neighbour) -> u64 {
         let room = self.config.max_in_flight;
-        if neighbour.has.is_full() { room } else { room - room / 8 }
+        if neighbour.said.has.is_full() { room } else { room - room / SEEDS_SHARE }
     }
 
     fn next_pick(&self, neighbour: &Neighbour, max_bytes: u32) -> Pick {
@@ -194,7 +237,7 @@ impl Swarm {
         let is_first = self.stored().count() < FIRST_BLOCKS;
         let stretch = (geometry.size() / MIN_STRETCHES).min(MAX_STRETCH) / u64::from(block_size);
         Pick {
-            following: neighbour.last_asked.map(|run| run.blocks().end),
+            following: neighbour.asked.last.map(|run| run.blocks().end),
             most: if is_first { 1 } else { max_bytes / block_size },
             stretch: stretch as u32,
             any: is_first,
@@ -203,44 +246,51 @@ impl Swarm {
 
     /// Asks every neighbour that has room, after requests became free; those that are snubbed come last.
     pub(super) fn request_of_all(&mut self, now: Instant) {
-        let mut peers: Vec<_> = self.neighbours.iter().map(|(&peer, other)| (other.is_snubbed(), peer)).collect();
+        let mut peers: Vec<_> = self.neighbours.iter().map(|(&peer, other)| (other.asked.is_snubbed(), peer)).collect();
         peers.sort_unstable();
         peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
     }
 
-    /// Gives a run back to the picker, unless it is still asked of somebody else.
-    pub(super) fn release(&mut self, run: Run) {
-        for index in self.blocks.release(run) {
-            self.picker.insert(index);
+    /// Offers room that became free to those who found none, in turn.
+    pub(super) fn offer_room(&mut self, now: Instant) {
+        if !self.is_limited || self.in_flight() >= self.config.max_in_flight {
+            return;
         }
-        let asked_twice = |index: &u32| matches!(self.blocks.state(*index), BlockState::Requested(times) if times > 1);
-        self.repeated.retain(|index| !run.blocks().contains(index) || asked_twice(index));
+        self.is_limited = false;
+        let start = self.last_offered.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.neighbours.range((start, Bound::Unbounded));
+        let peers: Vec<_> = after.chain(&self.neighbours).map(|(&peer, _)| peer).take(self.neighbours.len()).collect();
+        for peer in peers {
+            let before = self.in_flight_bytes;
+            self.request_of(peer, now);
+            if self.in_flight_bytes > before {
+                self.last_offered = Some(peer);
+            }
+            if self.in_flight() >= self.config.max_in_flight {
+                self.is_limited = true;
+                return;
+            }
+        }
     }
 
     /// Notes blocks that a neighbour has.
     fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         for index in indices {
-            if neighbour.has.set(index) {
+            if neighbour.learn(index, self.blocks.is_wanted(index)) {
                 if let Some(copies) = &mut self.first_copies {
                     copies.announced(index, from);
                 }
-                self.picker.gained(index);
-                neighbour.wanted += u32::from(self.blocks.is_wanted(index));
+                self.blocks.gained(index);
             }
         }
-        neighbour.was_full |= neighbour.has.is_full();
     }
 
-    pub(super) fn update_interest(&mut self, peer: PeerId) {
-        let file = self.tag();
-        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        let interested = neighbour.wanted > 0;
-        if interested != neighbour.we_are_interested {
-            neighbour.we_are_interested = interested;
-            let message =
-                if interested { PeerMessage::Interested { file } } else { PeerMessage::NotInterested { file } };
-            self.send(peer, message);
+    /// Notes that a neighbour does not have a block.
+    fn unlearn(&mut self, from: PeerId, index: u32) {
+        let is_wanted = self.blocks.is_wanted(index);
+        if self.neighbours.get_mut(&from).is_some_and(|neighbour| neighbour.unlearn(index, is_wanted)) {
+            self.blocks.lost(index);
         }
     }
 
@@ -254,10 +304,10 @@ impl Swarm {
             .map(|(index, _)| index)
             .collect();
         for &index in &fresh {
-            self.picker.remove(index);
             self.blocks.storing(index);
-            let owners = self.neighbours.values_mut().filter(|neighbour| neighbour.has.has(index));
-            owners.for_each(|neighbour| neighbour.wanted -= 1);
+            self.storing_bytes += u64::from(geometry.block_len(index));
+            let owners = self.neighbours.values_mut().filter(|neighbour| neighbour.said.has.has(index));
+            owners.for_each(|neighbour| neighbour.asked.wanted -= 1);
         }
         for chunk in fresh.chunk_by(|a, b| a + 1 == *b) {
             let piece = geometry.run(chunk[0], chunk.len() as u32).expect("blocks of a checked run are in the file");

@@ -1,8 +1,15 @@
 //! Who is a neighbour: introduced peers as long as there are places, better ones instead of useless ones.
+//!
+//! A peer without a place waits, and what it says meanwhile is noted. So does one that had to make room: it is told that
+//! it is choked and that nothing of its is wanted, which is all that the two have to do with each other until there is a
+//! place again.
 
-use super::{Event, MAX_REMEMBERED, Swarm, Timer, Violation, neighbour::Neighbour};
+use super::{
+    Event, MAX_REMEMBERED, Swarm, Timer, Violation,
+    neighbour::{Asked, Neighbour, Said, Served},
+};
 use crate::Instant;
-use protocol::{Bitfield, Geometry, PeerId, PeerMessage, Run};
+use protocol::{PeerId, PeerMessage};
 use std::time::Duration;
 
 /// The most peers that wait for a place among the neighbours.
@@ -11,46 +18,44 @@ const MAX_WAITING: usize = 256;
 const REVIEW_EVERY: Duration = Duration::from_secs(10);
 /// With fewer neighbours that have something to give, more are asked for.
 const ENOUGH: usize = 10;
-/// How long a neighbour may take and not give before it has to make room for another.
+/// How long a neighbour may say nothing of its blocks before it has to make room for another.
+const PATIENCE_WITH_SILENCE: Duration = Duration::from_secs(10);
+/// How long a neighbour may take and not give, or promise and not serve, before it has to make room for another.
 const PATIENCE_WITH_TAKERS: Duration = Duration::from_secs(20);
+/// How long what a peer owed when it left may still come.
+const LATE_AFTER_LEAVING: Duration = Duration::from_secs(60);
+/// How long a peer that was dropped stays so. A new id costs it less; this only keeps the list short.
+const BANNED_FOR: Duration = Duration::from_secs(600);
 
-/// What is known of a peer that waits for a place.
-#[derive(Debug, Default)]
+/// A peer that waits for a place.
+#[derive(Debug)]
 pub(super) struct Waiting {
-    has: Option<Bitfield>,
-    serves_us: bool,
+    said: Said,
+    /// The tracker did not introduce it: it knows this peer, and is forgotten here.
+    is_stranger: bool,
+    /// For how long the tracker had known it in this swarm when it began to wait.
+    age: Duration,
+    since: Instant,
+    /// What it was as a neighbour, before it had to make room.
+    before: Option<Before>,
 }
 
-impl Waiting {
-    /// Notes a message that would be missed later. What is wrong is ignored.
-    pub(super) fn heard(&mut self, message: &PeerMessage, geometry: &Geometry) {
-        if let PeerMessage::Bitfield { blocks, .. } = message {
-            self.has = Bitfield::from_bytes(blocks, geometry.blocks()).ok();
-        } else if let (PeerMessage::Have { blocks, .. }, Some(has)) = (message, &mut self.has) {
-            let runs = blocks.iter().filter_map(|run| geometry.run(run.0, run.1).ok());
-            let indices = runs.flat_map(Run::blocks).take(geometry.blocks() as usize);
-            indices.for_each(|index| _ = has.set(index));
-        } else if let PeerMessage::Choke { .. } | PeerMessage::Unchoke { .. } = message {
-            self.serves_us = matches!(message, PeerMessage::Unchoke { .. });
-        }
-    }
-
-    fn has_some(&self) -> bool {
-        self.has.as_ref().is_some_and(|has| has.count() > 0)
-    }
+/// What is kept of a neighbour that had to make room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    sent: u64,
+    received: u64,
+    owed: u64,
 }
 
 impl Swarm {
-    /// The tracker introduced a peer of this swarm.
+    /// The tracker introduced a peer, which it has known in this swarm for so long.
     pub fn handle_peer_joined(&mut self, peer: PeerId, age: Duration, now: Instant) {
-        _ = age;
-        if self.neighbours.contains_key(&peer) || self.banned.contains(&peer) {
+        if self.neighbours.contains_key(&peer) || self.is_banned(peer) {
             return;
         }
-        if self.waiting.len() < MAX_WAITING {
-            // It is introduced only once, so it must not be forgotten if there is no place.
-            self.waiting.entry(peer).or_default();
-        }
+        // It is introduced only once, so it must not be forgotten if there is no place.
+        self.wait(peer, age, false, now);
         self.admit(now);
         if self.choker.has_room(&self.config) {
             self.fill_slots(now);
@@ -60,8 +65,8 @@ impl Swarm {
     /// The tracker said that a peer left.
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
         self.waiting.remove(&peer);
-        if let Some(owed) = self.remove(peer) {
-            self.remember_departed(peer, owed);
+        if let Some(neighbour) = self.remove(peer) {
+            self.remember_departed(peer, &neighbour, now);
             self.go_on_without(peer, now);
         }
     }
@@ -76,12 +81,48 @@ impl Swarm {
         self.uploading_bytes = self.reads.values().map(|(_, run)| geometry.run_len(*run)).sum();
     }
 
+    /// A peer that is no neighbour says something. The tracker passes only what introduced peers say, so that is an
+    /// introduction itself; answers aside, which may come late.
+    pub(super) fn hear_stranger(&mut self, from: PeerId, message: &PeerMessage, now: Instant) {
+        match *message {
+            PeerMessage::Block { .. }
+            | PeerMessage::Reject { .. }
+            | PeerMessage::GetManifest { .. }
+            | PeerMessage::Manifest { .. }
+            | PeerMessage::NoManifest { .. } => return,
+            // It takes this peer for one that serves it.
+            PeerMessage::Request { file, index, count } => {
+                self.send(from, PeerMessage::Reject { file, index, count });
+            }
+            PeerMessage::Bitfield { .. }
+            | PeerMessage::Have { .. }
+            | PeerMessage::Interested { .. }
+            | PeerMessage::NotInterested { .. }
+            | PeerMessage::Choke { .. }
+            | PeerMessage::Unchoke { .. }
+            | PeerMessage::Cancel { .. } => {}
+        }
+        self.wait(from, Duration::ZERO, true, now);
+        let geometry = *self.manifest.geometry();
+        if let Some(waiting) = self.waiting.get_mut(&from) {
+            waiting.said.hear(message, &geometry);
+            self.admit(now);
+        }
+    }
+
     /// Looks whether the neighbours are good enough.
     pub(super) fn review_neighbours(&mut self, now: Instant) {
+        self.departed.retain(|_, (_, since)| now.since(*since) < LATE_AFTER_LEAVING);
+        self.banned.retain(|_, since| now.since(*since) < BANNED_FOR);
         self.admit(now);
-        let gives = |neighbour: &&Neighbour| neighbour.we_are_interested && !neighbour.is_snubbed();
-        if !self.is_complete() && self.neighbours.values().filter(gives).count() < ENOUGH {
-            self.events.push_back(Event::WantsPeers);
+        if !self.is_complete() {
+            let gives = |neighbour: &&Neighbour| neighbour.asked.wanted > 0 && !neighbour.asked.is_snubbed();
+            if self.neighbours.values().filter(gives).count() < ENOUGH {
+                self.events.push_back(Event::WantsPeers);
+            }
+            if self.received.per_second(now) == 0 {
+                self.remind_of_interest();
+            }
         }
         self.schedule_review(now);
     }
@@ -92,66 +133,117 @@ impl Swarm {
         }
     }
 
-    /// Gives places to peers that wait, also those of useless neighbours. Who is known to have something comes first.
+    fn wait(&mut self, peer: PeerId, age: Duration, is_stranger: bool, now: Instant) {
+        if self.waiting.len() < MAX_WAITING {
+            let said = Said::nothing(self.stored().len());
+            let waiting = || Waiting { said, is_stranger, age, since: now, before: None };
+            self.waiting.entry(peer).or_insert_with(waiting).is_stranger &= is_stranger;
+        }
+    }
+
+    /// Gives places to peers that wait, also those of useless neighbours.
     fn admit(&mut self, now: Instant) {
-        while let Some((&peer, has_some)) =
-            self.waiting.iter().map(|(peer, waiting)| (peer, waiting.has_some())).max_by_key(|(_, has_some)| *has_some)
-        {
+        while let Some((peer, gives)) = self.next_to_admit() {
             if self.neighbours.len() >= self.config.max_neighbours {
-                let Some(useless) = self.useless_neighbour(has_some, now) else { break };
-                let owed = self.remove(useless).unwrap_or_default();
-                self.remember_departed(useless, owed);
-                self.give_up_copies_of(useless, now);
+                let Some(useless) = self.useless_neighbour(gives, now) else { break };
+                self.give_up(useless, now);
             }
-            let waiting = self.waiting.remove(&peer).unwrap_or_default();
-            self.welcome(peer, now);
-            self.serve_newcomer(peer);
-            let file = self.tag();
-            let blocks = waiting.has.map(|has| PeerMessage::Bitfield { file, blocks: has.to_bytes(), begin: false });
-            let unchoke = waiting.serves_us.then_some(PeerMessage::Unchoke { file });
-            blocks.into_iter().chain(unchoke).for_each(|message| self.handle_message(peer, message, now));
+            if let Some(waiting) = self.waiting.remove(&peer) {
+                self.welcome(peer, waiting, now);
+            }
         }
         if !self.waiting.is_empty() && !self.timers.is_set(Timer::Neighbours) {
             self.schedule_review(now);
         }
     }
 
-    /// A neighbour that neither gives nor needs anything, or that only takes. One that could give but is slow makes room
-    /// only for another that has something.
+    /// The peer that waits and promises most, and whether it has something that is wanted. Those that had to make room
+    /// come last, and only if nobody has to make room for them.
+    fn next_to_admit(&self) -> Option<(PeerId, bool)> {
+        let is_full = self.neighbours.len() >= self.config.max_neighbours;
+        let may = self.waiting.iter().filter(|(_, waiting)| !is_full || waiting.before.is_none());
+        let gives = |waiting: &Waiting| waiting.said.has.iter().any(|index| self.blocks.is_wanted(index));
+        let ranked = may.map(|(peer, waiting)| {
+            let gives = gives(waiting);
+            ((waiting.before.is_none(), gives, waiting.age), *peer, gives)
+        });
+        ranked.max().map(|(_, peer, gives)| (peer, gives))
+    }
+
+    /// The neighbour that is needed least: one that says nothing, that neither gives nor needs anything, or that only
+    /// takes. One that could give but does not makes room only for another that has something.
     fn useless_neighbour(&self, for_giver: bool, now: Instant) -> Option<PeerId> {
         let complete = self.is_complete();
         let uselessness = |peer: PeerId, neighbour: &Neighbour| {
-            let needless = complete && neighbour.has.is_full();
-            let silent = neighbour.is_snubbed() && (for_giver || neighbour.wanted == 0);
-            let taker = !complete
-                && now.since(neighbour.joined) >= PATIENCE_WITH_TAKERS
-                && !self.is_willing(peer, neighbour, now);
-            u8::from(needless) * 3 + u8::from(silent) * 2 + u8::from(taker)
+            let (said, asked) = (&neighbour.said, &neighbour.asked);
+            let time = now.since(neighbour.joined);
+            if !said.is_introduced && time >= PATIENCE_WITH_SILENCE {
+                6
+            } else if complete && said.has.is_full() {
+                5
+            } else if !complete && time >= PATIENCE_WITH_TAKERS && !self.is_willing(peer, neighbour, now) {
+                4
+            } else if !for_giver {
+                0
+            } else if asked.is_snubbed() {
+                3
+            } else if asked.wanted == 0 {
+                2
+            } else {
+                u8::from(said.chokes_us && asked.total() == 0 && time >= PATIENCE_WITH_TAKERS)
+            }
         };
-        let ranked = self.neighbours.iter().map(|(&peer, neighbour)| (uselessness(peer, neighbour), peer));
-        ranked.filter(|(uselessness, _)| *uselessness > 0).max().map(|(_, peer)| peer)
+        let ranked = self
+            .neighbours
+            .iter()
+            .map(|(&peer, neighbour)| (uselessness(peer, neighbour), now.since(neighbour.joined), peer));
+        ranked.filter(|(uselessness, ..)| *uselessness > 0).max().map(|(.., peer)| peer)
+    }
+
+    /// Takes a neighbour's place, and tells it so that it waits for nothing.
+    fn give_up(&mut self, peer: PeerId, now: Instant) {
+        let file = self.tag();
+        self.cancel_all(peer);
+        self.choker.evict(peer);
+        self.apply_choker();
+        self.reject_queued(peer);
+        if self.neighbours.get(&peer).is_some_and(|neighbour| neighbour.told.interested == Some(true)) {
+            self.send(peer, PeerMessage::NotInterested { file });
+        }
+        let Some(neighbour) = self.remove(peer) else { return };
+        self.give_up_copies_of(peer, now);
+        let owed = neighbour.asked.owed(self.manifest.geometry());
+        let before = Before { sent: neighbour.served.total(), received: neighbour.asked.total(), owed };
+        if self.waiting.len() < MAX_WAITING {
+            let age = neighbour.age(now);
+            let waiting = Waiting { said: neighbour.said, is_stranger: false, age, since: now, before: Some(before) };
+            self.waiting.insert(peer, waiting);
+        }
     }
 
     pub(super) fn drop_neighbour(&mut self, peer: PeerId, violation: Violation, now: Instant) {
         self.remove(peer);
-        if self.banned.len() < MAX_REMEMBERED {
-            self.banned.insert(peer);
+        if self.banned.len() >= MAX_REMEMBERED
+            && let Some(oldest) = self.banned.iter().min_by_key(|(_, since)| **since).map(|(peer, _)| *peer)
+        {
+            self.banned.remove(&oldest);
         }
+        self.banned.insert(peer, now);
         self.events.push_back(Event::Dropped { peer, violation });
         self.go_on_without(peer, now);
     }
 
-    /// Forgets a neighbour and gives back what was asked of it; tells what it still owed.
-    pub(super) fn remove(&mut self, peer: PeerId) -> Option<Vec<Run>> {
+    /// Forgets a neighbour and gives back what was asked of it.
+    fn remove(&mut self, peer: PeerId) -> Option<Neighbour> {
         let mut neighbour = self.neighbours.remove(&peer)?;
-        self.in_flight_bytes -= neighbour.in_flight_bytes;
-        self.queued -= neighbour.queue.len();
+        self.in_flight_bytes -= neighbour.asked.bytes();
+        self.queued -= neighbour.served.queue.len();
         self.choker.evict(peer);
-        for run in neighbour.take_all_back() {
-            self.release(run);
+        for run in neighbour.asked.take_all_back() {
+            self.blocks.release(run);
         }
-        neighbour.has.iter().for_each(|index| self.picker.lost(index));
-        Some(neighbour.into_stale())
+        neighbour.said.has.iter().for_each(|index| self.blocks.lost(index));
+        Some(neighbour)
     }
 
     /// After a neighbour is gone: gives what it had to others.
@@ -163,34 +255,53 @@ impl Swarm {
         self.serve(now);
     }
 
-    fn welcome(&mut self, peer: PeerId, now: Instant) {
-        let mut neighbour = Neighbour::new(self.manifest.geometry().blocks(), now);
-        neighbour.told = self.unannounced.len();
-        neighbour.remember_stale(self.departed.remove(&peer).unwrap_or_default());
+    fn welcome(&mut self, peer: PeerId, waiting: Waiting, now: Instant) {
+        let Waiting { said, is_stranger, age, since, before } = waiting;
+        let departed = self.departed.remove(&peer).map_or(0, |(owed, _)| owed);
+        let Before { sent, received, owed } = before.unwrap_or_default();
+        let head_start = if before.is_some() { 0 } else { self.least_turn() };
+        let asked = Asked::new(received, owed.max(departed), now);
+        let served = Served::new(sent, head_start);
+        let mut neighbour = Neighbour::new(self.manifest.geometry(), age + now.since(since), asked, served, now);
+        neighbour.told.blocks = Some(self.unannounced.len());
         self.neighbours.insert(peer, neighbour);
-        self.send(
-            peer,
-            PeerMessage::Bitfield { file: self.tag(), blocks: self.blocks.stored().to_bytes(), begin: false },
-        );
-    }
-
-    /// A neighbour that took us for gone begins anew. What it gave and got still counts.
-    pub(super) fn welcome_again(&mut self, peer: PeerId, now: Instant) {
-        let Some(before) = self.neighbours.get(&peer) else { return };
-        let (joined, sent, received) = (before.joined, before.total_sent, before.total_received);
-        let owed = self.remove(peer).unwrap_or_default();
-        self.remember_departed(peer, owed);
-        self.give_up_copies_of(peer, now);
-        self.welcome(peer, now);
-        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-            (neighbour.joined, neighbour.total_sent, neighbour.total_received) = (joined, sent, received);
-        }
+        self.send_bitfield(peer, is_stranger && !said.is_introduced);
         self.serve_newcomer(peer);
+        // What it said while it waited counts as if it said it only now.
+        let file = self.tag();
+        let blocks = PeerMessage::Bitfield { file, blocks: said.has.to_bytes(), begin: false };
+        let bitfield = said.is_introduced.then_some(blocks);
+        let unchoke = (!said.chokes_us).then_some(PeerMessage::Unchoke { file });
+        let interested = said.is_interested.then_some(PeerMessage::Interested { file });
+        let messages = bitfield.into_iter().chain(unchoke).chain(interested);
+        messages.for_each(|message| self.handle_message(peer, message, now));
     }
 
-    pub(super) fn remember_departed(&mut self, peer: PeerId, owed: Vec<Run>) {
-        if !owed.is_empty() && self.departed.len() < MAX_REMEMBERED {
-            self.departed.insert(peer, owed);
+    /// How much those have got who got least: a newcomer takes its turn after them, however often it comes.
+    fn least_turn(&self) -> u64 {
+        let interested = self.neighbours.values().filter(|neighbour| neighbour.said.is_interested);
+        interested.map(|neighbour| neighbour.served.turn()).min().unwrap_or(0)
+    }
+
+    /// The neighbour knows nothing of this peer, and says everything anew: so does this peer.
+    pub(super) fn begin_anew(&mut self, peer: PeerId) {
+        let geometry = *self.manifest.geometry();
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        self.in_flight_bytes -= neighbour.asked.bytes();
+        self.queued -= neighbour.served.queue.len();
+        neighbour.served.queue.clear();
+        neighbour.said.is_interested = false;
+        neighbour.said.chokes_us = true;
+        neighbour.told = super::neighbour::Told::nothing();
+        for run in neighbour.asked.begin_anew(&geometry) {
+            self.blocks.release(run);
+        }
+    }
+
+    fn remember_departed(&mut self, peer: PeerId, neighbour: &Neighbour, now: Instant) {
+        let owed = neighbour.asked.owed(self.manifest.geometry());
+        if owed > 0 && self.departed.len() < MAX_REMEMBERED {
+            self.departed.insert(peer, (owed, now));
         }
     }
 }

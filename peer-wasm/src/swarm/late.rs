@@ -1,6 +1,6 @@
 //! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
 
-use super::{BlockState, Swarm, Timer, neighbour::Neighbour};
+use super::{BlockState, Swarm, Timer};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Run};
 use std::time::Duration;
@@ -20,26 +20,23 @@ impl Swarm {
     /// would wait longest, to ask this neighbour instead. It is asked when the other rejects, so that nothing comes twice.
     pub(super) fn steer_to(&mut self, peer: PeerId, now: Instant) {
         let Some(own) = self.neighbours.get(&peer) else { return };
-        if !own.in_flight.is_empty() || !own.is_serving() {
+        if !own.asked.in_flight().is_empty() || !own.is_serving() {
             return;
         }
         let longest = self
             .neighbours
             .iter()
-            .flat_map(|(&other, neighbour)| neighbour.in_flight.iter().map(move |request| (other, neighbour, request)))
-            .filter(|(_, _, request)| {
-                request.moves_to.is_none() && request.run.blocks().all(|index| own.has.has(index))
+            .flat_map(|(&other, neighbour)| {
+                neighbour.asked.in_flight().iter().map(move |request| (other, neighbour, request))
             })
-            .map(|(other, neighbour, request)| (neighbour.remaining_wait(request, now), other, request.run))
+            .filter(|(_, _, request)| {
+                request.moves_to.is_none() && request.run.blocks().all(|index| own.said.has.has(index))
+            })
+            .map(|(other, neighbour, request)| (neighbour.asked.remaining_wait(request, now), other, request.run))
             .max()
-            .filter(|(remaining, _, _)| *remaining > own.shortest_wait());
+            .filter(|(remaining, _, _)| *remaining > own.asked.shortest_wait());
         let Some((_, other, run)) = longest else { return };
-        if let Some(request) = self
-            .neighbours
-            .get_mut(&other)
-            .and_then(|neighbour| neighbour.in_flight.iter_mut().find(|request| request.run == run))
-        {
-            request.moves_to = Some(peer);
+        if self.neighbours.get_mut(&other).is_some_and(|neighbour| neighbour.asked.steer(run, peer)) {
             let file = self.tag();
             self.send(other, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
         }
@@ -51,14 +48,13 @@ impl Swarm {
         let snubbed: Vec<_> = self
             .neighbours
             .iter()
-            .filter(|(_, neighbour)| late(neighbour.overdue(self.config.snub_after)))
+            .filter(|(_, neighbour)| late(neighbour.asked.overdue(self.config.snub_after)))
             .map(|(&peer, _)| peer)
             .collect();
         for peer in snubbed {
             self.cancel_all(peer);
             if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-                neighbour.snubbed = Some(now);
-                neighbour.last_progress = now;
+                neighbour.asked.snub(now);
             }
         }
         self.request_of_all(now);
@@ -66,12 +62,12 @@ impl Swarm {
     }
 
     /// Takes back everything asked of a neighbour.
-    fn cancel_all(&mut self, peer: PeerId) {
+    pub(super) fn cancel_all(&mut self, peer: PeerId) {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        self.in_flight_bytes -= neighbour.in_flight_bytes;
-        for run in neighbour.take_all_back() {
-            self.release(run);
+        self.in_flight_bytes -= neighbour.asked.bytes();
+        for run in neighbour.asked.take_all_back() {
+            self.blocks.release(run);
             self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
         }
     }
@@ -86,12 +82,12 @@ impl Swarm {
             .neighbours
             .iter()
             .filter(|(peer, _)| **peer != except)
-            .flat_map(|(&peer, neighbour)| neighbour.in_flight.iter().map(move |request| (peer, request.run)))
+            .flat_map(|(&peer, neighbour)| neighbour.asked.in_flight().iter().map(move |request| (peer, request.run)))
             .filter(|(_, run)| overlaps(*run) && !run.blocks().any(|index| self.blocks.is_wanted(index)))
             .collect();
         for (peer, run) in unwanted {
             if let Some(neighbour) = self.neighbours.get_mut(&peer)
-                && neighbour.take_back(run, &geometry)
+                && neighbour.asked.take_back(run, &geometry)
             {
                 self.in_flight_bytes -= geometry.run_len(run);
                 self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
@@ -105,22 +101,22 @@ impl Swarm {
         let geometry = self.manifest.geometry();
         let own = self.neighbours.get(&peer)?;
         let block_size = u64::from(geometry.block_size().bytes());
-        let spent = self.duplicate_bytes + self.repeated.len() as u64 * block_size;
+        let spent = self.duplicate_bytes + self.blocks.repeated().len() as u64 * block_size;
         let left = (geometry.size() / ENDGAME_SHARE).saturating_sub(spent);
         // When that is spent, one block at a time, if it waits for very long.
-        let is_spent = left < block_size && self.repeated.is_empty();
+        let is_spent = left < block_size && self.blocks.repeated().is_empty();
         let (budget, patience) = if is_spent { (block_size, LAST_PATIENCE) } else { (left, ENDGAME_PATIENCE) };
         let most = u32::try_from(budget / block_size).ok().filter(|most| *most > 0)?;
-        let asked_once = |index| self.blocks.state(index) == BlockState::Requested(1) && own.has.has(index);
+        let asked_once = |index| self.blocks.state(index) == BlockState::Requested(1) && own.said.has.has(index);
         self.neighbours
             .iter()
             .filter(|(other, _)| **other != peer)
-            .flat_map(|(_, other)| other.in_flight.iter().map(move |request| (other, request)))
+            .flat_map(|(_, other)| other.asked.in_flight().iter().map(move |request| (other, request)))
             .filter(|(_, request)| now.since(request.sent) >= patience)
             .filter(|(_, request)| request.run.blocks().all(asked_once))
             .filter(|(other, request)| {
-                let here = own.time_to_deliver(geometry.run_len(request.run), now).unwrap_or(ENDGAME_PATIENCE);
-                other.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
+                let here = own.asked.time_to_deliver(geometry.run_len(request.run), now).unwrap_or(ENDGAME_PATIENCE);
+                other.asked.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
             })
             .min_by_key(|(_, request)| request.sent)
             .and_then(|(_, request)| geometry.run(request.run.index(), request.run.count().min(most)).ok())
@@ -128,20 +124,24 @@ impl Swarm {
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.
     pub(super) fn expect_answer(&mut self, peer: PeerId, now: Instant) {
-        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.overdue(self.config.snub_after));
+        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue(self.config.snub_after));
         let endgame = self.blocks.none_missing().then(|| now + ENDGAME_PATIENCE);
-        if let Some(deadline) = overdue.into_iter().chain(endgame).min()
-            && self.timers.deadline(Timer::Requests).is_none_or(|at| deadline < at)
-        {
-            self.timers.set(Timer::Requests, deadline);
+        if let Some(deadline) = overdue.into_iter().chain(endgame).min() {
+            self.timers.set_earlier(Timer::Requests, deadline);
         }
     }
 
     /// Sets the timer to the next moment at which a neighbour may be overdue.
     fn schedule_requests(&mut self, now: Instant) {
-        let overdue = self.neighbours.values().filter_map(|neighbour| neighbour.overdue(self.config.snub_after)).min();
+        let overdue =
+            self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue(self.config.snub_after)).min();
         let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
-        let again = self.neighbours.values().filter_map(Neighbour::second_chance).filter(|at| *at > now).min();
+        let again = self
+            .neighbours
+            .values()
+            .filter_map(|neighbour| neighbour.asked.second_chance())
+            .filter(|at| *at > now)
+            .min();
         match overdue.into_iter().chain(endgame).chain(again).min() {
             Some(deadline) => self.timers.set(Timer::Requests, deadline),
             None => self.timers.clear(Timer::Requests),

@@ -7,14 +7,17 @@
 //! | `picker` | which blocks to ask for |
 //! | `download` | asking, receiving, verifying |
 //! | `late` | requests that wait too long: steering, endgame, snubbing |
-//! | `announce` | telling of new blocks |
+//! | `announce` | when new blocks are told |
+//! | `telling` | saying what is so, and again where it may not have arrived |
 //! | `choker`, `choking` | whom to serve, and when that is decided |
 //! | `upload` | serving |
 //! | `seeding` | giving a new file its first copies |
 //! | `neighbour`, `rate`, `timers` | what is known of a neighbour, how fast it is, what is waited for |
+//! | `lack`, `audit` | why nothing comes, and whether every sum is right |
 //! | `config`, `io` | what goes in at the start, what comes out |
 
 mod announce;
+mod audit;
 mod blocks;
 mod choker;
 mod choking;
@@ -22,11 +25,13 @@ mod config;
 mod download;
 mod io;
 mod joining;
+mod lack;
 mod late;
 mod neighbour;
 mod picker;
 mod rate;
 mod seeding;
+mod telling;
 mod timers;
 mod upload;
 
@@ -41,13 +46,13 @@ use blocks::Blocks;
 use choker::Choker;
 use joining::Waiting;
 use neighbour::Neighbour;
-use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run, Subject};
+use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
 use seeding::FirstCopies;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 use timers::TimerTable;
@@ -85,25 +90,28 @@ pub struct Swarm {
     manifest: Arc<Manifest>,
     rng: Xoshiro256PlusPlus,
     blocks: Blocks,
-    picker: Picker,
     choker: Choker,
     neighbours: BTreeMap<PeerId, Neighbour>,
     /// Peers that were introduced while there was no place for them.
     waiting: BTreeMap<PeerId, Waiting>,
-    /// Peers dropped for a violation; they may not come back.
-    banned: BTreeSet<PeerId>,
-    /// What peers that left still owed; if they come back at once, it may arrive.
-    departed: BTreeMap<PeerId, Vec<Run>>,
+    /// Peers dropped for a violation, and when; they may not come back for a while.
+    banned: BTreeMap<PeerId, Instant>,
+    /// Bytes that peers owed when they left, and when that was; if they come back at once, they may arrive.
+    departed: BTreeMap<PeerId, (u64, Instant)>,
     timers: TimerTable,
     /// Blocks stored and not announced.
     unannounced: Vec<u32>,
     /// When new blocks were last announced to everyone.
     announced: Instant,
     in_flight_bytes: u64,
+    /// Bytes on their way to the storage.
+    storing_bytes: u64,
+    /// Somebody would be asked for more if there were room.
+    is_limited: bool,
+    /// Who was asked last when room became free.
+    last_offered: Option<PeerId>,
     /// Payload that came although it was here already.
     duplicate_bytes: u64,
-    /// Blocks asked of a second neighbour in the endgame.
-    repeated: BTreeSet<u32>,
     /// The storage failed: nothing more is asked for.
     halted: bool,
 
@@ -159,8 +167,7 @@ impl Swarm {
     pub fn new(config: Config, manifest: Arc<Manifest>, have: Bitfield, seed: u64, now: Instant) -> Self {
         assert_eq!(have.len(), manifest.geometry().blocks(), "`have` must be a bitfield of this file");
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let blocks = Blocks::new(have);
-        let picker = Picker::new(config.block_strategy, &blocks.missing());
+        let blocks = Blocks::new(config.block_strategy, have);
         let first_copies = blocks.stored().is_full().then(|| FirstCopies::new(blocks.stored().len()));
         let next_read = rng.next_u64() / 2;
         let mut swarm = Self {
@@ -168,18 +175,19 @@ impl Swarm {
             manifest,
             rng,
             blocks,
-            picker,
             choker: Choker::default(),
             neighbours: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            banned: BTreeSet::new(),
+            banned: BTreeMap::new(),
             departed: BTreeMap::new(),
             timers: TimerTable::default(),
             unannounced: Vec::new(),
             announced: now,
             in_flight_bytes: 0,
+            storing_bytes: 0,
+            is_limited: false,
+            last_offered: None,
             duplicate_bytes: 0,
-            repeated: BTreeSet::new(),
             halted: false,
             reads: BTreeMap::new(),
             next_read,
@@ -199,45 +207,34 @@ impl Swarm {
 
     /// Changes how much may be asked for and sent at a time.
     pub fn set_room(&mut self, room: Room, now: Instant) {
-        _ = (room, now);
-    }
-
-    /// The tracker refused a message to a neighbour, which is therefore not told what it said.
-    pub fn handle_refused(&mut self, to: PeerId, about: &Subject, now: Instant) {
-        _ = (to, about, now);
+        self.config.max_in_flight = room.in_flight;
+        self.config.upload_budget = room.upload;
+        self.offer_room(now);
+        self.serve(now);
     }
 
     /// Bytes requested and not yet stored.
     pub const fn in_flight(&self) -> u64 {
-        self.in_flight_bytes
+        self.in_flight_bytes + self.storing_bytes
     }
 
-    /// Whether it would ask for more if it had more room.
+    /// Whether more would be asked for if there were more room.
     pub const fn is_limited(&self) -> bool {
-        false
+        self.is_limited
     }
 
     /// Whether the peer was dropped for a violation.
     pub fn is_banned(&self, peer: PeerId) -> bool {
-        self.banned.contains(&peer)
+        self.banned.contains_key(&peer)
     }
 
-    /// What it waits for, if nothing comes although blocks are missing.
-    pub fn want(&self, now: Instant) -> Option<Want> {
-        _ = now;
-        None
-    }
-
-    /// A message from another peer. From a peer that is no neighbour it is ignored.
+    /// A message from another peer. One that was dropped is ignored; one that is no neighbour becomes one, or waits.
     pub fn handle_message(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
-        if message.tag() != self.tag() {
+        if message.tag() != self.tag() || self.is_banned(from) {
             return;
-        }
-        if let Some(waiting) = self.waiting.get_mut(&from) {
-            waiting.heard(&message, self.manifest.geometry());
         }
         if !self.neighbours.contains_key(&from) {
-            return;
+            return self.hear_stranger(from, &message, now);
         }
         if let Err(violation) = self.handle_neighbour(from, message, now) {
             self.drop_neighbour(from, violation, now);
@@ -255,6 +252,8 @@ impl Swarm {
                 Timer::Idle => self.handle_idle(now),
                 Timer::FirstCopies => self.handle_first_copies(now),
                 Timer::Requests => self.handle_overdue(now),
+                Timer::Retry => self.handle_retry(now),
+                Timer::Restate => self.handle_restate(),
             }
         }
     }
@@ -332,15 +331,15 @@ impl Swarm {
     pub fn neighbours(&self, now: Instant) -> impl Iterator<Item = NeighbourStatus> {
         self.neighbours.iter().map(move |(&peer, neighbour)| NeighbourStatus {
             peer,
-            blocks: neighbour.has.count(),
-            serves_us: !neighbour.it_chokes_us,
-            wanted_by_us: neighbour.we_are_interested,
-            served_by_us: !neighbour.we_choke_it,
-            wants_from_us: neighbour.it_is_interested,
-            snubbed: neighbour.is_snubbed(),
-            in_flight: neighbour.in_flight_bytes,
-            down_rate: neighbour.received.per_second(now),
-            up_rate: neighbour.sent.per_second(now),
+            blocks: neighbour.said.has.count(),
+            serves_us: !neighbour.said.chokes_us,
+            wanted_by_us: neighbour.asked.wanted > 0,
+            served_by_us: self.choker.serves(peer),
+            wants_from_us: neighbour.said.is_interested,
+            snubbed: neighbour.asked.is_snubbed(),
+            in_flight: neighbour.asked.bytes(),
+            down_rate: neighbour.asked.rate.per_second(now),
+            up_rate: neighbour.served.rate.per_second(now),
         })
     }
 
@@ -348,7 +347,7 @@ impl Swarm {
         let geometry = *self.manifest.geometry();
         let message_run = |index, count| geometry.message_run(index, count).map_err(|_| Violation::OutOfRange);
         match message {
-            PeerMessage::Bitfield { blocks, .. } => self.handle_bitfield(from, &blocks, now)?,
+            PeerMessage::Bitfield { blocks, begin, .. } => self.handle_bitfield(from, &blocks, begin, now)?,
             PeerMessage::Have { blocks, .. } => self.handle_have(from, &blocks, now)?,
             PeerMessage::Interested { .. } => self.handle_interest(from, true, now),
             PeerMessage::NotInterested { .. } => self.handle_interest(from, false, now),

@@ -58,6 +58,11 @@ impl Picker {
         picker
     }
 
+    /// The blocks that are to be picked.
+    pub const fn missing(&self) -> &Bitfield {
+        &self.missing
+    }
+
     /// How many neighbours have the block.
     pub fn availability(&self, index: u32) -> u16 {
         self.entries[index as usize].availability

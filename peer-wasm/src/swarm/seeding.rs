@@ -11,7 +11,7 @@
 
 use super::{Swarm, Timer, announce::have_runs, neighbour::Neighbour};
 use crate::Instant;
-use protocol::{Bitfield, PeerId, PeerMessage, Run};
+use protocol::{Bitfield, PeerId, Run};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -169,7 +169,7 @@ impl Swarm {
     /// Whether a request may be served as far as first copies are concerned.
     pub(super) fn may_give(&mut self, run: Run, to: PeerId) -> bool {
         let Some(copies) = &mut self.first_copies else { return true };
-        self.neighbours.get(&to).is_some_and(|neighbour| copies.may_give(run, to, &neighbour.has))
+        self.neighbours.get(&to).is_some_and(|neighbour| copies.may_give(run, to, &neighbour.said.has))
     }
 
     /// Notes that a run is about to be sent.
@@ -194,7 +194,7 @@ impl Swarm {
         self.offer_refused();
         if all_spread {
             self.first_copies = None;
-        } else if self.neighbours.values().any(|neighbour| !neighbour.has.is_full()) {
+        } else if self.neighbours.values().any(|neighbour| !neighbour.said.has.is_full()) {
             self.timers.set(Timer::FirstCopies, now + LOOK_EVERY);
         }
     }
@@ -203,7 +203,7 @@ impl Swarm {
     pub(super) fn give_up_copies_of(&mut self, peer: PeerId, now: Instant) {
         if let Some(copies) = &mut self.first_copies {
             let mut lost = copies.take_back_lost(Some(peer), now);
-            lost.extend(copies.take_back_unseen(|index| self.picker.availability(index) == 0));
+            lost.extend(copies.take_back_unseen(|index| self.blocks.availability(index) == 0));
             self.offer_again(lost, now);
         }
     }
@@ -228,18 +228,17 @@ impl Swarm {
         // Whoever lost interest has all that it takes the seed to have, also if that is not known here.
         let left = |peer: &PeerId| {
             let neighbour = neighbours.get(peer);
-            neighbour.is_some_and(|neighbour| neighbour.it_is_interested && copies.has_other_for(*peer, &neighbour.has))
+            neighbour.is_some_and(|neighbour| {
+                neighbour.said.is_interested && copies.has_other_for(*peer, &neighbour.said.has)
+            })
         };
         let (still, ready) = copies.refused.iter().partition::<BTreeSet<_>, _>(|peer| left(peer));
         copies.refused = still;
-        let file = self.tag();
         for peer in ready {
             let lacks =
-                |neighbour: &Neighbour| self.stored().iter().filter(|index| !neighbour.has.has(*index)).collect();
-            let blocks = have_runs(self.neighbours.get(&peer).map(lacks).unwrap_or_default());
-            if !blocks.is_empty() {
-                self.send(peer, PeerMessage::Have { file, blocks });
-            }
+                |neighbour: &Neighbour| self.stored().iter().filter(|index| !neighbour.said.has.has(*index)).collect();
+            let runs = have_runs(self.neighbours.get(&peer).map(lacks).unwrap_or_default());
+            self.tell_blocks(peer, Some(runs));
         }
     }
 }

@@ -19,9 +19,13 @@ pub enum Timer {
     FirstCopies,
     /// See which neighbours owe blocks for too long.
     Requests,
+    /// Ask again for what was refused.
+    Retry,
+    /// Say again what the tracker refused.
+    Restate,
 }
 
-const TIMERS: [Timer; 7] = [
+const TIMERS: [Timer; 9] = [
     Timer::ChokeRound,
     Timer::Announce,
     Timer::AnnounceToAll,
@@ -29,6 +33,8 @@ const TIMERS: [Timer; 7] = [
     Timer::Neighbours,
     Timer::FirstCopies,
     Timer::Requests,
+    Timer::Retry,
+    Timer::Restate,
 ];
 
 /// At most one deadline per timer.
@@ -42,8 +48,10 @@ impl TimerTable {
         self.deadlines[timer as usize] = Some(deadline);
     }
 
-    pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
-        self.deadlines[timer as usize]
+    /// Sets a deadline unless an earlier one is set.
+    pub(crate) fn set_earlier(&mut self, timer: Timer, deadline: Instant) {
+        let set = &mut self.deadlines[timer as usize];
+        *set = Some(set.map_or(deadline, |set| set.min(deadline)));
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {

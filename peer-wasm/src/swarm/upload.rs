@@ -23,8 +23,7 @@ impl Swarm {
         let (index, count) = (run.index(), run.count());
         match (self.neighbours.get_mut(&peer), result) {
             (Some(neighbour), Ok(data)) if data.len() as u64 == bytes => {
-                neighbour.sent.add(bytes, now);
-                neighbour.total_sent += bytes;
+                neighbour.served.sent(bytes, now);
                 self.sent.add(bytes, now);
                 self.send(peer, PeerMessage::Block { file, index, count, data });
                 self.stop_serving_taker(peer, now);
@@ -52,22 +51,20 @@ impl Swarm {
     pub(super) fn handle_request(&mut self, from: PeerId, run: Run, now: Instant) -> Result<(), Violation> {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
-        if neighbour.queue.contains(&run) {
+        if neighbour.served.queue.contains(&run) {
             return Ok(());
         }
-        if neighbour.queue.len() >= MAX_QUEUED {
+        if neighbour.served.queue.len() >= MAX_QUEUED {
             return Err(Violation::RequestFlood);
         }
-        let is_served = !neighbour.we_choke_it && run.blocks().all(|index| self.blocks.stored().has(index));
+        let is_served = self.choker.serves(from) && run.blocks().all(|index| self.blocks.stored().has(index));
         let may_give = is_served && self.may_give(run, from);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if may_give {
-            neighbour.queue.push_back(run);
+            neighbour.served.enqueue(run);
             self.queued += 1;
-            neighbour.asked_this_round = true;
-            neighbour.idle = false;
             self.serve(now);
-        } else if !neighbour.may_be_rejected(now) {
+        } else if !neighbour.served.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
         } else {
             self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
@@ -78,8 +75,8 @@ impl Swarm {
     /// A cancelled request that is not being served yet is rejected, so that the other knows that no block comes.
     pub(super) fn handle_cancel(&mut self, from: PeerId, run: Run) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        let Some(place) = neighbour.queue.iter().position(|queued| *queued == run) else { return };
-        neighbour.queue.remove(place);
+        let Some(place) = neighbour.served.queue.iter().position(|queued| *queued == run) else { return };
+        neighbour.served.queue.remove(place);
         self.queued -= 1;
         let file = self.tag();
         self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
@@ -122,18 +119,19 @@ impl Swarm {
             return None;
         }
         let last = self.last_served;
+        let block_size = self.manifest.geometry().block_size().bytes();
         let this = &*self;
-        let asking = this.neighbours.iter().filter(|(_, neighbour)| !neighbour.queue.is_empty());
+        let asking = this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
         let requests = asking.flat_map(|(&peer, neighbour)| {
-            let has = if this.first_copies.is_some() { 0 } else { neighbour.has.count() };
+            let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
             let order = (has, last.is_some_and(|last| peer <= last), peer);
             let untrusted = !this.is_trusted(peer);
-            let rank = move |run: &Run| (untrusted, this.picker.availability(run.index()), order);
-            (0..).zip(&neighbour.queue).take(LOOK_AHEAD).map(move |(place, run)| (rank(run), place))
+            let rank = move |run: &Run| (untrusted, this.blocks.availability(run.index()), order);
+            (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, run)| (rank(run), place))
         });
         let ((_, _, (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
         self.queued -= 1;
-        Some((peer, self.neighbours.get_mut(&peer)?.queue.remove(place)?))
+        Some((peer, self.neighbours.get_mut(&peer)?.served.queue.remove(place)?))
     }
 }

@@ -36,9 +36,9 @@ fn every_violation_drops_its_sender_and_nobody_else() {
     let id = swarm_of(0, 60, &Config::default()).network.file().manifest.file().tag();
     let bytes = |len: usize| Bytes::from(vec![0; len]);
     let cases = [
-        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: bytes(7) }),
-        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: bytes(9) }),
-        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: vec![0xff; 8].into() }),
+        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: bytes(7), begin: false }),
+        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: bytes(9), begin: false }),
+        (Violation::BadBitfield, PeerMessage::Bitfield { file: id, blocks: vec![0xff; 8].into(), begin: false }),
         (Violation::OutOfRange, PeerMessage::Have { file: id, blocks: vec![HaveRun(60, 1)] }),
         (Violation::OutOfRange, PeerMessage::Have { file: id, blocks: vec![HaveRun(0, 60), HaveRun(0, 1)] }),
         (Violation::OutOfRange, PeerMessage::Request { file: id, index: 59, count: 2 }),

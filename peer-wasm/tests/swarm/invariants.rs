@@ -73,6 +73,7 @@ fn check(leechers: usize, blocks: u32, config: &Config, incidents: &[(u32, Incid
             happen(&mut lab, incident);
         }
         for (number, node) in lab.network.nodes() {
+            node.swarm.audit();
             let stored = node.swarm.stored().count();
             prop_assert!(stored >= stored_before[number], "{number} lost verified blocks");
             stored_before[number] = stored;

@@ -52,7 +52,7 @@ impl Lab {
     /// Tells one peer of another that does not exist and wants something.
     pub fn pretend_to_join(&mut self, of: usize, other: usize) {
         self.network.with(of, |swarm, now| {
-            swarm.handle_peer_joined(id_of(other), now);
+            swarm.handle_peer_joined(id_of(other), Duration::ZERO, now);
             swarm.handle_message(id_of(other), PeerMessage::Interested { file: swarm.tag() }, now);
         });
     }

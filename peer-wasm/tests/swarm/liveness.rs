@@ -29,7 +29,7 @@ fn with_a_full_house() -> (Lab, usize, usize) {
     lab.config = Config { max_neighbours: 1, ..Config::default() };
     let full = lab.add(Bitfield::empty(40));
     lab.config = Config::default();
-    lab.network.with(full, |swarm, now| swarm.handle_peer_joined(id_of(1_000), now));
+    lab.network.with(full, |swarm, now| swarm.handle_peer_joined(id_of(1_000), Duration::ZERO, now));
     (lab, seed, full)
 }
 
@@ -88,9 +88,9 @@ fn a_neighbour_given_up_for_another_can_come_back() {
     // A peer that has something takes the place of one that delivers nothing.
     lab.network.with(me, |swarm, now| {
         let blocks = Bitfield::full(400).to_bytes();
-        swarm.handle_peer_joined(id_of(1_000), now);
-        swarm.handle_message(id_of(1_000), PeerMessage::Bitfield { file: swarm.tag(), blocks }, now);
-        swarm.handle_peer_joined(id_of(1_001), now);
+        swarm.handle_peer_joined(id_of(1_000), Duration::ZERO, now);
+        swarm.handle_message(id_of(1_000), PeerMessage::Bitfield { file: swarm.tag(), blocks, begin: false }, now);
+        swarm.handle_peer_joined(id_of(1_001), Duration::ZERO, now);
     });
     lab.settle_for(secs(20));
     assert!(!lab.network.node(me).unwrap().swarm.is_neighbour(id_of(seed)));
@@ -109,7 +109,9 @@ fn a_slow_seed_is_not_given_up_for_peers_that_have_nothing() {
     lab.seed();
     let me = lab.leecher();
     for _ in 0..30 {
-        (1_000..1_060).for_each(|other| lab.network.with(me, |swarm, now| swarm.handle_peer_joined(id_of(other), now)));
+        (1_000..1_060).for_each(|other| {
+            lab.network.with(me, |swarm, now| swarm.handle_peer_joined(id_of(other), Duration::ZERO, now))
+        });
         lab.settle_for(secs(10));
     }
     assert!(lab.network.all_complete(), "{} of 4", stored(&lab, me));
@@ -160,8 +162,8 @@ impl Alone {
     /// Meets a neighbour that has these blocks and serves.
     fn meet(&mut self, peer: PeerId, has: &Bitfield) {
         let file = self.swarm.tag();
-        self.swarm.handle_peer_joined(peer, self.now);
-        self.hear(peer, PeerMessage::Bitfield { file, blocks: has.to_bytes() });
+        self.swarm.handle_peer_joined(peer, Duration::ZERO, self.now);
+        self.hear(peer, PeerMessage::Bitfield { file, blocks: has.to_bytes(), begin: false });
         self.hear(peer, PeerMessage::Unchoke { file });
     }
 

@@ -12,7 +12,7 @@ mod lab;
 mod liveness;
 
 use lab::{Lab, lab, swarm_of};
-use peer_wasm::swarm::{Config, Event};
+use peer_wasm::swarm::{Config, Event, StorageError};
 use protocol::Bitfield;
 use simulator::{Behaviour, File};
 use std::time::Duration;
@@ -188,6 +188,6 @@ fn a_full_disk_stops_the_asking_and_is_told() {
     lab.network.node_mut(1).unwrap().behaviour = Behaviour::DiskFull;
     lab.network.run_until(|network| network.node(2).unwrap().swarm.is_complete());
     let node = lab.network.node(1).unwrap();
-    assert!(node.events.contains(&Event::StorageFailed));
+    assert!(node.events.contains(&Event::StorageFailed(StorageError::Full)));
     assert_eq!(node.swarm.stored().count(), 0);
 }

@@ -1,0 +1,275 @@
+//! The client in virtual time, with a tracker played by hand.
+
+use super::{tracker::PEERS_WANTED, *};
+use crate::page::{self, Transfer as Report};
+use protocol::{
+    BlockSize, ClientFrame, ErrorCode, Frame, Geometry, Kind, Limits, ManifestHasher, ManifestPart, MediaType, PeerId,
+    PeerInfo, PeerMessage, Response, Secret, Subject, TrackerFrame, decode_client_text, encode_envelope,
+    encode_response, forwarded_head,
+};
+
+mod line;
+mod manifests;
+mod search;
+mod storage;
+
+const ME: PeerId = PeerId::from_bytes([1; 8]);
+
+struct Lab {
+    client: Client,
+    now: Instant,
+    /// What came out and was not looked at.
+    outputs: Vec<Output>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let room = RoomName::default();
+        let config = ClientConfig { room, name: None, binary: true, swarm: Config::default() };
+        let now = Instant::default();
+        let mut lab = Self { client: Client::new(config, 7, now), now, outputs: Vec::new() };
+        lab.drain();
+        lab
+    }
+
+    fn online() -> Self {
+        let mut lab = Self::new();
+        lab.register();
+        lab
+    }
+
+    fn register(&mut self) {
+        self.client.handle_opened(self.now);
+        let identity = Identity { id: ME, secret: Secret::from_bytes([9; 16]) };
+        let room = RoomName::default();
+        self.respond(None, &Response::Registered { identity, room, resumed: false, limits: Limits::default() });
+    }
+
+    fn respond(&mut self, seq: Option<u32>, response: &Response) {
+        self.client.handle_text(&encode_response(seq, response), self.now);
+        self.drain();
+    }
+
+    fn say(&mut self, from: u8, message: PeerMessage) {
+        let Frame::Text(text) = encode_envelope(ME, message, false) else { return };
+        let Ok(ClientFrame::Envelope { message, .. }) = decode_client_text(&text) else { return };
+        self.client.handle_text(&format!("{}{message}}}", forwarded_head(peer(from))), self.now);
+        self.drain();
+    }
+
+    /// Jumps to the next deadline.
+    fn sleep(&mut self) -> Duration {
+        let deadline = self.client.poll_timeout().unwrap();
+        let slept = deadline.since(self.now);
+        self.now = self.now.max(deadline);
+        self.client.handle_timeout(self.now);
+        self.drain();
+        slept
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll_output() {
+            self.outputs.push(output);
+        }
+    }
+
+    /// The texts sent since the last look.
+    fn sent(&mut self) -> Vec<String> {
+        let text = |output| if let Output::Send { frame: Frame::Text(text), .. } = output { Some(text) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(text).collect()
+    }
+
+    fn requests(&mut self) -> Vec<(Option<u32>, Request)> {
+        let request = |text: String| match decode_client_text(&text) {
+            Ok(ClientFrame::Request { seq, request }) => Some((seq, request)),
+            _ => None,
+        };
+        self.sent().into_iter().filter_map(request).collect()
+    }
+
+    fn last_report(&mut self) -> Report {
+        let report =
+            |output| if let Output::Update(Update::Transfer { transfer }) = output { Some(*transfer) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(report).next_back().unwrap()
+    }
+
+    fn wants_to_connect(&mut self) -> bool {
+        std::mem::take(&mut self.outputs).iter().any(|output| matches!(output, Output::Connect))
+    }
+}
+
+fn peer(number: u8) -> PeerId {
+    PeerId::from_bytes([number; 8])
+}
+
+fn number_of(peer: PeerId) -> u8 {
+    (0..=u8::MAX).find(|number| self::peer(*number) == peer).unwrap()
+}
+
+fn info(number: u8) -> PeerInfo {
+    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1, age: 0 }
+}
+
+fn manifest() -> Arc<Manifest> {
+    let mut hasher = ManifestHasher::new(Geometry::new(5, BlockSize::for_file(5)).unwrap());
+    hasher.update(b"hello");
+    Arc::new(hasher.finish("hello.txt".parse().unwrap(), MediaType::default()).unwrap())
+}
+
+fn part_of(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
+    PeerMessage::Manifest { facts: manifest.facts().clone(), part: manifest.part(part).unwrap() }
+}
+
+/// A file of `blocks` blocks of 4 KiB.
+fn large(blocks: u64) -> (Vec<u8>, Arc<Manifest>) {
+    let content: Vec<u8> = (0..blocks * 4_096).map(|i| (i * 31 + i / 253) as u8).collect();
+    let manifest = cut(&content, 4_096);
+    (content, manifest)
+}
+
+/// The manifest of a file in blocks of that size.
+fn cut(content: &[u8], block_size: u32) -> Arc<Manifest> {
+    let geometry = Geometry::new(content.len() as u64, BlockSize::try_from(block_size).unwrap()).unwrap();
+    let mut hasher = ManifestHasher::new(geometry);
+    hasher.update(content);
+    Arc::new(hasher.finish("large.bin".parse().unwrap(), MediaType::default()).unwrap())
+}
+
+impl Lab {
+    /// Fetches a file until requests go out to peer 2, which has all of it and serves; gives those requests.
+    fn download(&mut self, manifest: &Arc<Manifest>) -> Vec<(u32, u32)> {
+        let file = manifest.file();
+        let blocks = manifest.geometry().blocks();
+        self.client.fetch(file, self.now);
+        self.drain();
+        self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+        self.say(2, part_of(manifest, None));
+        (0..blocks.div_ceil(256)).for_each(|part| self.say(2, part_of(manifest, Some(part))));
+        let store = self.wanted_store();
+        self.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now);
+        self.drain();
+        self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+        self.say(
+            2,
+            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(blocks).to_bytes(), begin: false },
+        );
+        self.sent();
+        self.say(2, PeerMessage::Unchoke { file: file.tag() });
+        self.peer_messages().into_iter().filter_map(requested).collect()
+    }
+
+    /// Lets a peer ask for a block of a file that is shared; gives the read that follows.
+    fn read_for(&mut self, number: u8, file: FileId) -> ReadId {
+        self.respond(None, &Response::PeerJoined { file, peer: info(number) });
+        let blocks = self.client.swarm(file).unwrap().stored().len();
+        let (blocks, file) = (Bitfield::empty(blocks).to_bytes(), file.tag());
+        self.say(number, PeerMessage::Bitfield { file, blocks, begin: false });
+        self.say(number, PeerMessage::Interested { file });
+        self.say(number, PeerMessage::Request { file, index: 0, count: 1 });
+        let read = |output: &Output| if let Output::Read { id, .. } = output { Some(*id) } else { None };
+        self.outputs.iter().rev().find_map(read).unwrap()
+    }
+
+    /// The storages given back since the last look.
+    fn discarded(&mut self) -> Vec<StoreId> {
+        let store = |output| if let Output::Discard { store } = output { Some(store) } else { None };
+        std::mem::take(&mut self.outputs).into_iter().filter_map(store).collect()
+    }
+
+    /// The storage that was asked for last.
+    fn wanted_store(&mut self) -> StoreId {
+        let store = |output: &Output| if let Output::Create { store, .. } = output { Some(*store) } else { None };
+        self.outputs.iter().rev().find_map(store).unwrap()
+    }
+
+    /// What was said to other peers since the last look.
+    fn mail(&mut self) -> Vec<(PeerId, PeerMessage)> {
+        self.sent().iter().filter_map(|text| letter(text)).collect()
+    }
+
+    fn peer_messages(&mut self) -> Vec<PeerMessage> {
+        self.mail().into_iter().map(|(_, message)| message).collect()
+    }
+}
+
+/// What a text frame says to which peer.
+fn letter(text: &str) -> Option<(PeerId, PeerMessage)> {
+    let Ok(ClientFrame::Envelope { to, message, .. }) = decode_client_text(text) else { return None };
+    let frame = decode_tracker_text(&format!("{}{message}}}", forwarded_head(ME))).ok()?;
+    if let TrackerFrame::Envelope { message, .. } = frame { Some((to, message)) } else { None }
+}
+
+fn requested(message: PeerMessage) -> Option<(u32, u32)> {
+    if let PeerMessage::Request { index, count, .. } = message { Some((index, count)) } else { None }
+}
+
+/// Another file, whose id differs from the byte at `place` on.
+fn twin(file: FileId, place: usize) -> FileId {
+    let mut bytes = *file.as_bytes();
+    bytes[place..].iter_mut().for_each(|byte| *byte = !*byte);
+    FileId::from_bytes(bytes)
+}
+
+#[test]
+fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason() {
+    let mut lab = Lab::online();
+    lab.client.share(manifest(), lab.now);
+    lab.drain();
+    let announced = |(seq, request)| if let Request::Announce { .. } = request { seq } else { None };
+    let seq = lab.requests().into_iter().find_map(announced);
+    let (code, message) = (ErrorCode::TooManyFiles, String::new());
+    lab.respond(seq, &Response::Error { code, message, to: None, about: None });
+    let problem = Problem::Refused { code };
+    assert_eq!(lab.last_report().stage, page::Stage::Failed { problem });
+}
+
+#[test]
+fn a_choked_peer_that_floods_requests_is_dropped() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
+    lab.sent();
+    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
+    assert!(lab.sent().len() <= 1_024);
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+#[test]
+fn a_message_with_the_tag_of_another_file_is_ignored() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
+    let wrong = Bytes::from_static(b"of the wrong length");
+    lab.say(3, PeerMessage::Bitfield { file: twin(file, 7).tag(), blocks: wrong.clone(), begin: false });
+    assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+    lab.say(3, PeerMessage::Bitfield { file: file.tag(), blocks: wrong, begin: false });
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+#[test]
+fn of_two_files_with_one_tag_the_first_keeps_it() {
+    let (_, manifest) = large(32);
+    let first = manifest.file();
+    let second = twin(first, 8);
+    let mut lab = Lab::online();
+    lab.client.fetch(second, lab.now);
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.drain();
+    let report = lab.last_report();
+    assert_eq!((report.file, report.stage), (first, page::Stage::Failed { problem: Problem::TagTaken }));
+
+    lab.client.stop(second, lab.now);
+    lab.download(&manifest);
+    lab.client.fetch(second, lab.now);
+    lab.drain();
+    let report = lab.last_report();
+    assert_eq!((report.file, report.stage), (second, page::Stage::Failed { problem: Problem::TagTaken }));
+    lab.say(2, PeerMessage::Choke { file: second.tag() });
+    assert!(lab.client.swarm(first).unwrap().neighbours(lab.now).any(|neighbour| !neighbour.serves_us));
+}

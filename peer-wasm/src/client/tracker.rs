@@ -1,0 +1,180 @@
+//! What the tracker says, and what it is asked.
+
+use super::{
+    Client, Output,
+    link::{Action, Link},
+    transfer::Transfer,
+};
+use crate::{
+    Instant,
+    page::{Connection, Problem, RoomFile, Update},
+};
+use protocol::{
+    ErrorCode, FileId, FileInfo, Identity, PROTOCOL_VERSION, ParseError, PeerInfo, Request, Response, RoomName,
+    TrackerFrame, encode_request,
+};
+use tracing::{debug, info};
+
+/// Peers asked for at once; the tracker may give fewer.
+pub(super) const PEERS_WANTED: u32 = 20;
+
+impl Client {
+    pub(super) fn handle_frame(&mut self, frame: Result<TrackerFrame, ParseError>, now: Instant) {
+        self.link.heard(now);
+        match frame {
+            Ok(TrackerFrame::Response { seq, response }) => {
+                self.handle_response(seq, response, now);
+                self.settle(now);
+            }
+            Ok(TrackerFrame::Envelope { from, message }) => self.handle_envelope(from, message, now),
+            // Another peer's nonsense costs nothing here; a newer tracker's words are not for us.
+            Err(error) => debug!(%error, "ignored a frame"),
+        }
+    }
+
+    fn handle_response(&mut self, seq: Option<u32>, response: Response, now: Instant) {
+        match response {
+            Response::Registered { identity, room, limits, .. } => {
+                self.rooms.set_queue(limits.queue_bytes.into());
+                self.registered(identity, room);
+            }
+            Response::Announced { .. } => {
+                seq.and_then(|seq| self.announcements.remove(&seq));
+            }
+            Response::Peers { file, peers } => self.handle_peers(file, peers, now),
+            Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], now),
+            Response::PeerLeft { file, peer } => self.handle_peer_left(file, peer, now),
+            Response::Files { files } => self.handle_files(files),
+            Response::Error { code, message, to, about } => {
+                debug!(%code, message, ?about, "the tracker refused");
+                match to {
+                    Some(to) => self.handle_refused(code, to, about.as_ref(), now),
+                    None => self.handle_error(seq, code, now),
+                }
+            }
+            Response::Updated { .. } | Response::Holders { .. } | Response::Left { .. } | Response::Pong => {}
+        }
+    }
+
+    fn registered(&mut self, identity: Identity, room: RoomName) {
+        self.link.registered();
+        let id = identity.id;
+        info!(%id, %room, "registered");
+        self.identity = Some(identity);
+        self.update(Update::Connection { connection: Connection::Online { id, room } });
+        self.request(None, &Request::ListFiles { watch: true });
+        let files: Vec<_> = self.transfers.keys().copied().collect();
+        for file in files {
+            self.announce(file);
+            self.ask_for_peers(file);
+        }
+    }
+
+    fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, now: Instant) {
+        let own = self.identity.as_ref().map(|identity| identity.id);
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        for peer in peers.into_iter().filter(|peer| Some(peer.id) != own) {
+            transfer.peer_joined(peer, now);
+        }
+        self.ask_for_manifest(file, now);
+    }
+
+    fn handle_files(&mut self, files: Vec<FileInfo>) {
+        for info in &files {
+            let file = info.facts.file;
+            if self.transfers.get(&file).is_some_and(Transfer::is_searching_in_vain) {
+                self.ask_for_peers(file);
+            }
+        }
+        let files = files.into_iter().map(|FileInfo { facts, sources, peers }| RoomFile {
+            file: facts.file,
+            name: facts.name,
+            size: facts.size,
+            sources,
+            peers,
+        });
+        self.update(Update::Room { files: files.collect() });
+    }
+
+    /// The tracker refused what it was asked.
+    fn handle_error(&mut self, seq: Option<u32>, code: ErrorCode, now: Instant) {
+        if let Some(file) = seq.and_then(|seq| self.announcements.remove(&seq)) {
+            self.fail(file, Problem::Refused { code }, now);
+        } else if self.link.is_registering() {
+            if code == ErrorCode::WrongSecret {
+                self.identity = None;
+                self.register();
+            } else {
+                self.update(Update::Problem { problem: Problem::Refused { code } });
+            }
+        }
+    }
+
+    pub(super) fn transfer_timeout(&mut self, file: FileId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let due = transfer.timeout(now);
+        if due.tell_tracker
+            && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
+        {
+            self.request(None, &Request::UpdateBlocks { file, blocks });
+        }
+        if due.ask_for_peers {
+            self.ask_for_peers(file);
+        }
+        if due.ask_for_manifest {
+            self.ask_for_manifest(file, now);
+        }
+    }
+
+    pub(super) fn follow(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::None => {}
+            Action::Connect => self.connect(now),
+            Action::Probe => _ = self.request(None, &Request::Ping),
+            Action::Disconnect => {
+                self.outputs.push_back(Output::Disconnect);
+                self.handle_closed(None, now);
+            }
+        }
+    }
+
+    pub(super) fn connect(&mut self, now: Instant) {
+        self.link = std::mem::replace(&mut self.link, Link::connecting(now)).reconnecting(now);
+        self.update(Update::Connection { connection: Connection::Connecting });
+        self.outputs.push_back(Output::Connect);
+    }
+
+    pub(super) fn register(&mut self) {
+        let request = Request::Register {
+            protocol: PROTOCOL_VERSION,
+            room: self.config.room.clone(),
+            name: self.config.name.clone(),
+            binary: self.config.binary,
+            resume: self.identity.clone(),
+        };
+        self.request(None, &request);
+    }
+
+    pub(super) fn announce(&mut self, file: FileId) {
+        let Some(swarm) = self.transfers.get(&file).and_then(Transfer::swarm) else { return };
+        let request = Request::Announce { facts: swarm.manifest().facts().clone(), blocks: swarm.stored().to_bytes() };
+        self.last_seq = self.last_seq.wrapping_add(1);
+        let seq = self.last_seq;
+        if self.request(Some(seq), &request) {
+            self.announcements.insert(seq, file);
+        }
+    }
+
+    pub(super) fn ask_for_peers(&mut self, file: FileId) {
+        self.request(None, &Request::GetPeers { file, limit: Some(PEERS_WANTED) });
+    }
+
+    /// Sends to the tracker; tells whether there is a line to send on.
+    pub(super) fn request(&mut self, seq: Option<u32>, request: &Request) -> bool {
+        let ready = self.link.is_online() || matches!(request, Request::Register { .. });
+        if ready {
+            self.outputs.push_back(Output::Send { frame: encode_request(seq, request), receipt: None });
+        }
+        ready
+    }
+}

@@ -1,0 +1,340 @@
+//! What is asked of a neighbour, and how it answers.
+
+use super::super::rate::Rate;
+use crate::Instant;
+use protocol::{Geometry, PeerId, Run};
+use std::{collections::VecDeque, time::Duration};
+
+/// The most requests remembered as taken back, whose blocks may still be on their way.
+const MAX_STALE: usize = 1_024;
+/// The most refusals remembered; of more, the oldest are asked again first.
+const MAX_REFUSED: usize = 1_024;
+/// The window of a new neighbour in bytes.
+const FIRST_WINDOW: u64 = 64 << 10;
+/// How long a request may wait in a neighbour's queue, beyond twice the shortest time in which it answered.
+const QUEUE_TIME: Duration = Duration::from_millis(50);
+/// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
+const RUN_TIME: Duration = Duration::from_millis(20);
+/// How long a snubbed neighbour is left alone while others serve.
+const SECOND_CHANCE: Duration = Duration::from_secs(15);
+/// How long a refused block is taken for one that the neighbour does not have. It doubles with each time that nothing
+/// else came of it, up to 64 s: a refusal costs two small messages.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+const MAX_DOUBLINGS: u32 = 5;
+/// What a neighbour is taken for until it delivers, in bytes per second.
+const ASSUMED_RATE: u64 = 64_000;
+/// The longest that a slow neighbour is waited for.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a neighbour is assumed to take for an answer until it gave one.
+const ASSUMED_WAIT: Duration = Duration::from_millis(200);
+/// The first requests to a neighbour, before its rate is known, in bytes.
+const FIRST_RUN: u32 = 64 << 10;
+
+/// A request to a neighbour that it has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::swarm) struct InFlight {
+    pub(in crate::swarm) run: Run,
+    pub(in crate::swarm) sent: Instant,
+    /// It was cancelled, so that this neighbour can be asked as soon as it is rejected.
+    pub(in crate::swarm) moves_to: Option<PeerId>,
+}
+
+/// How an answer fits what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::swarm) enum Fit {
+    /// It was asked for then.
+    Asked(Instant),
+    /// It was asked for and taken back.
+    Late,
+    /// It was never asked for.
+    Unasked,
+}
+
+/// What is asked of a neighbour, and how it answers.
+#[derive(Debug)]
+pub(in crate::swarm) struct Asked {
+    /// How many of its blocks still have to be received here.
+    pub(in crate::swarm) wanted: u32,
+    in_flight: Vec<InFlight>,
+    bytes: u64,
+    pub(in crate::swarm) last: Option<Run>,
+    window: u64,
+    /// The shortest time in which it answered a request.
+    shortest_wait: Duration,
+    /// The time in which it answered the last request.
+    recent_wait: Option<Duration>,
+    /// Requests taken back, by us or by a choke; their blocks may still come and are welcome.
+    stale: VecDeque<Run>,
+    /// Bytes that were asked for before it left or began anew, and may still come.
+    overhang: u64,
+    /// What it refused, and when.
+    refused: VecDeque<(Run, Instant)>,
+    /// How often what it refused was asked again since it delivered.
+    retries: u32,
+    /// It said that it serves us, and then refused; until it delivers.
+    pub(in crate::swarm) refuses: bool,
+    /// It serves us but delivers nothing, since then.
+    snubbed: Option<Instant>,
+    /// When it last delivered, or was first asked after delivering everything.
+    last_progress: Instant,
+    pub(in crate::swarm) rate: Rate,
+    /// The rate at the last delivery, or that of this delivery alone if it was slower, in bytes per second.
+    last_rate: u64,
+    /// Bytes received since it joined.
+    total: u64,
+}
+
+impl Asked {
+    pub(in crate::swarm) fn new(total: u64, overhang: u64, now: Instant) -> Self {
+        Self {
+            wanted: 0,
+            in_flight: Vec::new(),
+            bytes: 0,
+            last: None,
+            window: FIRST_WINDOW,
+            shortest_wait: Duration::MAX / 4,
+            recent_wait: None,
+            stale: VecDeque::new(),
+            overhang,
+            refused: VecDeque::new(),
+            retries: 0,
+            refuses: false,
+            snubbed: None,
+            last_progress: now,
+            rate: Rate::new(),
+            last_rate: 0,
+            total,
+        }
+    }
+
+    /// The requests that are not answered.
+    pub(in crate::swarm) fn in_flight(&self) -> &[InFlight] {
+        &self.in_flight
+    }
+
+    /// Bytes asked for and not answered.
+    pub(in crate::swarm) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes received since it joined.
+    pub(in crate::swarm) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many bytes the next request may have: at least one block if the window has any room.
+    pub(in crate::swarm) fn next_run_bytes(&self, max_run: u32, now: Instant) -> Option<u32> {
+        if self.bytes >= self.window || (self.is_snubbed() && !self.in_flight.is_empty()) {
+            return None;
+        }
+        let per_run = self.rate.per_second(now) * RUN_TIME.as_millis() as u64 / 1_000;
+        Some((per_run.max(FIRST_RUN.into()) as u32).min(max_run))
+    }
+
+    pub(in crate::swarm) const fn is_snubbed(&self) -> bool {
+        self.snubbed.is_some()
+    }
+
+    /// Whether it is snubbed for so long that it may be tried again.
+    pub(in crate::swarm) fn deserves_another_try(&self, now: Instant) -> bool {
+        self.snubbed.is_some_and(|since| now.since(since) >= SECOND_CHANCE)
+    }
+
+    /// When it may be tried again, if it is snubbed and has something that is wanted.
+    pub(in crate::swarm) fn second_chance(&self) -> Option<Instant> {
+        self.snubbed.filter(|_| self.wanted > 0).map(|since| since + SECOND_CHANCE)
+    }
+
+    /// It delivers nothing.
+    pub(in crate::swarm) const fn snub(&mut self, now: Instant) {
+        self.snubbed = Some(now);
+        self.last_progress = now;
+    }
+
+    /// Notes a request.
+    pub(in crate::swarm) fn requested(&mut self, run: Run, geometry: &Geometry, now: Instant) {
+        if self.in_flight.is_empty() {
+            self.last_progress = now;
+        }
+        self.in_flight.push(InFlight { run, sent: now, moves_to: None });
+        self.last = Some(run);
+        self.bytes += geometry.run_len(run);
+    }
+
+    /// Notes that a block came.
+    pub(in crate::swarm) fn answered(&mut self, run: Run, geometry: &Geometry) -> Fit {
+        if let Some(request) = self.take(run, geometry) {
+            return Fit::Asked(request.sent);
+        }
+        if self.forget_stale(run) {
+            return Fit::Late;
+        }
+        match self.overhang.checked_sub(geometry.run_len(run)) {
+            Some(left) => {
+                self.overhang = left;
+                Fit::Late
+            }
+            None => Fit::Unasked,
+        }
+    }
+
+    /// Notes that a request was rejected; gives it if it was still waited for. If it was asked twice and the first
+    /// request was taken back, it is that one which is rejected.
+    pub(in crate::swarm) fn rejected(&mut self, run: Run, geometry: &Geometry) -> Option<InFlight> {
+        if self.forget_stale(run) { None } else { self.take(run, geometry) }
+    }
+
+    /// Forgets a request that was never delivered.
+    pub(in crate::swarm) fn take(&mut self, run: Run, geometry: &Geometry) -> Option<InFlight> {
+        let place = self.in_flight.iter().position(|request| request.run == run)?;
+        self.bytes -= geometry.run_len(run);
+        Some(self.in_flight.remove(place))
+    }
+
+    /// Takes one request back. Its block may still come.
+    pub(in crate::swarm) fn take_back(&mut self, run: Run, geometry: &Geometry) -> bool {
+        let was_in_flight = self.take(run, geometry).is_some();
+        if was_in_flight {
+            self.remember_stale([run]);
+        }
+        was_in_flight
+    }
+
+    /// Takes every request back.
+    pub(in crate::swarm) fn take_all_back(&mut self) -> Vec<Run> {
+        let runs: Vec<_> = self.in_flight.drain(..).map(|request| request.run).collect();
+        self.bytes = 0;
+        self.remember_stale(runs.iter().copied());
+        runs
+    }
+
+    /// The other forgot every request; gives those that were waited for.
+    pub(in crate::swarm) fn begin_anew(&mut self, geometry: &Geometry) -> Vec<Run> {
+        let runs = self.take_all_back();
+        self.overhang = self.owed(geometry);
+        self.stale.clear();
+        self.refused.clear();
+        runs
+    }
+
+    /// Bytes that may still come of requests that were taken back.
+    pub(in crate::swarm) fn owed(&self, geometry: &Geometry) -> u64 {
+        self.overhang + self.stale.iter().map(|run| geometry.run_len(*run)).sum::<u64>()
+    }
+
+    /// Moves a request to another neighbour, once it is rejected.
+    pub(in crate::swarm) fn steer(&mut self, run: Run, to: PeerId) -> bool {
+        let request = self.in_flight.iter_mut().find(|request| request.run == run);
+        request.is_some_and(|request| request.moves_to.replace(to).is_none())
+    }
+
+    /// Notes what it refused.
+    pub(in crate::swarm) fn refuse(&mut self, run: Run, now: Instant) {
+        self.refuses = true;
+        self.refused.push_back((run, now));
+    }
+
+    /// When something that it refused may be asked again.
+    pub(in crate::swarm) fn next_retry(&self) -> Option<Instant> {
+        let (_, since) = self.refused.front()?;
+        Some(*since + self.refused_for())
+    }
+
+    /// What it refused and may be asked again; `all` of it if it says that it serves.
+    pub(in crate::swarm) fn retry(&mut self, all: bool, now: Instant) -> Vec<Run> {
+        let wait = self.refused_for();
+        let excess = self.refused.len().saturating_sub(MAX_REFUSED);
+        let is_due = |since: Instant| all || now.since(since) >= wait;
+        let due = excess.max(self.refused.iter().take_while(|(_, since)| is_due(*since)).count());
+        if due > 0 && !all {
+            self.retries = (self.retries + 1).min(MAX_DOUBLINGS);
+        }
+        self.refused.drain(..due).map(|(run, _)| run).collect()
+    }
+
+    /// It says anew what it has.
+    pub(in crate::swarm) fn forget_refusals(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Notes a delivery, which was `asked` for then. The window grows by what was delivered while answers come soon,
+    /// and shrinks when they wait in a queue: what waits there cannot be asked of somebody else.
+    pub(in crate::swarm) fn delivered(&mut self, bytes: u64, asked: Option<Instant>, max_window: u64, now: Instant) {
+        self.rate.add(bytes, now);
+        let rate = self.rate.per_second(now);
+        let since_last = now.since(self.last_progress).as_millis().max(1) as u64;
+        self.last_rate = rate.min(bytes * 1_000 / since_last);
+        self.total += bytes;
+        self.last_progress = now;
+        self.snubbed = None;
+        self.refuses = false;
+        if self.refused.is_empty() {
+            self.retries = 0;
+        }
+        let Some(asked) = asked else { return };
+        let waited = now.since(asked);
+        self.recent_wait = Some(waited);
+        self.shortest_wait = self.shortest_wait.min(waited);
+        let bearable = self.shortest_wait * 2 + QUEUE_TIME;
+        self.window = if waited <= bearable {
+            (self.window + bytes).min(max_window)
+        } else {
+            (u128::from(self.window) * bearable.as_micros() / waited.as_micros()) as u64
+        }
+        .max(1);
+    }
+
+    /// When the neighbour counts as snubbed: it owes something, and delivered nothing for `patience` and twice the time
+    /// that what it owes takes at its last rate.
+    pub(in crate::swarm) fn overdue(&self, patience: Duration) -> Option<Instant> {
+        let rate = if self.last_rate == 0 { ASSUMED_RATE } else { self.last_rate };
+        let millis = 2_000 * self.bytes / rate;
+        let waiting = !self.in_flight.is_empty();
+        waiting.then(|| self.last_progress + (patience + Duration::from_millis(millis)).min(LONGEST_PATIENCE))
+    }
+
+    /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate; `None` while that
+    /// is not known.
+    pub(in crate::swarm) fn time_to_deliver(&self, more: u64, now: Instant) -> Option<Duration> {
+        let millis = (self.bytes + more).saturating_mul(1_000).checked_div(self.rate.per_second(now))?;
+        Some(Duration::from_millis(millis))
+    }
+
+    /// How much longer a request is expected to wait.
+    pub(in crate::swarm) fn remaining_wait(&self, request: &InFlight, now: Instant) -> Duration {
+        let elapsed = now.since(request.sent);
+        self.recent_wait.map_or(elapsed, |wait| wait.saturating_sub(elapsed))
+    }
+
+    /// How long a request to it takes when no other waits there.
+    pub(in crate::swarm) fn shortest_wait(&self) -> Duration {
+        self.shortest_wait.min(ASSUMED_WAIT)
+    }
+
+    /// Recounts what is in flight.
+    ///
+    /// # Panics
+    /// If something was not kept right.
+    pub(in crate::swarm) fn audit(&self, geometry: &Geometry) {
+        let bytes: u64 = self.in_flight.iter().map(|request| geometry.run_len(request.run)).sum();
+        assert_eq!(self.bytes, bytes, "bytes in flight");
+        assert!(self.stale.len() <= MAX_STALE, "{} stale requests", self.stale.len());
+    }
+
+    fn refused_for(&self) -> Duration {
+        REFUSED_FOR * (1 << self.retries)
+    }
+
+    /// Notes requests taken back whose blocks may still come.
+    fn remember_stale(&mut self, runs: impl IntoIterator<Item = Run>) {
+        self.stale.extend(runs);
+        let too_many = self.stale.len().saturating_sub(MAX_STALE);
+        self.stale.drain(..too_many);
+    }
+
+    /// Forgets a request that was taken back; tells whether there was one.
+    fn forget_stale(&mut self, run: Run) -> bool {
+        let place = self.stale.iter().position(|stale| *stale == run);
+        place.and_then(|place| self.stale.remove(place)).is_some()
+    }
+}

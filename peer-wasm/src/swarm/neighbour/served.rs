@@ -1,0 +1,106 @@
+//! What a neighbour is served.
+
+use super::super::rate::Rate;
+use crate::Instant;
+use protocol::Run;
+use std::collections::VecDeque;
+
+/// The most requests of a neighbour that wait to be served, and the most that are rejected in a second; one that asks
+/// for more floods.
+pub(in crate::swarm) const MAX_QUEUED: usize = 1_024;
+
+/// What a neighbour is served.
+#[derive(Debug)]
+pub(in crate::swarm) struct Served {
+    /// Its requests that wait to be served.
+    pub(in crate::swarm) queue: VecDeque<Run>,
+    /// The second in which its requests were last rejected, and how many.
+    rejected: (u64, usize),
+    /// It asked for something in this choke round.
+    asked_this_round: bool,
+    /// It was served already when this choke round began.
+    since_round: bool,
+    /// For how many rounds it has been served and asked for nothing.
+    idle_rounds: u32,
+    pub(in crate::swarm) rate: Rate,
+    /// Bytes sent since it joined.
+    total: u64,
+    /// What others had got when it joined: it takes its turn among them as if it had got as much.
+    head_start: u64,
+}
+
+impl Served {
+    pub(in crate::swarm) const fn new(total: u64, head_start: u64) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            rejected: (0, 0),
+            asked_this_round: false,
+            since_round: false,
+            idle_rounds: 0,
+            rate: Rate::new(),
+            total,
+            head_start,
+        }
+    }
+
+    /// Bytes sent since it joined.
+    pub(in crate::swarm) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes that decide whose turn it is.
+    pub(in crate::swarm) const fn turn(&self) -> u64 {
+        self.head_start + self.total
+    }
+
+    /// Whether it was served for a whole round and asked for nothing.
+    pub(in crate::swarm) const fn is_idle(&self) -> bool {
+        self.idle_rounds > 0
+    }
+
+    /// For how many rounds it has been served and asked for nothing.
+    pub(in crate::swarm) const fn idle_rounds(&self) -> u32 {
+        self.idle_rounds
+    }
+
+    /// Takes a request in.
+    pub(in crate::swarm) fn enqueue(&mut self, run: Run) {
+        self.queue.push_back(run);
+        self.asked_this_round = true;
+        self.idle_rounds = 0;
+    }
+
+    /// Notes that a request was rejected; tells whether that is still bearable.
+    pub(in crate::swarm) fn may_be_rejected(&mut self, now: Instant) -> bool {
+        let second = now.since_start().as_secs();
+        if self.rejected.0 != second {
+            self.rejected = (second, 0);
+        }
+        self.rejected.1 += 1;
+        self.rejected.1 <= MAX_QUEUED
+    }
+
+    /// Ends a choke round.
+    pub(in crate::swarm) fn end_round(&mut self) {
+        // Whoever holds a place for a whole round without using it makes room for others, until it asks again.
+        let is_idle = (self.is_idle() || self.since_round) && !self.asked_this_round && self.queue.is_empty();
+        self.idle_rounds = if is_idle { self.idle_rounds + 1 } else { 0 };
+        self.asked_this_round = false;
+    }
+
+    /// Begins a choke round.
+    pub(in crate::swarm) const fn begin_round(&mut self, is_served: bool) {
+        self.since_round = is_served;
+    }
+
+    /// Notes what is sent.
+    pub(in crate::swarm) fn sent(&mut self, bytes: u64, now: Instant) {
+        self.rate.add(bytes, now);
+        self.total += bytes;
+    }
+
+    /// Notes that what was sent did not arrive.
+    pub(in crate::swarm) const fn take_back(&mut self, bytes: u64) {
+        self.total = self.total.saturating_sub(bytes);
+    }
+}
