@@ -10,6 +10,7 @@
 //! | `transfer` | one file: searching, being prepared, active, or failed |
 //! | `rooms` | dividing what may be on its way among the files |
 //! | `report` | how a transfer stands, for people |
+//! | `waits` | what a transfer waits for |
 //! | `output` | what the shell has to do |
 
 mod link;
@@ -23,8 +24,10 @@ mod search;
 mod tests;
 mod tracker;
 mod transfer;
+mod waits;
 
 pub use output::{Output, Receipt, StoreId};
+pub use waits::WaitsFor;
 
 use crate::{
     Instant,
@@ -370,8 +373,9 @@ impl Client {
 
     /// Moves what came out of a file's swarm to the outputs.
     fn collect(&mut self, file: FileId, now: Instant) {
+        let is_online = self.link.is_online();
         if let Some(transfer) = self.transfers.get_mut(&file)
-            && let Some(error) = transfer.settle(now, &mut self.outputs)
+            && let Some(error) = transfer.settle(is_online, now, &mut self.outputs)
         {
             self.fail(file, Problem::Storage(error), now);
             self.collect(file, now);

@@ -13,6 +13,7 @@ mod manifests;
 mod rooms;
 mod search;
 mod storage;
+mod waits;
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
 
