@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
 
+/// The most bytes of a part of a manifest on the wire, about.
+const MAX_PART: u64 = 16 << 10;
+
 /// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
 const MAX_CONTACTS: usize = 512;
 
@@ -223,6 +226,18 @@ impl Transfer {
     pub(super) fn held(&self) -> Room {
         let in_flight = self.swarm().map_or(0, Swarm::in_flight);
         Room { in_flight, upload: self.reading.values().sum::<u64>() + self.sending }
+    }
+
+    /// The most bytes that one message may have which was asked for.
+    pub(super) fn largest_answer(&self, max_run: u32) -> u64 {
+        match &self.stage {
+            Stage::Searching(search) if !search.is_in_vain() => MAX_PART,
+            Stage::Active { swarm, .. } => {
+                let block_size = swarm.manifest().geometry().block_size().bytes();
+                swarm.in_flight().min(max_run.max(block_size).into())
+            }
+            Stage::Searching(_) | Stage::Preparing { .. } | Stage::Failed { .. } => 0,
+        }
     }
 
     pub(super) fn wanted(&self, now: Instant) -> Wanted {
