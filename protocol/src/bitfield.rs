@@ -169,7 +169,32 @@ mod tests {
         assert_eq!(bitfield.iter().collect::<Vec<_>>(), [0, 9]);
         assert_eq!(Bitfield::from_bytes(&[0b1000_0000, 0b0100_0000], 10), Ok(bitfield.clone()));
         assert!(bitfield.clear(9) && !bitfield.clear(9) && !bitfield.has(9));
-        assert_eq!(bitfield.count(), 1);
+        assert_eq!((bitfield.count(), bitfield.len()), (1, 10));
+        assert!(!bitfield.has(10) && !bitfield.has(64) && !bitfield.clear(u32::MAX));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_blocks_and_so_all_of_them() {
+        let [none, two] = [0, 2].map(Bitfield::empty);
+        assert!(none.is_empty() && none.is_full() && none.to_bytes().is_empty());
+        assert!(!two.is_empty() && !two.is_full() && two.count() == 0);
+        assert_eq!(Bitfield::full(2).count(), 2);
+        assert!(Bitfield::full(2).is_full() && !Bitfield::full(2).is_empty());
+    }
+
+    #[test]
+    fn every_block_is_found_where_it_was_set() {
+        for blocks in [1, 63, 64, 65, 127, 128, 129, 200] {
+            for index in 0..blocks {
+                let mut bitfield = Bitfield::empty(blocks);
+                assert!(bitfield.set(index));
+                assert_eq!(bitfield.iter().collect::<Vec<_>>(), [index]);
+                assert_eq!((0..300).filter(|other| bitfield.has(*other)).collect::<Vec<_>>(), [index]);
+                assert_eq!(Bitfield::from_bytes(&bitfield.to_bytes(), blocks).as_ref(), Ok(&bitfield));
+                assert!(bitfield.clear(index));
+                assert_eq!(bitfield, Bitfield::empty(blocks));
+            }
+        }
     }
 
     #[test]

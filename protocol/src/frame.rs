@@ -292,6 +292,11 @@ pub fn forwarded_head(from: PeerId) -> String {
     format!("{{\"from\":\"{from}\",\"message\":")
 }
 
+/// Writes a message to another peer as its receiver gets it, as the text of a frame.
+pub fn encode_forwarded(from: PeerId, message: &PeerMessage) -> String {
+    format!("{}{}}}", forwarded_head(from), to_json(message))
+}
+
 /// Reads a text frame from a client.
 ///
 /// # Errors
@@ -401,7 +406,18 @@ fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
     match kind {
         Kind::Block if index.is_none() => return Err(ParseError::malformed("missing field `index`")),
         Kind::Block => {}
-        _ => {
+        Kind::GetManifest
+        | Kind::Manifest
+        | Kind::NoManifest
+        | Kind::Bitfield
+        | Kind::Have
+        | Kind::Interested
+        | Kind::NotInterested
+        | Kind::Choke
+        | Kind::Unchoke
+        | Kind::Request
+        | Kind::Cancel
+        | Kind::Reject => {
             let most = if kind == Kind::Manifest { MAX_PART } else { MAX_SMALL_BYTES };
             if message.len() > most {
                 return Err(ParseError::malformed(format!("a message of this type has at most {most} bytes")));

@@ -18,8 +18,8 @@ mod names;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use frame::{
     ClientBinary, ClientFrame, Frame, Kind, ParseError, Subject, TrackerFrame, Unreadable, decode_client_binary,
-    decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope, encode_request, encode_response,
-    forwarded_head,
+    decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope, encode_forwarded, encode_request,
+    encode_response, forwarded_head,
 };
 pub use geometry::{
     BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_MESSAGE_BYTES, MAX_RUN_BYTES, MAX_SMALL_BYTES,

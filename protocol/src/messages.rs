@@ -222,7 +222,7 @@ pub struct Limits {
     pub files_per_peer: u32,
     /// Peers in one room.
     pub peers_per_room: u32,
-    /// Files in one room.
+    /// Swarms in one room.
     pub files_per_room: u32,
     /// Peers in one answer.
     pub peers_per_answer: u32,

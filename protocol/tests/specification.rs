@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 use protocol::{
-    Bitfield, ClientBinary, ClientFrame, ErrorCode, Geometry, Manifest, PeerId, PeerMessage, TrackerFrame, close,
-    decode_client_binary, decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope,
-    encode_request, encode_response, forwarded_head,
+    Bitfield, BlockSize, ClientBinary, ClientFrame, ErrorCode, Geometry, MAX_BLOCKS, MAX_SMALL_BYTES, ManifestHasher,
+    MediaType, PartialManifest, PeerId, PeerMessage, TrackerFrame, close, decode_client_binary, decode_client_text,
+    decode_tracker_binary, decode_tracker_text, encode_envelope, encode_request, encode_response, forwarded_head,
 };
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ fn every_peer_message_of_the_examples_is_understood_and_none_is_missing() {
         };
         assert_names_no_unknown_key(example, &written);
         match message {
-            PeerMessage::Manifest { facts, hashes } => drop(Manifest::verify(facts, &hashes).unwrap()),
+            PeerMessage::Manifest { facts, part } => drop(PartialManifest::begin(facts, part).unwrap()),
             PeerMessage::Bitfield { blocks, .. } => assert!(Bitfield::from_bytes(&blocks, 1).unwrap().is_full()),
             _ => {}
         }
@@ -71,6 +71,7 @@ fn every_peer_message_of_the_examples_is_understood_and_none_is_missing() {
     let all = [
         "get_manifest",
         "manifest",
+        "no_manifest",
         "bitfield",
         "have",
         "interested",
@@ -131,7 +132,6 @@ fn every_code_stands_in_the_tables() {
         ErrorCode::WrongSecret,
         ErrorCode::InvalidBitfield,
         ErrorCode::UnknownFile,
-        ErrorCode::ConflictingFacts,
         ErrorCode::OutOfRange,
         ErrorCode::UnknownPeer,
         ErrorCode::TooManyFiles,
@@ -166,6 +166,40 @@ fn the_example_of_a_bitfield_is_right() {
     assert!(bitfield.set(0) && bitfield.set(9));
     assert_eq!(bitfield.to_bytes(), [0x80, 0x40][..]);
     assert!(SPECIFICATION.contains("bytes `80 40`, as base64 `gEA=`"));
+}
+
+#[test]
+fn the_example_of_a_manifest_in_parts_is_right() {
+    let (size, block_size) = (2_456_004, BlockSize::try_from(4_096).unwrap());
+    let content: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+    let mut hasher = ManifestHasher::new(Geometry::new(size, block_size).unwrap());
+    hasher.update(&content);
+    let manifest = hasher.finish("f".parse().unwrap(), MediaType::default()).unwrap();
+    let parts = [0, 1, 2].map(|part| manifest.part(Some(part)).unwrap());
+    assert_eq!(parts.each_ref().map(|part| part.hashes.len() / 32), [256, 256, 88]);
+    assert_eq!(parts.each_ref().map(|part| part.proof.len() / 32), [2, 2, 1]);
+    assert_eq!(parts[0].proof[..32], parts[1].proof[..32], "the merged hash of blocks 512-599");
+    assert_eq!(parts.map(|part| part.tail.len()), [0, 0, 32 + 452]);
+    for said in ["2,456,004 bytes in blocks of 4,096", "with 256, 256 and 88 hashes", "the 452 bytes of the third"] {
+        assert!(SPECIFICATION.contains(said), "{said}");
+    }
+    assert_eq!(manifest.part(Some(3)), None);
+}
+
+#[test]
+fn the_sizes_that_are_told_are_those_that_are_checked() {
+    let thousands = |number: usize| format!("{},{:03}", number / 1_000, number % 1_000);
+    assert!(SPECIFICATION.contains(&format!("other message between peers at most {}", thousands(MAX_SMALL_BYTES))));
+    assert!(SPECIFICATION.contains(&format!("at most {}; an empty file has none", thousands(MAX_BLOCKS as usize))));
+    let part = |padding: usize| {
+        let manifest = examples("json peer").into_iter().find(|example| type_of(example) == "manifest").unwrap();
+        let padded = manifest.replacen('{', &format!(r#"{{"x":"{}","#, "x".repeat(padding)), 1);
+        let len = padded.len();
+        (len, decode_client_text(&format!(r#"{{"to":"{BOB}","message":{padded}}}"#)).is_ok())
+    };
+    let (len, fits) = part(0);
+    assert!(fits && SPECIFICATION.contains("A `manifest` has at most 20,480 bytes"));
+    assert_eq!([20_480, 20_481].map(|wanted| part(wanted - len)), [(20_480, true), (20_481, false)]);
 }
 
 /// The lines of every block that is fenced with this.

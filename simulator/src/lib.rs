@@ -15,16 +15,20 @@
 //! `FIGURES.md` of it, and the `sim` command draws one run.
 
 mod copies;
+mod disk;
 pub mod experiment;
 mod file;
 mod line;
 mod network;
 mod node;
 mod queue;
+mod relay;
 mod wire;
 
 pub use copies::Copies;
+pub use disk::Disk;
 pub use file::{File, check_stamps};
 pub use line::Line;
 pub use network::{Network, id_of};
 pub use node::{Behaviour, Node, Record};
+pub use relay::Fate;

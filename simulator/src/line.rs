@@ -1,6 +1,8 @@
 //! A peer's line: what it carries in a second, and how long a byte is on its way.
 
-use peer_wasm::{Instant, swarm::Transmit};
+use crate::network::Way;
+use peer_wasm::Instant;
+use protocol::PeerMessage;
 use rand::{Rng, RngExt as _};
 use std::{collections::VecDeque, time::Duration};
 
@@ -35,7 +37,7 @@ pub(crate) struct BusyLine {
     /// When the last message arrives at the relay; the next may not overtake it.
     last_at_relay: Instant,
     /// Data that waits for the way up, with its size on the wire.
-    waiting: VecDeque<(Transmit, u64)>,
+    waiting: VecDeque<(Way, PeerMessage, u64)>,
     is_sending_data: bool,
     /// The line will be asked again at a moment that it told.
     is_waiting: bool,
@@ -63,8 +65,8 @@ impl BusyLine {
         self.last_at_relay
     }
 
-    pub(crate) fn wait(&mut self, data: Transmit, bytes: u64) {
-        self.waiting.push_back((data, bytes));
+    pub(crate) fn wait(&mut self, way: Way, data: PeerMessage, bytes: u64) {
+        self.waiting.push_back((way, data, bytes));
     }
 
     /// The next data for the way up.
@@ -78,9 +80,9 @@ impl BusyLine {
         }
         match self.waiting.pop_front() {
             None => Next::Nothing,
-            Some((data, bytes)) => {
+            Some((way, data, bytes)) => {
                 self.is_sending_data = true;
-                Next::Data(data, bytes)
+                Next::Data(way, data, bytes)
             }
         }
     }
@@ -115,13 +117,14 @@ impl BusyLine {
 }
 
 /// What a line can do with the data that waits.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 pub(crate) enum Next {
     /// It is busy, or no data waits.
     Nothing,
     /// It is free at this moment.
     At(Instant),
     /// This, of so many bytes on the wire, is sent.
-    Data(Transmit, u64),
+    Data(Way, PeerMessage, u64),
 }
 
 /// How long `bytes` take at `rate` bytes per second.

@@ -1,6 +1,6 @@
 //! One peer: the production core, its line, and what is noted of it.
 
-use crate::{Line, line::BusyLine};
+use crate::{Disk, Line, line::BusyLine};
 use peer_wasm::{
     Instant,
     swarm::{Event, Swarm},
@@ -19,6 +19,8 @@ pub enum Behaviour {
     Silent,
     /// Cannot write to its disk.
     DiskFull,
+    /// Tells nobody of the blocks that it gets.
+    Quiet,
 }
 
 /// One peer.
@@ -32,7 +34,11 @@ pub struct Node {
     pub events: Vec<Event>,
     /// What is noted of it.
     pub record: Record,
+    /// Its storage.
+    pub disk: Disk,
     pub(crate) line: BusyLine,
+    /// How often its line broke.
+    pub(crate) connection: u32,
     /// Those that the tracker told of it, and will tell when it leaves.
     pub(crate) introduced: BTreeSet<usize>,
     /// Those of whom the tracker said that they left.
@@ -50,11 +56,19 @@ impl Node {
             behaviour,
             events: Vec::new(),
             record,
+            disk: Disk::default(),
             line,
+            connection: 0,
             introduced: BTreeSet::new(),
             gone: BTreeSet::new(),
             wake_at: None,
         }
+    }
+
+    /// Its line breaks, and what waits for it is lost.
+    pub(crate) fn hang_up(&mut self, now: Instant) {
+        self.line = BusyLine::new(self.line.line, now);
+        self.connection += 1;
     }
 }
 

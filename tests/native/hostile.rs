@@ -109,8 +109,8 @@ impl Member {
         Ok(())
     }
 
-    /// Asks for a block, lets the other send it, and checks that it comes as it was sent. What is refused because too
-    /// much waits already is sent again, while both go on reading.
+    /// Asks for a block, lets the other send it, and checks that it comes as it was sent. What is refused or rejected
+    /// because too much waits already is asked for again, while both go on reading.
     async fn fetch_from(&mut self, seed: &mut Self, index: usize) -> anyhow::Result<()> {
         let (own, other) = (self.client.id().to_owned(), seed.client.id().to_owned());
         let request = json!({ "type": "request", "file": TAG, "index": index });
@@ -126,13 +126,13 @@ impl Member {
                     if frame == expected {
                         return Ok(());
                     }
-                    if is_busy(&frame) {
+                    if is_busy(&frame) || is_said(&frame, &other, "reject") {
                         self.client.tell(&other, request.clone()).await?;
                     }
                 }
                 frame = seed.client.next_frame() => {
                     let frame = frame?;
-                    if is_busy(&frame) || is_request(&frame, &own) {
+                    if is_said(&frame, &own, "request") {
                         seed.client.send_raw(sent.clone()).await?;
                     }
                 }
@@ -141,9 +141,9 @@ impl Member {
     }
 }
 
-/// Whether this peer asks for a block; hostile ones say things that cannot even be read.
-fn is_request(frame: &Message, from: &str) -> bool {
-    parsed(frame).is_some_and(|envelope| envelope["from"] == from && envelope["message"]["type"] == "request")
+/// Whether this peer says something of this kind.
+fn is_said(frame: &Message, from: &str, kind: &str) -> bool {
+    parsed(frame).is_some_and(|envelope| envelope["from"] == from && envelope["message"]["type"] == kind)
 }
 
 fn is_busy(frame: &Message) -> bool {

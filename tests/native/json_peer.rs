@@ -2,15 +2,14 @@
 
 use anyhow::{Context as _, ensure};
 use data_encoding::BASE64;
-use protocol::Manifest;
+use protocol::{Manifest, PeerMessage};
 use serde_json::{Value, json};
 use tests::{client::Client, tracker::TestTracker};
 
 /// A JSON client in the swarm of one file.
 pub(crate) struct JsonPeer {
     pub(crate) client: Client,
-    facts: Value,
-    hashes: String,
+    manifest: Manifest,
     file: String,
     block_size: usize,
 }
@@ -20,14 +19,13 @@ impl JsonPeer {
     pub(crate) async fn join(tracker: &TestTracker, manifest: &Manifest, has_all: bool) -> anyhow::Result<Self> {
         let mut client = Client::join(tracker, "lobby").await?;
         let facts = manifest.facts();
-        let facts = json!({
+        let mut announce = json!({
             "file": facts.file.to_string(),
             "name": facts.name.as_str(),
             "size": facts.size,
             "block_size": facts.block_size.bytes(),
         });
         let blocks = manifest.geometry().blocks();
-        let mut announce = facts.clone();
         announce["type"] = "announce".into();
         announce["blocks"] = bits(blocks, has_all).into();
         let answer = client.ask(announce).await?;
@@ -35,8 +33,7 @@ impl JsonPeer {
         Ok(Self {
             client,
             file: manifest.file().to_string(),
-            facts,
-            hashes: BASE64.encode(&manifest.hashes()),
+            manifest: manifest.clone(),
             block_size: manifest.geometry().block_size().bytes() as usize,
         })
     }
@@ -44,7 +41,8 @@ impl JsonPeer {
     /// Tells another peer something about the file, which only its manifest names in full.
     pub(crate) async fn tell(&mut self, to: &str, kind: &str, mut fields: Value) -> anyhow::Result<()> {
         fields["type"] = kind.into();
-        fields["file"] = if kind == "manifest" { self.file.as_str() } else { &self.file[..16] }.into();
+        fields["file"] =
+            if matches!(kind, "manifest" | "no_manifest") { self.file.as_str() } else { &self.file[..16] }.into();
         self.client.tell(to, fields).await
     }
 
@@ -56,9 +54,14 @@ impl JsonPeer {
             let message = envelope["message"].take();
             let kind = message["type"].as_str().context("a type")?;
             if kind == "get_manifest" {
-                let mut manifest = self.facts.clone();
-                manifest["hashes"] = self.hashes.as_str().into();
-                self.tell(&from, "manifest", manifest).await?;
+                let part = message["part"].as_u64().map(u32::try_from).transpose()?;
+                match self.manifest.part(part) {
+                    Some(part) => {
+                        let manifest = PeerMessage::Manifest { facts: self.manifest.facts().clone(), part };
+                        self.tell(&from, "manifest", serde_json::to_value(manifest)?).await?;
+                    }
+                    None => self.tell(&from, "no_manifest", json!({})).await?,
+                }
             }
             if kinds.contains(&kind) {
                 return Ok((from, message));

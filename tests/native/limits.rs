@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use tests::{
     client::{Client, DEADLINE},
     eventually::eventually,
-    small_file::{TAG, ask_for_blocks, block, fill_with_blocks, introduce},
+    small_file::{NONE, TAG, announcement, ask_for_blocks, block, fill_with_blocks, introduce},
     status::{figure, status},
     tracker::TestTracker,
 };
@@ -180,16 +180,50 @@ async fn nothing_passes_between_strangers_but_the_question_for_a_manifest() -> a
     let mut alice = Client::join(&tracker, "lobby").await?;
     let mut bob = Client::join(&tracker, "lobby").await?;
     for kind in ["bitfield", "have", "interested", "unchoke", "request", "cancel"] {
-        alice.tell(bob.id(), json!({ "type": kind, "file": TAG, "blocks": "" })).await?;
-        assert_eq!(alice.expect_error("not_introduced").await?["to"], bob.id(), "{kind}");
+        let blocks = if kind == "have" { json!([[0, 1]]) } else { json!("") };
+        alice.tell(bob.id(), json!({ "type": kind, "file": TAG, "index": 0, "blocks": blocks })).await?;
+        let error = alice.expect_error("not_introduced").await?;
+        assert_eq!((&error["to"], &error["about"]["type"]), (&json!(bob.id()), &json!(kind)));
     }
     let file = TAG.repeat(4);
-    alice.tell(bob.id(), json!({ "type": "manifest", "file": file })).await?;
-    alice.expect_error("not_requested").await?;
-    bob.tell(alice.id(), json!({ "type": "get_manifest", "file": file })).await?;
-    assert_eq!(alice.expect_from(bob.id()).await?["type"], "get_manifest");
-    alice.tell(bob.id(), json!({ "type": "manifest", "file": file })).await?;
-    assert_eq!(bob.expect_from(alice.id()).await?["type"], "manifest");
+    let mut manifest = announcement(NONE);
+    manifest["type"] = "manifest".into();
+    manifest["hashes"] = "".into();
+    for answer in [manifest, json!({ "type": "no_manifest", "file": file })] {
+        alice.tell(bob.id(), answer.clone()).await?;
+        alice.expect_error("not_requested").await?;
+        bob.tell(alice.id(), json!({ "type": "get_manifest", "file": file, "part": 0 })).await?;
+        assert_eq!(alice.expect_from(bob.id()).await?["type"], "get_manifest");
+        alice.tell(bob.id(), answer.clone()).await?;
+        assert_eq!(bob.expect_from(alice.id()).await?, answer);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_no_peer_could_understand_goes_no_further_than_the_tracker() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let (mut sender, mut receiver) = pair(&tracker).await?;
+    let (from, to) = (sender.id().to_owned(), receiver.id().to_owned());
+    receiver.tell(&from, json!({ "type": "request", "file": TAG, "index": 0 })).await?;
+    sender.expect_from(&to).await?;
+    for message in [
+        json!({ "type": "request", "file": TAG }),
+        json!({ "type": "request", "file": TAG, "index": 0, "count": 0 }),
+        json!({ "type": "have", "file": TAG }),
+        json!({ "type": "have", "file": TAG, "blocks": [[0, 1]], "x": "x".repeat(8 << 10) }),
+        json!({ "type": "block", "file": TAG, "index": 0, "data": "" }),
+    ] {
+        sender.tell(&to, message).await?;
+        assert_eq!(sender.expect_error("malformed").await?["to"], to);
+    }
+    for len in [0, (1 << 20) + 1] {
+        sender.send_raw(block(&to, &vec![7; len])).await?;
+        assert_eq!(sender.expect_error("malformed").await?["to"], to);
+    }
+    // The request is open all the same.
+    sender.send_raw(block(&to, &vec![7; 1 << 20])).await?;
+    assert!(matches!(receiver.next_frame().await?, Message::Binary(_)));
     Ok(())
 }
 

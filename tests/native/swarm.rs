@@ -11,7 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
-use tests::{client::DEADLINE, noise::noise, tracker::TestTracker};
+use tests::{
+    client::{Client, DEADLINE},
+    noise::noise,
+    tracker::TestTracker,
+};
 use tokio::time::timeout;
 
 /// A folder with one file in it.
@@ -167,7 +171,7 @@ async fn a_wrong_manifest_is_not_believed_and_another_peer_is_asked() -> anyhow:
         let to = envelope["from"].take();
         let facts = json!({
             "type": "manifest", "file": sample.file().to_string(), "name": "x", "size": 100_000, "block_size": 4_096,
-            "hashes": BASE64.encode(&[7; 25 * 32]),
+            "hashes": BASE64.encode(&[7; 25 * 32]), "tail": BASE64.encode(&[7; 500]),
         });
         liar.client.tell(to.as_str().context("an id")?, facts).await?;
         let seed = sample.peer(&tracker, "seed", true);
@@ -175,6 +179,24 @@ async fn a_wrong_manifest_is_not_believed_and_another_peer_is_asked() -> anyhow:
         anyhow::Ok(seed)
     };
     let (path, _seed) = tokio::try_join!(fetched(&victim, sample.file()), lie_and_share)?;
+    assert!(sample.is_at(&path)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lies_first_about_a_files_size_keeps_nobody_from_it() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let sample = Sample::new(100_000)?;
+    let mut liar = Client::join(&tracker, "lobby").await?;
+    let lie = json!({
+        "type": "announce", "file": sample.file().to_string(), "name": "x", "size": 100_001, "block_size": 4_096,
+        "blocks": bits(25, true),
+    });
+    assert_eq!(liar.ask(lie).await?["type"], "announced");
+    let seed = sample.peer(&tracker, "seed", true);
+    seed.share(&sample.path).await?;
+    let victim = sample.peer(&tracker, "victim", true);
+    let path = fetched(&victim, sample.file()).await?;
     assert!(sample.is_at(&path)?);
     Ok(())
 }

@@ -69,11 +69,18 @@ async fn a_peer_is_introduced_to_those_whom_it_was_given() -> anyhow::Result<()>
     let mut fetcher = Client::join_as(&tracker, json!({ "name": "fetcher" })).await?;
     announce(&mut seed, BOTH).await?;
     announce(&mut fetcher, NONE).await?;
-    let answer = fetcher.ask(json!({ "type": "get_peers", "file": FILE })).await?;
-    assert_eq!(answer["peers"], json!([{ "id": seed.id(), "name": "seed", "binary": true, "blocks": 2 }]));
-    let joined = seed.expect_type("peer_joined").await?;
+    let mut answer = fetcher.ask(json!({ "type": "get_peers", "file": FILE })).await?;
+    let mut joined = seed.expect_type("peer_joined").await?;
+    for age in [answer["peers"][0]["age"].take(), joined["peer"]["age"].take()] {
+        assert!(age.as_u64().is_some_and(|seconds| seconds <= DEADLINE.as_secs()), "{age}");
+    }
+    let seen = json!([{ "id": seed.id(), "name": "seed", "binary": true, "blocks": 2, "age": null }]);
+    assert_eq!(answer["peers"], seen);
     assert_eq!(joined["file"], FILE);
-    assert_eq!(joined["peer"], json!({ "id": fetcher.id(), "name": "fetcher", "binary": false, "blocks": 0 }));
+    assert_eq!(
+        joined["peer"],
+        json!({ "id": fetcher.id(), "name": "fetcher", "binary": false, "blocks": 0, "age": null })
+    );
 
     seed.ask(json!({ "type": "leave", "file": FILE })).await?;
     let left = fetcher.expect_type("peer_left").await?;
@@ -162,9 +169,10 @@ async fn an_envelope_arrives_byte_for_byte_with_the_senders_true_id() -> anyhow:
     introduce(&mut alice, &mut bob).await?;
     let (from, to) = (alice.id().to_owned(), bob.id().to_owned());
     // Short ones and long ones take different ways through the tracker.
-    for filler in [0, 3_000, 5_000, 100_000, 1_000_000] {
+    for (filler, data) in [(0, 1), (3_000, 3_000), (5_000, 5_000), (8_000, 1_000_000)] {
         let filler = "é".repeat(filler / 2);
-        let message = format!(r#"{{ "type" : "have","file":"{TAG}","x":"\u00e9 {filler}","n":[1,2.50, 1e3]}}"#);
+        let message =
+            format!(r#"{{ "type" : "have","file":"{TAG}","blocks":[[0, 1]],"x":"\u00e9 {filler}","n":[1,2.50, 1e3]}}"#);
         alice.send_raw(Message::text(format!(r#"{{ "to":"{to}" , "message":{message} }}"#))).await?;
         let Message::Text(text) = bob.next_frame().await? else { panic!("must be text") };
         let start = format!(r#"{{"from":"{from}","message":{message}"#);
@@ -172,7 +180,7 @@ async fn an_envelope_arrives_byte_for_byte_with_the_senders_true_id() -> anyhow:
 
         bob.tell(&from, json!({ "type": "request", "file": TAG, "index": 1 })).await?;
         alice.expect_from(&to).await?;
-        let data = filler.as_bytes();
+        let data = &vec![7; data];
         let message = format!(r#"{{"type":"block","file":"{TAG}","index":1}}"#);
         let envelope = format!(r#"{{"to":"{to}","message":{message}}}"#);
         alice.send_raw(Message::Binary(binary_frame(&envelope, data))).await?;
@@ -207,6 +215,8 @@ async fn an_envelope_that_lies_or_goes_nowhere_is_refused() -> anyhow::Result<()
     alice.send_raw(Message::Binary(binary_frame(&envelope, b"data"))).await?;
     let error = alice.expect_error("malformed").await?;
     assert_eq!(error["to"], *to, "Bob did not say that he takes binary frames");
+    assert_eq!(error["about"], json!({ "type": "block", "file": TAG, "index": 0, "count": 1 }));
+    assert_eq!(bob.expect_from(&id).await?, json!({ "type": "reject", "file": TAG, "index": 0 }));
     let mut stranger = Client::connect(&tracker).await?;
     stranger.tell(&to, json!({ "type": "choke", "file": TAG })).await?;
     stranger.expect_error("not_registered").await?;
@@ -311,6 +321,7 @@ async fn a_receiver_that_does_not_read_harms_nobody_else() -> anyhow::Result<()>
         }
     }
     assert_eq!((&refused["code"], &refused["to"]), (&json!("busy"), &json!(stuck.id())));
+    assert_eq!(refused["about"], json!({ "type": "block", "file": TAG, "index": 0, "count": 1 }));
 
     sender.send_raw(block(healthy.id())).await?;
     let expected = binary_frame(
@@ -321,7 +332,28 @@ async fn a_receiver_that_does_not_read_harms_nobody_else() -> anyhow::Result<()>
     // What was accepted for the slow one is still whole, and control goes before data.
     sender.tell(stuck.id(), json!({ "type": "choke", "file": TAG })).await?;
     assert_eq!(stuck.next_frame().await?, Message::Binary(expected));
-    assert_eq!(stuck.expect_from(sender.id()).await?["type"], "choke");
+    stuck.expect("a reject for what was refused", |it| it["message"]["type"] == "reject").await?;
+    stuck.expect("the choke", |it| it["message"]["type"] == "choke").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_takes_a_file_for_another_size_keeps_nobody_from_it() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    let mut liar = Client::join(&tracker, "lobby").await?;
+    let mut claim = announcement(BOTH);
+    claim["size"] = 5001.into();
+    assert_eq!(liar.ask(claim).await?["type"], "announced");
+    let [mut sharer, mut fetcher] = [Client::join(&tracker, "lobby").await?, Client::join(&tracker, "lobby").await?];
+    announce(&mut sharer, BOTH).await?;
+    let get_peers = json!({ "type": "get_peers", "file": FILE });
+    let found: BTreeSet<_> = ids(&fetcher.ask(get_peers.clone()).await?).into_iter().collect();
+    assert_eq!(found, BTreeSet::from([liar.id().to_owned(), sharer.id().to_owned()]));
+    announce(&mut fetcher, NONE).await?;
+    assert_eq!(ids(&fetcher.ask(get_peers).await?), [sharer.id()]);
+    let files = fetcher.ask(json!({ "type": "list_files" })).await?["files"].take();
+    let sizes: Vec<_> = files.as_array().context("files")?.iter().map(|file| file["size"].as_u64()).collect();
+    assert_eq!(sizes, [Some(5000), Some(5001)]);
     Ok(())
 }
 

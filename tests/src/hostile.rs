@@ -93,6 +93,7 @@ pub fn all() -> Vec<Behaviour> {
         foreign_ids
         duplicate_keys
         wrong_bitfields
+        wrong_sizes
         wild_names
         reconnect_loop
     ]
@@ -273,7 +274,7 @@ pub async fn duplicate_keys(target: &Target) -> Result<()> {
     until_answered(&mut link).await
 }
 
-/// Announces bitfields that do not fit, other facts, and nonsense to the other peers.
+/// Announces bitfields that do not fit, and tells nonsense to the other peers.
 ///
 /// # Errors
 /// If the tracker hangs up first.
@@ -283,11 +284,23 @@ pub async fn wrong_bitfields(target: &Target) -> Result<()> {
         link.text(&announce(target, blocks)).await?;
         link.text(&json!({ "type": "update_blocks", "file": target.file, "blocks": blocks }).to_string()).await?;
     }
-    let other = Target { size: target.size + 1, ..target.clone() };
-    link.text(&announce(&other, &nothing(&other))).await?;
     for victim in &victims {
         let message = json!({ "type": "have", "file": tag(target), "blocks": [[0, u32::MAX], [u32::MAX, u32::MAX]] });
         link.text(&envelope(victim, &message)).await?;
+    }
+    until_answered(&mut link).await
+}
+
+/// Claims one size of the file after the other, and asks who agrees.
+///
+/// # Errors
+/// If the tracker hangs up first.
+pub async fn wrong_sizes(target: &Target) -> Result<()> {
+    let (mut link, _) = introduced(target).await?;
+    for size in target.size + 1..target.size + 100 {
+        let other = Target { size, ..target.clone() };
+        link.text(&announce(&other, &nothing(&other))).await?;
+        link.text(&json!({ "type": "get_peers", "file": target.file, "limit": 50 }).to_string()).await?;
     }
     until_answered(&mut link).await
 }

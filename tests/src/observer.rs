@@ -92,8 +92,11 @@ impl Observer {
                 bail!("the tracker refused the observer: {code}: {message}")
             }
             TrackerFrame::Response { .. } => {}
-            TrackerFrame::Envelope { from, message: PeerMessage::Bitfield { blocks, .. } } => {
+            TrackerFrame::Envelope { from, message: PeerMessage::Bitfield { blocks, begin, .. } } => {
                 self.peers.insert(from, Bitfield::from_bytes(&blocks, self.blocks)?);
+                if begin {
+                    self.greet(from).await?;
+                }
             }
             TrackerFrame::Envelope { from, message: PeerMessage::Have { blocks, .. } } => {
                 let has = self.peers.entry(from).or_insert_with(|| Bitfield::empty(self.blocks));
@@ -107,13 +110,16 @@ impl Observer {
                 let reject = PeerMessage::Reject { file, index, count };
                 send(&mut self.socket, encode_envelope(from, reject, false)).await?;
             }
+            TrackerFrame::Envelope { from, message: PeerMessage::GetManifest { file, .. } } => {
+                send(&mut self.socket, encode_envelope(from, PeerMessage::NoManifest { file }, false)).await?;
+            }
             TrackerFrame::Envelope { .. } => {}
         }
         Ok(())
     }
 
     async fn greet(&mut self, peer: PeerId) -> Result<()> {
-        let message = PeerMessage::Bitfield { file: self.facts.file.tag(), blocks: self.nothing() };
+        let message = PeerMessage::Bitfield { file: self.facts.file.tag(), blocks: self.nothing(), begin: false };
         send(&mut self.socket, encode_envelope(peer, message, false)).await
     }
 

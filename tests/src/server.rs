@@ -1,6 +1,6 @@
-//! Servers in processes of their own, above all the tracker as people run it: a release build.
+//! Servers in processes of their own, above all the tracker as people run it.
 
-use crate::browser::project_dir;
+use crate::{browser::project_dir, process, scale::Scale};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     env, fs,
@@ -9,9 +9,6 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
 };
-
-/// The clock ticks in which Linux tells programs of CPU time, in every configuration of the kernel.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
@@ -24,15 +21,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the release build of the tracker on a free port, with more flags than those for that, and waits until it
-    /// has said which.
+    /// Starts the release build of the tracker, in miniature the development build, on a free port, with more flags than
+    /// those for that, and waits until it has said which.
     ///
     /// # Errors
     /// If it has not been built or does not start.
-    pub fn tracker(flags: &[&str]) -> Result<Self> {
+    pub fn tracker(scale: Scale, flags: &[&str]) -> Result<Self> {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let program = project_dir().join(target).join("release/tracker-ws").with_extension(env::consts::EXE_EXTENSION);
-        ensure!(program.is_file(), "there is no {}: run `cargo build --release -p tracker-ws`", program.display());
+        let folder = project_dir().join(target).join(scale.build_dir());
+        let program = folder.join("tracker-ws").with_extension(env::consts::EXE_EXTENSION);
+        ensure!(program.is_file(), "there is no {}: `cargo xtask bench` builds it", program.display());
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", "0", "--page", "web/dist"]).args(flags);
         Self::start(command)
@@ -82,13 +80,7 @@ impl Server {
     /// # Errors
     /// If it is gone.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        // The second field is the program's name in brackets, which may hold spaces. User and system time are the
-        // 14th and the 15th (proc_pid_stat(5)).
-        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).filter_map(|text| text.parse().ok()).collect();
-        ensure!(ticks.len() == 2, "no times in {stat:?}");
-        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+        process::cpu_seconds(self.child.id())
     }
 
     /// The KiB of memory that are resident; on Linux only.
@@ -96,14 +88,10 @@ impl Server {
     /// # Errors
     /// If it is gone.
     pub fn resident_kib(&self) -> Result<u64> {
-        let status = self.proc("status")?;
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
-        fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     wire::{Batch, OutFrame},
 };
 use bytes::Bytes;
-use protocol::{ClientBinary, ClientFrame, ParseError, close, decode_client_binary, decode_client_text};
+use protocol::{ClientBinary, ClientFrame, Unreadable, close, decode_client_binary, decode_client_text};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -196,12 +196,12 @@ impl<'a> Client<'a> {
         };
         match envelope {
             Ok((to, subject, envelope)) => Ok(self.hub.relay(self.conn, self.outbox, to, &subject, &envelope)),
-            Err(error) => self.complain(&error),
+            Err(unreadable) => self.complain(&unreadable),
         }
     }
 
-    fn complain(&mut self, error: &ParseError) -> Result<Handled, u16> {
-        let handled = self.hub.refuse(self.outbox, error.code(), error.to_string(), None);
+    fn complain(&mut self, unreadable: &Unreadable) -> Result<Handled, u16> {
+        let handled = self.hub.refuse_unreadable(self.outbox, unreadable);
         self.malformed += 1;
         let is_enough = self.malformed >= self.hub.config().limits.malformed_messages;
         if is_enough { Err(close::TOO_MANY_ERRORS) } else { Ok(handled) }
@@ -256,5 +256,49 @@ const fn code_of(error: &ReadError) -> u16 {
         ReadError::NoUtf8 => INVALID_DATA,
         // Nobody will read the code.
         ReadError::Io(_) => NORMAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Time is virtual and goes on whenever nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_message_may_come_at_20_kb_a_second_and_one_that_stands_still_is_given_up() {
+        for (rate, expected) in [(20_000, NORMAL), (5_000, close::SILENT), (0, close::SILENT)] {
+            let hub = Hub::new(Config::default(), [0; 32], 0);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (half, _write) = Stream::Plain(listener.accept().await.unwrap().0).into_split();
+            let (outbox, signs) = (Arc::new(hub.outbox()), Arc::new(Signs::new()));
+            let limits = &hub.config().limits;
+            let rate_of_address = AddressAllowance::new(limits);
+            let half = ReadHalf { half, signs: Arc::clone(&signs) };
+            let max = limits.message_bytes as usize;
+            let mut reader = Reader::new(half, &[], max, hub.space(rate_of_address.clone()));
+            let conn = hub.connect(&outbox, &signs).unwrap();
+            let sending = async {
+                client.write_all(&[0x82, 0xff]).await.unwrap();
+                client.write_all(&(max as u64).to_be_bytes()).await.unwrap();
+                client.write_all(&[0; 4]).await.unwrap();
+                let mut left = max;
+                // Longer than any of them may take.
+                for _ in 0..600 {
+                    let piece = rate.min(left);
+                    left -= piece;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if client.write_all(&vec![0; piece]).await.is_err() || (rate > 0 && left == 0) {
+                        break;
+                    }
+                }
+                drop(client);
+            };
+            let mut served = Client::new(&hub, &outbox, &signs, conn, rate_of_address);
+            let (code, ()) = tokio::join!(served.read(&mut reader), sending);
+            assert_eq!(code, expected, "{rate} bytes a second");
+        }
     }
 }

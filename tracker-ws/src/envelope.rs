@@ -2,13 +2,10 @@
 
 use crate::wire::OutFrame;
 use bytes::Bytes;
-use protocol::{Kind, PeerId, forwarded_head};
+use protocol::{Kind, PeerId, PeerMessage, Subject, encode_forwarded, forwarded_head};
 
-/// Envelopes below this size go before data; they say what to do, and they cost little.
+/// Envelopes below this size are copied: that costs less than the frame that they came in.
 const SMALL_ENVELOPE: usize = 4 << 10;
-/// A bitfield goes before data even if it is not small, because it must arrive before what is said after it. That of
-/// [`protocol::MAX_BLOCKS`] blocks has 4 KiB, a third more in base64.
-const LARGEST_BITFIELD: usize = 6 << 10;
 
 /// An envelope as it was received.
 #[derive(Debug)]
@@ -42,23 +39,20 @@ impl Envelope<'_> {
             }
         }
     }
-}
 
-/// Whether a message goes before data: it says what to do, and costs little.
-pub(crate) fn is_control(kind: Kind, len: usize) -> bool {
-    match kind {
-        Kind::Block | Kind::Manifest => len < SMALL_ENVELOPE,
-        // It must arrive before what is said after it.
-        Kind::Bitfield => len < LARGEST_BITFIELD,
-        Kind::GetManifest
-        | Kind::Have
-        | Kind::Interested
-        | Kind::NotInterested
-        | Kind::Choke
-        | Kind::Unchoke
-        | Kind::Request
-        | Kind::Cancel
-        | Kind::Reject => len < SMALL_ENVELOPE,
+    /// What the receiver gets in the place of an answer with data that cannot be delivered, so that its request ends all
+    /// the same; `None` if this is no such answer.
+    pub(crate) fn in_place(&self, from: PeerId, subject: &Subject) -> Option<String> {
+        let Subject { kind, tag, index, count } = *subject;
+        let message = match (kind, self) {
+            (Kind::Block, _) => PeerMessage::Reject { file: tag, index, count },
+            (Kind::Manifest, Self::Text { message, .. }) => match serde_json::from_str(message) {
+                Ok(PeerMessage::Manifest { facts, .. }) => PeerMessage::NoManifest { file: facts.file },
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(encode_forwarded(from, &message))
     }
 }
 
@@ -70,6 +64,9 @@ fn kept(part: Bytes, frame_len: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{
+        BlockSize, ClientFrame, FileFacts, FileId, Frame, ManifestPart, MediaType, decode_client_text, encode_envelope,
+    };
 
     const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
 
@@ -105,17 +102,38 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_before_data_is_small_and_is_none() {
-        for (kind, len, expected) in [
-            (Kind::Request, 100, true),
-            (Kind::Have, SMALL_ENVELOPE, false),
-            (Kind::Block, 100, true),
-            (Kind::Block, SMALL_ENVELOPE, false),
-            // The longest bitfield in base64, with its envelope.
-            (Kind::Bitfield, (protocol::MAX_BLOCKS as usize / 8).div_ceil(3) * 4 + 200, true),
-            (Kind::Bitfield, LARGEST_BITFIELD, false),
+    fn in_the_place_of_an_answer_with_data_comes_one_that_refuses() {
+        let message = PeerMessage::Manifest {
+            facts: FileFacts {
+                file: FileId::from_bytes([0xf1; 32]),
+                name: "f".parse().unwrap(),
+                size: 3,
+                media_type: MediaType::default(),
+                block_size: BlockSize::for_file(3),
+            },
+            part: ManifestPart::default(),
+        };
+        let Frame::Text(text) = encode_envelope(ALICE, message, false) else { panic!("asked for text") };
+        let Ok(ClientFrame::Envelope { subject: manifest, message, .. }) = decode_client_text(&text) else {
+            panic!("{text}")
+        };
+        let frame = Bytes::from(text.clone());
+        let envelope = Envelope::Text { frame: &frame, message };
+        let run = |kind| Subject { kind, tag: manifest.tag, index: 3, count: 2 };
+        let from = format!(r#"{{"from":"{ALICE}","message":"#);
+        for (subject, expected) in [
+            (
+                run(Kind::Block),
+                Some(format!(r#"{from}{{"type":"reject","file":"{}","index":3,"count":2}}}}"#, manifest.tag)),
+            ),
+            (
+                manifest,
+                Some(format!(r#"{from}{{"type":"no_manifest","file":"{}"}}}}"#, FileId::from_bytes([0xf1; 32]))),
+            ),
+            (run(Kind::Reject), None),
+            (run(Kind::Have), None),
         ] {
-            assert_eq!(is_control(kind, len), expected, "{kind:?} of {len} bytes");
+            assert_eq!(envelope.in_place(ALICE, &subject), expected);
         }
     }
 }

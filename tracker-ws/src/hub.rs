@@ -4,17 +4,17 @@ use crate::{
     Config,
     budget::Budget,
     connection::Handler,
-    envelope::{Envelope, is_control},
+    envelope::Envelope,
     half::Signs,
     outbox::{Outbox, Pushed},
     rate::{AddressAllowance, Handled},
     refusals::{Reason, Refusals},
-    registry::{ConnId, Output, Refusal, Registry, RoomView, SIZE_CLASSES, Secrets},
+    registry::{ConnId, Output, Refusal, Registry, RoomView, Route, SIZE_CLASSES, Secrets},
     space::Space,
     status::Status,
     wire::OutFrame,
 };
-use protocol::{ErrorCode, PeerId, Request, Response, RoomName, Subject, close, encode_response};
+use protocol::{ErrorCode, Kind, PeerId, Request, Response, RoomName, Subject, Unreadable, close, encode_response};
 use std::{
     collections::BTreeMap,
     future,
@@ -155,7 +155,8 @@ impl Hub {
         if is_refused { Handled::Refused } else { Handled::Asked { answered } }
     }
 
-    /// Passes an envelope on; if that cannot be, its sender, whose outbox is `own`, is told why.
+    /// Passes an envelope on. If that cannot be, its sender, whose outbox is `own`, is told why, and no request is left
+    /// without an end: the receiver is told if an answer to one of its own does not come.
     pub(crate) fn relay(
         &self,
         conn: ConnId,
@@ -171,54 +172,77 @@ impl Hub {
         let route = match route {
             Ok(route) => route,
             Err(Refusal { code, message, is_blameless }) => {
-                let refused = self.refuse(own, code, message, Some(to));
-                return if is_blameless { Handled::Relayed } else { refused };
+                self.refuse(own, to, subject, code, message);
+                return if is_blameless { Handled::Relayed } else { Handled::Refused };
             }
         };
+        let pushed = self.push(outbox.as_deref(), &route, subject.kind, envelope);
+        let Err((code, message)) = pushed else { return Handled::Relayed };
+        self.lock().registry.withdraw(route.from, to, subject);
+        if let (Some(outbox), Some(text)) = (outbox, envelope.in_place(route.from, subject)) {
+            outbox.push_about(route.from, OutFrame::text(&text));
+        }
+        self.refuse(own, to, subject, code, message);
+        // What the receiver is short of is not the sender's fault, whose messages to others must not wait for it.
+        if code == ErrorCode::Malformed { Handled::Refused } else { Handled::Relayed }
+    }
+
+    fn push(
+        &self,
+        outbox: Option<&Outbox>,
+        route: &Route,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        const GONE: (ErrorCode, &str) = (ErrorCode::UnknownPeer, "this peer is leaving");
+        // It is between its removal here and in the registry.
+        let Some(outbox) = outbox else { return Err(GONE) };
         if !route.binary && matches!(envelope, Envelope::Binary { .. }) {
-            self.lock().registry.undo(route.from, to, subject);
-            return self.refuse(own, ErrorCode::Malformed, "this peer takes no binary frames", Some(to));
+            return Err((ErrorCode::Malformed, "this peer takes no binary frames"));
         }
         let frame = envelope.forwarded(route.from);
         let len = frame.len() as u64;
-        let pushed = match outbox {
-            // It is between its removal here and in the registry.
-            None => Pushed::Gone,
-            Some(outbox) if is_control(subject.kind, frame.len()) => outbox.push_envelope(route.from, frame),
-            Some(outbox) => outbox.push_data(route.from, frame),
+        let pushed = match kind {
+            Kind::Block | Kind::Manifest => outbox.push_data(route.from, frame),
+            // There are no more of them than requests of the receiver, which would wait for an answer if they were lost.
+            Kind::Reject | Kind::NoManifest => outbox.push_about(route.from, frame),
+            Kind::GetManifest
+            | Kind::Bitfield
+            | Kind::Have
+            | Kind::Interested
+            | Kind::NotInterested
+            | Kind::Choke
+            | Kind::Unchoke
+            | Kind::Request
+            | Kind::Cancel => outbox.push_envelope(route.from, frame),
         };
         match pushed {
             Pushed::Accepted => {
                 self.relayed_messages.fetch_add(1, Relaxed);
                 self.relayed_bytes.fetch_add(len, Relaxed);
-                Handled::Relayed
+                Ok(())
             }
-            Pushed::Busy => {
-                self.lock().registry.undo(route.from, to, subject);
-                self.refuse(own, ErrorCode::Busy, "too much is waiting for this peer; send it later", Some(to));
-                // Not the sender's fault, whose messages to others must not wait for it.
-                Handled::Relayed
-            }
-            Pushed::Gone => {
-                self.lock().registry.undo(route.from, to, subject);
-                self.refuse(own, ErrorCode::UnknownPeer, "this peer is leaving", Some(to));
-                Handled::Relayed
-            }
+            Pushed::Busy => Err((ErrorCode::Busy, "too much is waiting for this peer")),
+            Pushed::Gone => Err(GONE),
         }
     }
 
-    /// Tells a client that a message of its was refused.
-    pub(crate) fn refuse(
-        &self,
-        own: &Outbox,
-        code: ErrorCode,
-        message: impl Into<String>,
-        to: Option<PeerId>,
-    ) -> Handled {
-        self.count(Reason::Message(code));
-        let response = Response::Error { code, message: message.into(), to };
-        own.push_control(OutFrame::text(&encode_response(None, &response)));
+    /// Tells a client that an envelope of its was refused.
+    fn refuse(&self, own: &Outbox, to: PeerId, subject: &Subject, code: ErrorCode, message: impl Into<String>) {
+        let response = Response::Error { code, message: message.into(), to: Some(to), about: Some(*subject) };
+        self.complain(own, None, code, &response);
+    }
+
+    /// Tells a client that a frame of its could not be understood.
+    pub(crate) fn refuse_unreadable(&self, own: &Outbox, Unreadable { error, seq, to }: &Unreadable) -> Handled {
+        let response = Response::Error { code: error.code(), message: error.to_string(), to: *to, about: None };
+        self.complain(own, *seq, error.code(), &response);
         Handled::Refused
+    }
+
+    fn complain(&self, own: &Outbox, seq: Option<u32>, code: ErrorCode, error: &Response) {
+        self.count(Reason::Message(code));
+        own.push_control(OutFrame::text(&encode_response(seq, error)));
     }
 
     /// Counts a connection that ended with this code.
@@ -371,8 +395,8 @@ impl State {
                 let frame = OutFrame::text(&encode_response(seq, &response));
                 let len = frame.len();
                 match response {
-                    Response::PeerJoined { peer, .. } => outbox.push_about(peer.id, frame),
-                    Response::PeerLeft { peer, .. } => outbox.push_about(peer, frame),
+                    Response::PeerJoined { peer, .. } => drop(outbox.push_about(peer.id, frame)),
+                    Response::PeerLeft { peer, .. } => drop(outbox.push_about(peer, frame)),
                     Response::Registered { .. }
                     | Response::Announced { .. }
                     | Response::Updated { .. }
@@ -410,14 +434,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_hub_that_stops_is_not_ready() {
-        let hub = Hub::new(Config::default(), [0; 32], 0);
-        assert_eq!(hub.ready(), Ok(()));
-        hub.stop();
-        assert!(hub.ready().is_err_and(|reason| reason.contains("stopping")));
-    }
-}
+mod tests;

@@ -69,7 +69,7 @@ pub struct Limits {
     /// Peers in one room
     #[arg(long, default_value_t = DEFAULT.peers_per_room, value_name = "COUNT", value_parser = count())]
     pub peers_per_room: u32,
-    /// Files in one room
+    /// Files in one room; one of which people claim several sizes or block sizes counts for each
     #[arg(long, default_value_t = DEFAULT.files_per_room, value_name = "COUNT", value_parser = count())]
     pub files_per_room: u32,
     /// Files that one peer may announce

@@ -1,4 +1,5 @@
-//! What waits for one receiver, bounded in bytes: first the tracker's own words, then small messages of peers, then data.
+//! What waits for one receiver, bounded in bytes: first the tracker's own words, then small messages of peers, then blocks
+//! and manifests.
 //! Peers take turns, so that what one sends keeps nobody else waiting for long.
 
 use crate::{
@@ -124,12 +125,12 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    /// Adds what the tracker says about a peer, in the order of what that peer itself says. It must arrive; if too much
-    /// waits already, the receiver is closed instead.
-    pub(crate) fn push_about(&self, peer: PeerId, frame: OutFrame) {
+    /// Adds what must arrive in the order of what a peer says: what the tracker says about it, and the end of a request.
+    /// If too much waits already, the receiver is closed instead.
+    pub(crate) fn push_about(&self, peer: PeerId, frame: OutFrame) -> Pushed {
         let mut lanes = self.lock();
         if lanes.closing != Closing::Open {
-            return;
+            return Pushed::Gone;
         }
         lanes.envelopes.push(peer, frame);
         if lanes.envelopes.cost() > CONTROL_BYTES {
@@ -137,6 +138,7 @@ impl Outbox {
         }
         drop(lanes);
         self.filled.notify_one();
+        Pushed::Accepted
     }
 
     /// Adds a frame that tells a state, in place of an older one that still waits.

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `fuzz`, `conformance`, `bench`, `sim` and
+//! The project's own commands: `cargo xtask run`, `test`, `fuzz`, `mutants`, `conformance`, `bench`, `sim` and
 //! `screenshot`.
 //!
 //! Each does all its own set-up first ([`toolbox`]), so that a fresh machine needs nothing but Rust. Then it runs the
@@ -8,6 +8,8 @@
 mod browser;
 mod conformance;
 mod fuzz;
+mod miniatures;
+mod mutants;
 mod steps;
 mod toolbox;
 
@@ -50,6 +52,17 @@ enum Task {
         #[arg(default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
     },
+    /// Changes the code here and there, and tells which changes no test notices; takes hours.
+    Mutants {
+        /// Where; everywhere if it is not said.
+        areas: Vec<mutants::Area>,
+        /// Only what is in this diff, or what has changed since this revision.
+        #[arg(long, value_name = "FILE_OR_REV")]
+        in_diff: Option<String>,
+        /// Flags for cargo-mutants, such as `--shard 0/8` or `--jobs 2`.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Runs Autobahn's WebSocket cases against the tracker's connections; needs Python.
     Conformance,
     /// Measures.
@@ -80,6 +93,10 @@ enum Bench {
     Relay,
     /// How near to the bounds a swarm comes, in virtual time; writes target/bench/swarm.json.
     Swarm,
+    /// All of these and `sim` in miniature, to see that each comes to its figures: what `cargo xtask test page miniatures`
+    /// runs, once the page is built.
+    #[value(hide = true)]
+    Miniatures,
 }
 
 fn main() -> ExitCode {
@@ -117,6 +134,9 @@ impl Task {
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
             Self::Fuzz { target, seconds } => fuzz::perform(&toolbox, target, seconds),
+            Self::Mutants { areas, in_diff, arguments } => {
+                mutants::perform(&toolbox, &areas, in_diff.as_deref(), &arguments)
+            }
             Self::Conformance => conformance::perform(&toolbox),
             Self::Bench { bench: Bench::Tabs, arguments } => {
                 let toolbox = toolbox.with_browser()?;
@@ -131,6 +151,7 @@ impl Task {
             Self::Bench { bench: Bench::Swarm, arguments } => {
                 Plan::of(&toolbox, [StepName::BenchSwarm]).telling_the_last(arguments).perform()
             }
+            Self::Bench { bench: Bench::Miniatures, .. } => miniatures::perform(&toolbox.with_browser()?),
             Self::Sim { swarm } => {
                 become_command(toolbox.cargo("run --release --package simulator --bin sim --").args(swarm))
             }

@@ -148,11 +148,14 @@ impl Worker {
             return;
         }
         input(session, now);
+        let target = session.client.unsent_target(now);
         loop {
             while let Some(output) = session.client.poll_output() {
                 session.perform(output, now, self, disk, &mut state.generation);
             }
-            let Some(receipt) = session.socket.as_mut().and_then(|(_, socket)| socket.send_waiting()) else { break };
+            let Some(receipt) = session.socket.as_mut().and_then(|(_, socket)| socket.send_waiting(target)) else {
+                break;
+            };
             session.client.handle_sent(receipt, now);
         }
         session.set_timer(now, self);

@@ -22,6 +22,9 @@ impl Swarm {
     pub(super) fn handle_interest(&mut self, from: PeerId, interested: bool, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         neighbour.said.is_interested = interested;
+        if interested {
+            neighbour.served.wants_anew();
+        }
         if interested && !self.timers.is_set(Timer::ChokeRound) {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }

@@ -1,5 +1,6 @@
 //! A small network in which everyone is introduced to everyone.
 
+use crate::stranger::{Client, Habits};
 use peer_wasm::swarm::Config;
 use protocol::{Bitfield, PeerMessage};
 use simulator::{Behaviour, File, Line, Network, id_of};
@@ -13,10 +14,20 @@ pub struct Lab {
     pub config: Config,
     /// Bytes per second that whoever joins next can send.
     pub uplink: u64,
+    /// Peers that are no [`Swarm`](peer_wasm::swarm::Swarm).
+    pub clients: Vec<Client>,
+    /// To how many others the tracker introduces a peer that wants more; without, it is not asked.
+    pub introductions: Option<usize>,
 }
 
 pub fn lab(file: File) -> Lab {
-    Lab { network: Network::new(file, 1), config: Config::default(), uplink: 2_000_000 }
+    Lab {
+        network: Network::new(file, 1),
+        config: Config::default(),
+        uplink: 2_000_000,
+        clients: Vec::new(),
+        introductions: None,
+    }
 }
 
 /// One seed, number 0, and `leechers` peers that have nothing.
@@ -61,30 +72,86 @@ impl Lab {
         self.network.with(of, |swarm, now| swarm.handle_peer_left(id_of(other), now));
     }
 
+    /// Adds a client of another author, which meets everyone; tells its number.
+    pub fn client(&mut self, has: Bitfield, habits: Habits) -> usize {
+        let mut client = Client::new(&mut self.network, has, habits);
+        let number = client.number;
+        let others: Vec<_> = self.network.nodes().map(|(other, _)| other).collect();
+        others.into_iter().for_each(|other| client.meet(other, &mut self.network));
+        self.clients.push(client);
+        number
+    }
+
+    /// A peer's line breaks, and it comes back under its id at once.
+    pub fn break_line(&mut self, number: usize) {
+        if self.network.node(number).is_some() {
+            self.network.break_line(number);
+            self.introduce_to_all(number);
+        }
+    }
+
+    /// A peer leaves, and comes back under a new id with what it has; tells its number.
+    pub fn come_back_as_another(&mut self, number: usize) -> usize {
+        let node = self.network.remove(number, Duration::ZERO).unwrap();
+        self.add(node.swarm.stored().clone())
+    }
+
+    /// Whether everyone has every block, clients that do as they should included.
+    pub fn all_complete(&self) -> bool {
+        self.network.all_complete() && self.clients.iter().all(|client| client.has.is_full())
+    }
+
     pub fn run_until_complete(&mut self) {
-        self.network.run_until(Network::all_complete);
+        self.run_until(Self::all_complete);
+    }
+
+    /// Runs until the condition holds; fails if nothing happens any more, or after an hour of virtual time.
+    pub fn run_until(&mut self, condition: impl Fn(&Self) -> bool) {
+        while !condition(self) {
+            assert!(self.step(), "stalled at {:?}", self.elapsed());
+            assert!(self.elapsed() < Duration::from_secs(3_600), "not done after an hour");
+        }
+    }
+
+    /// Goes on to the next happening; `false` if there is none.
+    pub fn step(&mut self) -> bool {
+        let happened = self.network.step();
+        self.follow();
+        happened
     }
 
     /// Goes on until nothing happens any more.
     pub fn settle(&mut self) {
-        while self.network.step() {}
+        while self.step() {}
     }
 
     pub fn settle_for(&mut self, time: Duration) {
         let until = self.network.now() + time;
-        while self.network.step_before(until) {}
+        while self.network.step_before(until) {
+            self.follow();
+        }
     }
 
     pub fn elapsed(&self) -> Duration {
         self.network.now().since_start()
     }
 
-    fn blocks(&self) -> u32 {
+    pub fn blocks(&self) -> u32 {
         self.network.file().manifest.geometry().blocks()
+    }
+
+    /// What clients and the tracker do after something happened.
+    fn follow(&mut self) {
+        self.clients.iter_mut().for_each(|client| client.turn(&mut self.network));
+        if let Some(count) = self.introductions {
+            let wanting = self.network.take_wanting();
+            wanting.into_iter().for_each(|number| self.network.ask_for_peers(number, count));
+        }
     }
 
     fn introduce_to_all(&mut self, number: usize) {
         let others: Vec<_> = self.network.nodes().map(|(other, _)| other).filter(|&other| other != number).collect();
         others.into_iter().for_each(|other| self.network.introduce(number, other));
+        self.clients.iter_mut().for_each(|client| client.meet(number, &mut self.network));
     }
 }

@@ -2,15 +2,13 @@
 
 use crate::{
     BLOCK,
+    alone::{Alone, blocks},
     lab::{Lab, lab},
 };
-use peer_wasm::{
-    Instant,
-    swarm::{Config, StorageRequest, Swarm, Transmit},
-};
-use protocol::{Bitfield, PeerId, PeerMessage};
+use peer_wasm::swarm::Config;
+use protocol::{Bitfield, PeerMessage};
 use simulator::{Behaviour, File, id_of};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -141,68 +139,6 @@ fn claiming_to_serve_is_no_reason_to_be_served_for_ever() {
     assert!(claiming < honest * 2, "{claiming} bytes instead of {honest}");
 }
 
-/// One swarm that is told what to hear.
-struct Alone {
-    swarm: Swarm,
-    file: File,
-    now: Instant,
-}
-
-impl Alone {
-    /// With one neighbour that has every block and serves.
-    fn with_seed(blocks: u32, seed: PeerId) -> Self {
-        let file = File::new(u64::from(blocks * BLOCK), BLOCK);
-        let now = Instant::default();
-        let swarm = Swarm::new(Config::default(), Arc::clone(&file.manifest), Bitfield::empty(blocks), 1, now);
-        let mut alone = Self { swarm, file, now };
-        alone.meet(seed, &Bitfield::full(blocks));
-        alone
-    }
-
-    /// Meets a neighbour that has these blocks and serves.
-    fn meet(&mut self, peer: PeerId, has: &Bitfield) {
-        let file = self.swarm.tag();
-        self.swarm.handle_peer_joined(peer, Duration::ZERO, self.now);
-        self.hear(peer, PeerMessage::Bitfield { file, blocks: has.to_bytes(), begin: false });
-        self.hear(peer, PeerMessage::Unchoke { file });
-    }
-
-    fn hear(&mut self, from: PeerId, message: PeerMessage) {
-        self.swarm.handle_message(from, message, self.now);
-    }
-
-    fn hear_block(&mut self, from: PeerId, index: u32, count: u32) {
-        let geometry = self.file.manifest.geometry();
-        let run = geometry.run(index, count).unwrap();
-        let start = geometry.offset(index) as usize;
-        let data = self.file.content.slice(start..start + geometry.run_len(run) as usize);
-        self.hear(from, PeerMessage::Block { file: self.swarm.tag(), index, count, data });
-    }
-
-    /// What it asked of whom since: the first block and how many.
-    fn requests(&mut self) -> Vec<(PeerId, u32, u32)> {
-        while let Some(request) = self.swarm.poll_storage() {
-            if let StorageRequest::Write { run, .. } = request {
-                self.swarm.handle_stored(run, Ok(()), self.now);
-            }
-        }
-        let sent = std::iter::from_fn(|| self.swarm.poll_transmit());
-        let request = |transmit: Transmit| {
-            let PeerMessage::Request { index, count, .. } = transmit.message else { return None };
-            Some((transmit.to, index, count))
-        };
-        sent.filter_map(request).collect()
-    }
-
-    /// Goes on to the next timer; fails if there is none within an hour.
-    fn wait(&mut self) {
-        let (at, _) = self.swarm.poll_timeout().expect("something is waited for");
-        assert!(at < Instant::after_start(secs(3_600)), "nothing was asked within an hour");
-        self.now = self.now.max(at);
-        self.swarm.handle_timeout(self.now);
-    }
-}
-
 #[test]
 fn a_reject_of_a_request_taken_back_is_not_taken_for_one_of_the_request_after_it() {
     let seed = id_of(7);
@@ -226,11 +162,9 @@ fn a_reject_of_a_request_taken_back_is_not_taken_for_one_of_the_request_after_it
 fn a_snubbed_seed_is_asked_again_when_the_other_has_nothing_more() {
     let (seed, other) = (id_of(7), id_of(8));
     let mut alone = Alone::with_seed(64, seed);
-    let mut half = Bitfield::empty(64);
-    (0..32).for_each(|index| _ = half.set(index));
-    alone.meet(other, &half);
+    alone.meet(other, &blocks(0..32, 64));
     // The seed is silent until everything that the other has is here.
-    while stored_by(&alone) < 32 {
+    while alone.stored() < 32 {
         let requests = alone.requests();
         requests
             .iter()
@@ -247,8 +181,4 @@ fn a_snubbed_seed_is_asked_again_when_the_other_has_nothing_more() {
             alone.wait();
         }
     }
-}
-
-fn stored_by(alone: &Alone) -> u32 {
-    alone.swarm.stored().count()
 }

@@ -6,10 +6,17 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod alone;
+mod fairness;
 mod hostile;
 mod invariants;
 mod lab;
 mod liveness;
+mod places;
+mod restating;
+mod storage;
+mod stranger;
+mod wants;
 
 use lab::{Lab, lab, swarm_of};
 use peer_wasm::swarm::{Config, Event, StorageError};

@@ -193,3 +193,242 @@ proptest! {
         let _ = (decode_client_text(&text), decode_tracker_text(&text));
     }
 }
+
+fn envelope(message: &str) -> String {
+    format!(r#"{{"to":"{ALICE}","message":{message}}}"#)
+}
+
+/// A block in JSON with so many bytes of data.
+fn text_block(len: usize) -> String {
+    let data = Bytes::from(vec![7; len]);
+    let block = PeerMessage::Block { file: FILE.tag(), index: 3, count: 2, data };
+    // Not left out where it is empty.
+    to_json(&Outbound { to: ALICE, message: block }).replace(r#""count":2}"#, r#""count":2,"data":""}"#)
+}
+
+fn binary_block(len: usize) -> Bytes {
+    let message = format!(r#"{{"type":"block","file":"{}","index":3}}"#, FILE.tag());
+    let head = envelope(&message);
+    [&(head.len() as u32).to_be_bytes(), head.as_bytes(), &vec![7; len]].concat().into()
+}
+
+#[test]
+fn a_block_has_some_data_and_no_more_than_a_request_may_ask_for() {
+    const MOST: usize = MAX_RUN_BYTES as usize;
+    for (len, fits) in
+        [(0, false), (1, true), (100, true), (2_000, true), (MOST - 1, true), (MOST, true), (MOST + 1, false)]
+    {
+        assert_eq!(decode_client_text(&text_block(len)).is_ok(), fits, "{len} bytes in JSON");
+        assert_eq!(decode_client_binary(&binary_block(len)).is_ok(), fits, "{len} bytes in binary");
+    }
+    assert!(text_block(MOST).len() < crate::MAX_MESSAGE_BYTES as usize);
+}
+
+#[test]
+fn of_a_long_block_the_data_is_measured_and_not_read() {
+    for len in [1_000, 1_001, 1_002, 1_003] {
+        let text = text_block(len);
+        assert_eq!(read_long_envelope(&text).map(|(.., data_len)| data_len), Some(len));
+    }
+    let short = text_block(500);
+    assert!(short.len() < LONG_TEXT);
+    assert_eq!(read_long_envelope(&short), None);
+    // Where the data begins late, the whole is parsed.
+    let late = text_block(1_000).replace(r#""index""#, &format!(r#""x":"{}","index""#, "x".repeat(LONG_TEXT / 2)));
+    assert_eq!(read_long_envelope(&late), None);
+    assert!(decode_client_text(&late).is_ok());
+    let no_base64 = late.replace("Bw", "!!");
+    assert!(decode_client_text(&no_base64).is_err());
+}
+
+#[test]
+fn a_long_text_that_is_no_block_is_read_whole() {
+    let padded = |kind: &str| {
+        envelope(&format!(r#"{{"type":"{kind}","file":"{}","data":"{}"}}"#, FILE.tag(), "A".repeat(2_000)))
+    };
+    assert!(decode_client_text(&padded("choke")).is_ok());
+    assert!(decode_client_text(&padded("have")).is_err(), "it has no `blocks`");
+    assert_eq!(read_long_envelope(&padded("choke")), None);
+}
+
+#[test]
+fn what_its_receiver_could_not_understand_is_refused() {
+    let (tag, id) = (FILE.tag(), FILE);
+    for message in [
+        format!(r#"{{"type":"request","file":"{tag}"}}"#),
+        format!(r#"{{"type":"request","file":"{tag}","index":-1}}"#),
+        format!(r#"{{"type":"request","file":"{tag}","index":4294967296}}"#),
+        format!(r#"{{"type":"request","file":"{tag}","index":0,"count":0}}"#),
+        format!(r#"{{"type":"cancel","file":"{tag}","index":0,"count":0}}"#),
+        format!(r#"{{"type":"reject","file":"{tag}"}}"#),
+        format!(r#"{{"type":"block","file":"{tag}","data":"Bw=="}}"#),
+        format!(r#"{{"type":"block","file":"{tag}","index":0,"count":0,"data":"Bw=="}}"#),
+        format!(r#"{{"type":"block","file":"{tag}","index":0}}"#),
+        format!(r#"{{"type":"block","file":"{tag}","index":0,"data":"?"}}"#),
+        format!(r#"{{"type":"have","file":"{tag}"}}"#),
+        format!(r#"{{"type":"have","file":"{tag}","blocks":[[1]]}}"#),
+        format!(r#"{{"type":"bitfield","file":"{tag}"}}"#),
+        format!(r#"{{"type":"bitfield","file":"{tag}","blocks":"","begin":1}}"#),
+        format!(r#"{{"type":"manifest","file":"{id}"}}"#),
+        format!(r#"{{"type":"get_manifest","file":"{id}","part":"0"}}"#),
+        r#"{"type":"choke"}"#.to_owned(),
+        r#"{"type":"choke","file":""}"#.to_owned(),
+    ] {
+        let text = envelope(&message);
+        let refused = decode_client_text(&text).unwrap_err();
+        assert!(matches!(refused.error, ParseError::Malformed(_)), "{message}");
+        assert_eq!((refused.seq, refused.to), (None, Some(ALICE)), "{message}");
+        assert_eq!(refused.error.code(), ErrorCode::Malformed);
+    }
+}
+
+#[test]
+fn what_carries_no_data_is_small() {
+    let padded = |len: usize| {
+        let choke = format!(r#"{{"type":"choke","file":"{}"}}"#, FILE.tag());
+        let spaces = " ".repeat(len - choke.len());
+        envelope(&choke.replacen('{', &format!("{{{spaces}"), 1))
+    };
+    assert!(decode_client_text(&padded(MAX_SMALL_BYTES)).is_ok());
+    assert!(decode_client_text(&padded(MAX_SMALL_BYTES + 1)).is_err());
+    let bitfield = PeerMessage::Bitfield {
+        file: FILE.tag(),
+        blocks: crate::Bitfield::full(crate::MAX_BLOCKS).to_bytes(),
+        begin: true,
+    };
+    let Frame::Text(text) = encode_envelope(ALICE, bitfield, true) else { panic!("no block is binary") };
+    assert!(decode_client_text(&text).is_ok(), "the longest bitfield is small");
+}
+
+#[test]
+fn what_could_be_read_of_a_message_is_told() {
+    let read = |text: &str| decode_client_text(text).map(|_| ()).map_err(|refused| (refused.seq, refused.to));
+    assert_eq!(read(r#"{"seq":7,"type":"get_peers"}"#), Err((Some(7), None)));
+    assert_eq!(read(r#"{"type":"dance","seq":7}"#), Err((Some(7), None)));
+    assert_eq!(read(r#"{"seq":-7,"type":"ping"}"#), Err((None, None)));
+    assert_eq!(read(&format!(r#"{{"to":"{ALICE}","message":{{}}}}"#)), Err((None, Some(ALICE))));
+    assert_eq!(read(&format!(r#"{{"message":{{}},"to":"{ALICE}"}}"#)), Err((None, Some(ALICE))));
+    assert_eq!(read(r#"{"to":"nobody","message":{},"seq":3}"#), Err((Some(3), None)));
+    assert_eq!(read("nonsense"), Err((None, None)));
+    let binary = |frame: Bytes| decode_client_binary(&frame).unwrap_err();
+    assert_eq!(binary(binary_block(0)).to, Some(ALICE));
+    assert_eq!(binary(Bytes::from_static(b"\0\0\0\x02{}")).to, None);
+    let Frame::Text(choke) = encode_envelope(ALICE, PeerMessage::Choke { file: FILE.tag() }, false) else { panic!() };
+    let refused = binary([&(choke.len() as u32).to_be_bytes(), choke.as_bytes(), b"data"].concat().into());
+    assert_eq!((refused.to, refused.error.code()), (Some(ALICE), ErrorCode::Malformed));
+    assert!(refused.to_string().contains("a binary frame carries a block"));
+    assert_eq!(decode_client_text(r#"{"type":"dance"}"#).unwrap_err().error.code(), ErrorCode::UnknownType);
+}
+
+#[test]
+fn what_a_message_is_about_is_told() {
+    let subject = |message: String| match decode_client_text(&envelope(&message)) {
+        Ok(ClientFrame::Envelope { to: ALICE, subject, message: kept }) => {
+            assert_eq!(kept, message);
+            subject
+        }
+        other => panic!("{other:?}"),
+    };
+    let (tag, id) = (FILE.tag(), FILE);
+    let about = |kind, index, count| Subject { kind, tag, index, count };
+    assert_eq!(subject(format!(r#"{{"type":"request","file":"{tag}","index":3}}"#)), about(Kind::Request, 3, 1));
+    assert_eq!(
+        subject(format!(r#"{{"type":"cancel","file":"{tag}","index":3,"count":4}}"#)),
+        about(Kind::Cancel, 3, 4)
+    );
+    assert_eq!(subject(format!(r#"{{"type":"no_manifest","file":"{id}"}}"#)), about(Kind::NoManifest, 0, 1));
+    assert_eq!(subject(format!(r#"{{"type":"get_manifest","file":"{id}","part":9}}"#)), about(Kind::GetManifest, 0, 1));
+    let json = to_json(&about(Kind::NotInterested, 0, 1));
+    assert_eq!(json, format!(r#"{{"type":"not_interested","file":"{tag}","index":0,"count":1}}"#));
+    let short = format!(r#"{{"type":"not_interested","file":"{tag}"}}"#);
+    assert_eq!(serde_json::from_str::<Subject>(&short).unwrap(), about(Kind::NotInterested, 0, 1));
+}
+
+#[test]
+fn frames_have_the_size_of_what_is_sent() {
+    let text = encode_envelope(ALICE, block(b"bytes"), false);
+    let Frame::Text(json) = &text else { panic!("asked for text") };
+    assert_eq!((text.len(), text.is_empty()), (json.len(), false));
+    let binary = encode_envelope(ALICE, block(b"bytes"), true);
+    let Frame::Binary { head, .. } = &binary else { panic!("asked for binary") };
+    assert_eq!((binary.len(), binary.is_empty()), (head.len() + 5, false));
+    assert!(Frame::Text(String::new()).is_empty());
+    assert_eq!(encode_forwarded(ALICE, &block(b"bytes")), json.replacen("to", "from", 1));
+}
+
+#[test]
+fn a_binary_frame_of_the_tracker_is_a_block_whose_head_has_no_data() {
+    let frame = |message: &PeerMessage| {
+        let head = encode_forwarded(ALICE, message);
+        decode_tracker_binary(&[&(head.len() as u32).to_be_bytes(), head.as_bytes(), b"bytes"].concat().into())
+    };
+    let expected = TrackerFrame::Envelope { from: ALICE, message: block(b"bytes") };
+    assert_eq!(frame(&block(b"")), Ok(expected));
+    for wrong in [block(b"data"), PeerMessage::Choke { file: FILE.tag() }] {
+        assert!(frame(&wrong).unwrap_err().to_string().contains("a block without data"));
+    }
+}
+
+#[test]
+fn a_head_may_be_as_long_as_the_limit() {
+    let frame = |len: usize| {
+        let head = format!(r#"{{"from":"{ALICE}","message":{{"type":"block","file":"{}","index":3}}"#, FILE.tag());
+        let head = format!("{head}{}}}", " ".repeat(len - head.len() - 1));
+        decode_tracker_binary(&[&(len as u32).to_be_bytes(), head.as_bytes(), b"x"].concat().into())
+    };
+    assert!(frame(MAX_HEAD).is_ok());
+    assert!(frame(MAX_HEAD + 1).is_err());
+}
+
+#[test]
+fn every_message_names_its_file() {
+    let tag = FILE.tag();
+    let facts = crate::FileFacts {
+        file: FILE,
+        name: "f".parse().unwrap(),
+        size: 3,
+        media_type: crate::MediaType::default(),
+        block_size: crate::BlockSize::for_file(3),
+    };
+    for message in [
+        PeerMessage::GetManifest { file: FILE, part: Some(1) },
+        PeerMessage::Manifest { facts, part: crate::ManifestPart { part: 7, ..Default::default() } },
+        PeerMessage::NoManifest { file: FILE },
+        PeerMessage::Bitfield { file: tag, blocks: Bytes::new(), begin: true },
+        PeerMessage::Have { file: tag, blocks: vec![crate::HaveRun(1, 2)] },
+        PeerMessage::Interested { file: tag },
+        PeerMessage::NotInterested { file: tag },
+        PeerMessage::Choke { file: tag },
+        PeerMessage::Unchoke { file: tag },
+        PeerMessage::Request { file: tag, index: 1, count: 2 },
+        PeerMessage::Cancel { file: tag, index: 1, count: 2 },
+        block(b"x"),
+        PeerMessage::Reject { file: tag, index: 1, count: 2 },
+    ] {
+        assert_eq!(message.tag(), tag);
+        let frame = encode_envelope(ALICE, message.clone(), false);
+        assert_eq!(relayed(&frame, ALICE), Ok(TrackerFrame::Envelope { from: ALICE, message }));
+    }
+}
+
+#[test]
+fn defaults_are_left_out_and_understood() {
+    let tag = FILE.tag();
+    let json = |message: PeerMessage| to_json(&message);
+    assert_eq!(
+        json(PeerMessage::Request { file: tag, index: 0, count: 1 }),
+        format!(r#"{{"type":"request","file":"{tag}","index":0}}"#)
+    );
+    assert!(json(PeerMessage::Request { file: tag, index: 0, count: 2 }).contains(r#""count":2"#));
+    assert!(!json(PeerMessage::Bitfield { file: tag, blocks: Bytes::new(), begin: false }).contains("begin"));
+    assert!(!json(PeerMessage::GetManifest { file: FILE, part: None }).contains("part"));
+    assert!(json(PeerMessage::GetManifest { file: FILE, part: Some(0) }).contains(r#""part":0"#));
+    let part = |part| to_json(&crate::ManifestPart { part, ..Default::default() });
+    assert_eq!((part(0), part(2)), (r#"{"hashes":""}"#.to_owned(), r#"{"part":2,"hashes":""}"#.to_owned()));
+    assert_eq!(ErrorCode::NotIntroduced.to_string(), "not_introduced");
+    let error = r#"{"type":"error","code":"of_a_later_version","message":"x"}"#;
+    let Ok(TrackerFrame::Response { response: Response::Error { code, .. }, .. }) = decode_tracker_text(error) else {
+        panic!("{error}")
+    };
+    assert_eq!(code, ErrorCode::Other);
+}

@@ -1,23 +1,29 @@
 // One end of a bare transfer through the tracker. With no `sender` it serves; with one it fetches from it and
 // discards. Nothing is hashed, stored or shown.
 
-// The transfer is of no file; any tag will do.
-const FILE = "00".repeat(8);
-const BLOCK = 64 << 10;
+// The tracker lets peers ask each other only once it has introduced them in a file's swarm, so there is a file by name.
+const FILE = "00".repeat(32);
+const TAG = FILE.slice(0, 16);
 const now = () => performance.timeOrigin + performance.now();
 
-onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
-  const runs = Math.ceil(bytes / frame);
-  const count = frame / BLOCK;
+onmessage = ({ data: { protocol, url, sender, bytes, frame, blocks, window } }) => {
   const socket = new WebSocket(url);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => socket.send(JSON.stringify({ type: "register", protocol: 2, room: "bench", binary: true }));
+  const say = message => socket.send(JSON.stringify(message));
+  socket.onopen = () => {
+    say({ type: "register", protocol, room: "bench", binary: true });
+    say({ type: "announce", file: FILE, name: "bench.bin", size: bytes, block_size: frame, blocks });
+    if (sender) say({ type: "get_peers", file: FILE });
+  };
   socket.onclose = event => postMessage({ failed: `closed with ${event.code} ${event.reason}` });
   const handle = sender ? receiver() : server();
+  const ready = sender ? "peers" : "announced";
+  let id;
   socket.onmessage = ({ data }) => {
     if (typeof data !== "string") return handle(data);
     const message = JSON.parse(data);
-    if (message.type === "registered") postMessage({ id: message.id });
+    if (message.type === "registered") id = message.id;
+    else if (message.type === ready) postMessage({ id });
     else if (message.type === "error") postMessage({ failed: data });
     else if (message.message) handle(message);
   };
@@ -29,8 +35,8 @@ onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
     const digits = 10;
     const encoder = new TextEncoder();
     const frameFor = to => {
-      const before = `{"to":"${to}","message":{"type":"block","file":"${FILE}","index":`;
-      const head = encoder.encode(`${before}${" ".repeat(digits)},"count":${count}}}`);
+      const before = `{"to":"${to}","message":{"type":"block","file":"${TAG}","index":`;
+      const head = encoder.encode(`${before}${" ".repeat(digits)}}}`);
       const whole = new Uint8Array(4 + head.length + frame);
       new DataView(whole.buffer).setUint32(0, head.length);
       whole.set(head, 4);
@@ -41,7 +47,7 @@ onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
       if (!frames.has(from)) frames.set(from, frameFor(from));
       const { whole, index, head } = frames.get(from);
       encoder.encodeInto(String(message.index).padStart(digits), whole.subarray(index, index + digits));
-      socket.send(whole.subarray(0, head + Math.min(frame, bytes - message.index * BLOCK)));
+      socket.send(whole.subarray(0, head + Math.min(frame, bytes - message.index * frame)));
     };
   }
 
@@ -49,9 +55,8 @@ onmessage = ({ data: { url, sender, bytes, frame, window } }) => {
     let requested = 0;
     let received = 0;
     const request = () => {
-      if (requested === runs) return;
-      const message = { type: "request", file: FILE, index: requested * count, count };
-      socket.send(JSON.stringify({ to: sender, message }));
+      if (requested * frame >= bytes) return;
+      say({ to: sender, message: { type: "request", file: TAG, index: requested } });
       requested += 1;
     };
     new BroadcastChannel("bench").onmessage = () => {

@@ -1,7 +1,9 @@
 //! The ceiling's side of the comparison.
 
-use crate::Bench;
+use crate::{Bench, Took};
 use anyhow::{Context as _, Result, bail};
+use data_encoding::BASE64;
+use protocol::{Bitfield, PROTOCOL_VERSION};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -14,7 +16,7 @@ use tests::{
 const WORKER: &str = include_str!("ceiling.js");
 /// The longest that a transfer may take.
 const LIMIT: Duration = Duration::from_secs(600);
-/// The length of a run, as the page's peers ask for it.
+/// The length of a block, as the page's peers have it by default.
 const FRAME_BYTES: u32 = 256 << 10;
 /// Requests that a receiver keeps open: 4 MiB, half of what the tracker queues for it. More is not faster.
 const WINDOW: u32 = 16;
@@ -28,16 +30,20 @@ struct Said {
     failed: Option<String>,
 }
 
-/// Milliseconds from the first request until all receivers have counted all bytes.
-pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: usize) -> Result<f64> {
+/// What it takes from the first request until all receivers have counted all bytes.
+pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: usize) -> Result<Took> {
     // Any document of the tracker's origin will do, and this one does nothing by itself.
     let url = bench.tracker.http_url("health");
     let settings = |sender: Option<&str>| {
+        let count = bench.bytes.div_ceil(FRAME_BYTES.into()) as u32;
+        let blocks = if sender.is_some() { Bitfield::empty(count) } else { Bitfield::full(count) };
         json!({
+            "protocol": PROTOCOL_VERSION,
             "url": bench.tracker.ws_url(),
             "sender": sender,
             "bytes": bench.bytes,
             "frame": FRAME_BYTES,
+            "blocks": BASE64.encode(&blocks.to_bytes()),
             "window": WINDOW,
         })
     };
@@ -50,6 +56,7 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: us
         tabs.push(tab);
     }
     tabs[0].look().await?;
+    let cpu_seconds = bench.cpu_seconds()?;
     sending.evaluate::<()>("new BroadcastChannel('bench').postMessage('go')", vec![]).await?;
 
     let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -63,10 +70,10 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: us
         first = first.min(started);
         last = last.max(complete);
     }
-    Ok(last - first)
+    Ok(Took { seconds: (last - first) / 1e3, cpu_seconds: bench.cpu_seconds()? - cpu_seconds })
 }
 
-/// Starts a worker in the tab and waits until the tracker has named it.
+/// Starts a worker in the tab, and gives its id once it is ready to serve, or to fetch.
 async fn start_worker(tab: &Tab, settings: Value) -> Result<String> {
     let script = "
         const source = new Blob([arguments[0]], { type: 'text/javascript' });
@@ -78,7 +85,7 @@ async fn start_worker(tab: &Tab, settings: Value) -> Result<String> {
     ";
     tab.evaluate::<()>(script, vec![json!(WORKER), settings]).await?;
     let limit = Duration::from_secs(30);
-    eventually("the tracker to name the worker", limit, async || {
+    eventually("the worker to be ready", limit, async || {
         let said = said(tab).await?;
         Ok(said.id.clone().ok_or(said))
     })

@@ -11,6 +11,12 @@
 //! (`peer_joined`); the two know each other from then on. When one of them leaves the swarm, exactly those that knew
 //! it are told (`peer_left`). So a join costs as many messages as peers were asked for, however large the swarm is.
 //!
+//! # Opinions
+//!
+//! What a file's size is, only its content proves, which the registry never sees. So those who announce a file with
+//! another size or block size are another swarm of it: who claims something wrong keeps nobody from those who do not.
+//! Who is in no swarm of the file yet, because it looks for somebody to ask for the manifest, is given peers of each.
+//!
 //! # Permission
 //!
 //! [`Registry::relay`] decides what may pass. Peers that know each other in a swarm may say what they like about its
@@ -19,22 +25,25 @@
 //! when that peer leaves.
 
 mod open;
+mod permission;
 mod room;
 mod secrets;
+mod seek;
 mod swarm;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test fails on whatever it did not expect")]
 mod tests;
 mod views;
 
+pub(crate) use permission::Route;
 pub(crate) use secrets::Secrets;
 pub(crate) use views::{RoomView, SIZE_CLASSES};
 
 use crate::Limits;
-use open::{OpenRequest, OpenRequests};
+use open::OpenRequests;
 use protocol::{
-    ErrorCode, FileFacts, FileId, FileTag, Identity, Kind, PROTOCOL_VERSION, PeerId, PeerInfo, PeerName, Request,
-    Response, RoomName, Subject, close,
+    Bitfield, BitfieldError, ErrorCode, FileFacts, FileId, Geometry, Identity, PROTOCOL_VERSION, PeerId, PeerName,
+    Request, Response, RoomName, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -42,6 +51,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use swarm::SwarmKey;
 
 /// How many peers `get_peers` gives if it does not say.
 const DEFAULT_PEERS: u32 = 5;
@@ -59,17 +69,6 @@ pub(crate) enum Output {
     Update { to: Vec<ConnId>, response: Response },
     /// Closes a connection. The registry has forgotten it.
     Close { conn: ConnId, code: u16 },
-}
-
-/// Where an envelope goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
-    /// Who sent it.
-    pub(crate) from: PeerId,
-    /// The receiver's connection.
-    pub(crate) to: ConnId,
-    /// Whether the receiver takes binary frames.
-    pub(crate) binary: bool,
 }
 
 /// How much there is of everything.
@@ -101,7 +100,8 @@ struct Peer {
     room: RoomName,
     name: Option<PeerName>,
     binary: bool,
-    files: BTreeSet<FileId>,
+    /// The files that it announced, and which swarm of each it is in.
+    files: BTreeMap<FileId, SwarmKey>,
     open: OpenRequests,
     /// Answers that others have asked of it, and that it has not given; also those that nobody waits for any longer.
     owed: u32,
@@ -164,7 +164,7 @@ impl Registry {
             (None, _) => return,
             (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
                 let peer =
-                    Peer { conn, room, name, binary, files: BTreeSet::new(), open: OpenRequests::default(), owed: 0 };
+                    Peer { conn, room, name, binary, files: BTreeMap::new(), open: OpenRequests::default(), owed: 0 };
                 let answer = self.register(protocol, peer, resume, now, out);
                 if answer.is_ok() {
                     self.timers.remove(&(deadline, Timer::Register(conn)));
@@ -174,8 +174,12 @@ impl Registry {
             (Some(Conn::Fresh { .. }), _) => Err(refusal(ErrorCode::NotRegistered, "register first")),
             (Some(&Conn::Registered(id)), request) => self.handle_peer(id, request, now, out),
         };
-        let response =
-            answer.unwrap_or_else(|Refusal { code, message, .. }| Response::Error { code, message, to: None });
+        let response = answer.unwrap_or_else(|Refusal { code, message, .. }| Response::Error {
+            code,
+            message,
+            to: None,
+            about: None,
+        });
         out.push(Output::Send { to: conn, seq, response });
     }
 
@@ -223,82 +227,6 @@ impl Registry {
                 }
             }
         }
-    }
-
-    /// Where an envelope from `conn` to `to` goes, if it may pass. An answer closes its request; if it could not be
-    /// delivered, [`Registry::undo`] takes that back.
-    ///
-    /// # Errors
-    /// `not_registered`; `unknown_peer` if the receiver is no other peer of the sender's room; `not_introduced`;
-    /// `not_requested`. An answer to somebody who left, or left the file, is not the sender's fault.
-    pub(crate) fn relay(&mut self, conn: ConnId, to: PeerId, subject: &Subject) -> Result<Route, Refusal> {
-        let Some(&Conn::Registered(from)) = self.conns.get(&conn) else {
-            return Err(refusal(ErrorCode::NotRegistered, "register first"));
-        };
-        if let Some(answered) = OpenRequest::answered_by(subject, from) {
-            let sender = self.peers.get_mut(&from).expect("a registered connection's peer is in the table");
-            let was_asked = sender.owed > 0;
-            sender.owed = sender.owed.saturating_sub(1);
-            let blameless = |refused: Refusal| Refusal { is_blameless: was_asked, ..refused };
-            let route = self.route(from, to).map_err(blameless)?;
-            let is_open = self.peers.get_mut(&to).is_some_and(|receiver| receiver.open.answer(answered));
-            let unasked = || blameless(refusal(ErrorCode::NotRequested, "this peer has not asked for that"));
-            return is_open.then_some(route).ok_or_else(unasked);
-        }
-        let route = self.route(from, to)?;
-        if subject.kind != Kind::GetManifest && !self.are_introduced(from, to, subject.tag) {
-            let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
-            return Err(refusal(ErrorCode::NotIntroduced, message));
-        }
-        if let Some(request) = OpenRequest::made_by(subject, to) {
-            if let Some(sender) = self.peers.get_mut(&from) {
-                sender.open.open(request, self.limits.open_requests as usize);
-            }
-            self.owe(to);
-        }
-        Ok(route)
-    }
-
-    fn route(&self, from: PeerId, to: PeerId) -> Result<Route, Refusal> {
-        let room = self.peers.get(&from).map(|sender| &sender.room);
-        match self.peers.get(&to) {
-            Some(receiver) if Some(&receiver.room) == room && to != from => {
-                Ok(Route { from, to: receiver.conn, binary: receiver.binary })
-            }
-            _ => Err(refusal(ErrorCode::UnknownPeer, "no such peer is in this room")),
-        }
-    }
-
-    /// Takes back what [`Registry::relay`] noted of an envelope that could not be delivered: an answer's request is open
-    /// again, and a request is not.
-    pub(crate) fn undo(&mut self, from: PeerId, to: PeerId, subject: &Subject) {
-        let limit = self.limits.open_requests as usize;
-        if let Some(request) = OpenRequest::answered_by(subject, from)
-            && let Some(receiver) = self.peers.get_mut(&to)
-        {
-            receiver.open.open(request, limit);
-            self.owe(from);
-        }
-        if let Some(request) = OpenRequest::made_by(subject, to)
-            && let Some(sender) = self.peers.get_mut(&from)
-        {
-            sender.open.answer(request);
-        }
-    }
-
-    fn owe(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.owed = peer.owed.saturating_add(1);
-        }
-    }
-
-    /// Whether two peers of a room know each other in the swarm of a file with this tag.
-    fn are_introduced(&self, from: PeerId, to: PeerId, tag: FileTag) -> bool {
-        let Some(sender) = self.peers.get(&from) else { return false };
-        // Others may announce what they like under the tag, so only the sender's own files are gone through.
-        let mut files = sender.files.range(tag.first_id()..).take_while(|file| file.tag() == tag);
-        let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
-        files.any(|file| swarms.and_then(|swarms| swarms.get(file)).is_some_and(|swarm| swarm.knows(from, to)))
     }
 
     /// How much there is of everything.
@@ -355,10 +283,10 @@ impl Registry {
             Request::Register { .. } => {
                 Err(refusal(ErrorCode::AlreadyRegistered, "open another connection for another peer"))
             }
-            Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now),
+            Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now, out),
             Request::UpdateBlocks { file, blocks } => self.update_blocks(id, file, &blocks, now),
             Request::GetPeers { file, limit } => {
-                let peers = self.introduce(id, file, limit.unwrap_or(DEFAULT_PEERS), out);
+                let peers = self.find(id, file, limit.unwrap_or(DEFAULT_PEERS), now, out);
                 Ok(Response::Peers { file, peers })
             }
             Request::ListFiles { watch } => {
@@ -366,7 +294,7 @@ impl Registry {
                 room.watch(peer.conn, watch);
                 Ok(Response::Files { files: room.list() })
             }
-            Request::WhoHas { file, block } => self.who_has(id, file, block),
+            Request::WhoHas { file, block } => self.who_has(id, file, block, now),
             Request::Leave { file } => {
                 match file {
                     Some(file) => self.leave(id, file, now, out),
@@ -382,21 +310,35 @@ impl Registry {
         }
     }
 
-    fn announce(&mut self, id: PeerId, facts: FileFacts, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
+    /// Puts a peer into the swarm of those who agree with its facts, and takes it out of any other swarm of the file.
+    fn announce(
+        &mut self,
+        id: PeerId,
+        facts: FileFacts,
+        blocks: &[u8],
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<Response, Refusal> {
         let limits = self.limits.clone();
         let (peer, room) = self.place(id);
-        let file = facts.file;
-        if !peer.files.contains(&file) && peer.files.len() >= limits.files_per_peer as usize {
+        let (file, key) = (facts.file, SwarmKey::of(&facts));
+        let geometry = facts.geometry().map_err(|error| refusal(ErrorCode::Malformed, error.to_string()))?;
+        let blocks = bitfield(blocks, &geometry)?;
+        let former = peer.files.get(&file).copied();
+        if former.is_none() && peer.files.len() >= limits.files_per_peer as usize {
             let message = format!("leave a file first: a peer may announce {}", limits.files_per_peer);
             return Err(refusal(ErrorCode::TooManyFiles, message));
         }
-        if !room.swarms.contains_key(&file) && room.swarms.len() >= limits.files_per_room as usize {
+        if !room.swarms.contains_key(&key) && room.swarms.len() >= limits.files_per_room as usize {
             let message = format!("the room has {} files and may have no more", limits.files_per_room);
             return Err(refusal(ErrorCode::RoomFull, message));
         }
-        let changed = room.announce(id, facts, blocks)?;
-        peer.files.insert(file);
-        if changed {
+        if former.is_some_and(|former| former != key) {
+            self.leave(id, file, now, out);
+        }
+        let (peer, room) = self.place(id);
+        peer.files.insert(file, key);
+        if room.join(id, facts, geometry, blocks, now) {
             self.list_changed(id, now);
         }
         Ok(Response::Announced { file })
@@ -404,62 +346,20 @@ impl Registry {
 
     fn update_blocks(&mut self, id: PeerId, file: FileId, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
         let (peer, room) = self.place(id);
-        let swarm = room.swarms.get_mut(&file).filter(|_| peer.files.contains(&file));
+        let swarm = peer.files.get(&file).and_then(|key| room.swarms.get_mut(key));
         let swarm = swarm.ok_or_else(|| refusal(ErrorCode::UnknownFile, "announce the file first"))?;
-        let changed = swarm.put(id, blocks).map_err(|error| refusal(ErrorCode::InvalidBitfield, error.to_string()))?;
-        if changed {
+        if swarm.put(id, bitfield(blocks, swarm.geometry())?, now) {
             self.list_changed(id, now);
         }
         Ok(Response::Updated { file })
     }
 
-    /// Chooses peers of a swarm for `asker`, and tells them of it if it is a member too.
-    fn introduce(&mut self, asker: PeerId, file: FileId, limit: u32, out: &mut Vec<Output>) -> Vec<PeerInfo> {
-        let limit = limit.min(self.limits.peers_per_answer) as usize;
-        let Some(peer) = self.peers.get(&asker) else { return Vec::new() };
-        let Some(swarm) = self.rooms.get_mut(&peer.room).and_then(|room| room.swarms.get_mut(&file)) else {
-            return Vec::new();
-        };
-        let chosen = swarm.choose(asker, limit, &mut self.rng);
-        let newcomer = describe(asker, peer, swarm.blocks_of(asker));
-        let mut infos = Vec::with_capacity(chosen.len());
-        for id in chosen {
-            let Some(other) = self.peers.get(&id) else { continue };
-            if swarm.introduce(asker, id) {
-                let response = Response::PeerJoined { file, peer: newcomer.clone() };
-                out.push(Output::Send { to: other.conn, seq: None, response });
-            }
-            infos.push(describe(id, other, swarm.blocks_of(id)));
-        }
-        infos
-    }
-
-    fn who_has(&mut self, id: PeerId, file: FileId, block: Option<u32>) -> Result<Response, Refusal> {
-        let start = self.rng.random();
-        let limit = self.limits.peers_per_answer as usize;
-        let (_, room) = self.place(id);
-        let mut peers = Vec::new();
-        if let Some(swarm) = room.swarms.get(&file) {
-            if let Some(index) = block {
-                let outside = |_| refusal(ErrorCode::OutOfRange, format!("the file has no block {index}"));
-                swarm.geometry().run(index, 1).map_err(outside)?;
-            }
-            let holders = swarm.holders(block, start).filter(|holder| *holder != id).take(limit);
-            let found: Vec<_> = holders.map(|holder| (holder, swarm.blocks_of(holder))).collect();
-            let known = |(id, blocks)| self.peers.get(&id).map(|peer| describe(id, peer, blocks));
-            peers = found.into_iter().filter_map(known).collect();
-        }
-        Ok(Response::Holders { file, block, peers })
-    }
-
     /// Takes a peer out of a swarm and tells those that knew it there.
     fn leave(&mut self, id: PeerId, file: FileId, now: Duration, out: &mut Vec<Output>) {
         let (peer, room) = self.place(id);
-        if !peer.files.remove(&file) {
-            return;
-        }
+        let Some(key) = peer.files.remove(&file) else { return };
         peer.open.forget(file.tag());
-        let acquaintances = room.leave(id, file);
+        let acquaintances = room.leave(id, key);
         for other in acquaintances.iter().filter_map(|other| self.peers.get(other)) {
             out.push(Output::Send { to: other.conn, seq: None, response: Response::PeerLeft { file, peer: id } });
         }
@@ -467,7 +367,7 @@ impl Registry {
     }
 
     fn leave_all(&mut self, id: PeerId, now: Duration, out: &mut Vec<Output>) {
-        for file in self.place(id).0.files.clone() {
+        for file in self.place(id).0.files.keys().copied().collect::<Vec<_>>() {
             self.leave(id, file, now, out);
         }
     }
@@ -509,8 +409,9 @@ impl Registry {
     }
 }
 
-fn describe(id: PeerId, peer: &Peer, blocks: u32) -> PeerInfo {
-    PeerInfo { id, name: peer.name.clone(), binary: peer.binary, blocks }
+fn bitfield(bytes: &[u8], geometry: &Geometry) -> Result<Bitfield, Refusal> {
+    let invalid = |error: BitfieldError| refusal(ErrorCode::InvalidBitfield, error.to_string());
+    Bitfield::from_bytes(bytes, geometry.blocks()).map_err(invalid)
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {

@@ -1,4 +1,5 @@
-//! What a peer has asked of others and not got yet, which is all that may be sent to it in large messages.
+//! What a peer has asked of others and not got yet, which is all that may be sent to it in large messages, and all that
+//! may be refused to it.
 
 use protocol::{FileTag, Kind, PeerId, Subject};
 use std::collections::VecDeque;
@@ -58,7 +59,7 @@ impl Role {
             Kind::Request => Self::Asks(run),
             Kind::GetManifest => Self::Asks(Wanted::Manifest),
             Kind::Block | Kind::Reject => Self::Answers(run),
-            Kind::Manifest => Self::Answers(Wanted::Manifest),
+            Kind::Manifest | Kind::NoManifest => Self::Answers(Wanted::Manifest),
             Kind::Bitfield
             | Kind::Have
             | Kind::Interested

@@ -1,7 +1,10 @@
 //! One room: its peers, its files, and those who watch the list of files.
 
-use super::{ConnId, Output, Refusal, refusal, swarm::Swarm};
-use protocol::{ErrorCode, FileFacts, FileId, FileInfo, PeerId, Response};
+use super::{
+    ConnId, Output,
+    swarm::{Swarm, SwarmKey},
+};
+use protocol::{Bitfield, FileFacts, FileId, FileInfo, Geometry, PeerId, Response};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
@@ -19,8 +22,8 @@ const ENTRY_BYTES: usize = 192;
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) peers: BTreeSet<PeerId>,
-    /// The files of the room; each has a member.
-    pub(super) swarms: BTreeMap<FileId, Swarm>,
+    /// The swarms of the room; each has a member.
+    pub(super) swarms: BTreeMap<SwarmKey, Swarm>,
     watchers: BTreeSet<ConnId>,
     /// When the list goes to the watchers next, if it changed.
     list_due: Option<Duration>,
@@ -29,30 +32,29 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Puts a peer into a file's swarm, and tells whether that changed the list of files.
-    pub(super) fn announce(&mut self, id: PeerId, facts: FileFacts, blocks: &[u8]) -> Result<bool, Refusal> {
-        let invalid = |error: protocol::BitfieldError| refusal(ErrorCode::InvalidBitfield, error.to_string());
-        match self.swarms.entry(facts.file) {
-            Entry::Occupied(entry) => {
-                let swarm = entry.into_mut();
-                if !swarm.agrees_with(&facts) {
-                    let message = "the room knows this file with another size or block size";
-                    return Err(refusal(ErrorCode::ConflictingFacts, message));
-                }
-                swarm.put(id, blocks).map_err(invalid)
-            }
-            Entry::Vacant(entry) => {
-                let mut swarm = Swarm::new(facts).map_err(|error| refusal(ErrorCode::Malformed, error.to_string()))?;
-                swarm.put(id, blocks).map_err(invalid)?;
-                entry.insert(swarm);
-                Ok(true)
-            }
-        }
+    /// Puts a peer that has these blocks into the swarm of those who agree with its facts, and tells whether that changed
+    /// the list of files.
+    pub(super) fn join(
+        &mut self,
+        id: PeerId,
+        facts: FileFacts,
+        geometry: Geometry,
+        blocks: Bitfield,
+        now: Duration,
+    ) -> bool {
+        let swarm = self.swarms.entry(SwarmKey::of(&facts)).or_insert_with(|| Swarm::new(facts, geometry));
+        swarm.put(id, blocks, now)
     }
 
-    /// Takes a peer out of a file's swarm, and gives those that knew it there.
-    pub(super) fn leave(&mut self, id: PeerId, file: FileId) -> BTreeSet<PeerId> {
-        let Entry::Occupied(mut swarm) = self.swarms.entry(file) else { return BTreeSet::new() };
+    /// All swarms of a file.
+    pub(super) fn swarms_of(&self, file: FileId) -> impl Iterator<Item = &Swarm> {
+        let from_first = self.swarms.range(SwarmKey::first_of(file)..);
+        from_first.take_while(move |(key, _)| key.file == file).map(|(_, swarm)| swarm)
+    }
+
+    /// Takes a peer out of a swarm, and gives those that knew it there.
+    pub(super) fn leave(&mut self, id: PeerId, key: SwarmKey) -> BTreeSet<PeerId> {
+        let Entry::Occupied(mut swarm) = self.swarms.entry(key) else { return BTreeSet::new() };
         let acquaintances = swarm.get_mut().remove(id);
         if swarm.get().is_empty() {
             swarm.remove();
@@ -60,7 +62,7 @@ impl Room {
         acquaintances
     }
 
-    /// The files, sorted by name, then by id.
+    /// The files, sorted by name, then by id; one of which there are several swarms stands there as often.
     pub(super) fn list(&self) -> Vec<FileInfo> {
         let mut files: Vec<_> = self.swarms.values().map(Swarm::info).collect();
         files.sort_by(|a, b| (&a.facts.name, a.facts.file).cmp(&(&b.facts.name, b.facts.file)));
@@ -111,7 +113,9 @@ mod tests {
     use super::*;
     use protocol::{BlockSize, MediaType};
 
-    fn announce(room: &mut Room, number: u32) {
+    const PEER: PeerId = PeerId::from_bytes([1; 8]);
+
+    fn join(room: &mut Room, number: u32) -> SwarmKey {
         let mut file = [0; 32];
         file[..4].copy_from_slice(&number.to_be_bytes());
         let facts = FileFacts {
@@ -121,19 +125,21 @@ mod tests {
             media_type: MediaType::default(),
             block_size: BlockSize::for_file(3),
         };
-        assert!(room.announce(PeerId::from_bytes([1; 8]), facts, &[0x80]).unwrap());
+        let (key, geometry) = (SwarmKey::of(&facts), facts.geometry().unwrap());
+        assert!(room.join(PEER, facts, geometry, Bitfield::full(1), Duration::ZERO));
+        key
     }
 
     /// The bytes that all watchers are sent in ten minutes in which the list changes every 10 ms, and the longest time
     /// between a change and its list.
     fn watched(files: u32, watchers: u64) -> (usize, Duration) {
         let mut room = Room::default();
-        (1..files).for_each(|number| announce(&mut room, number));
+        let changing = (0..files).map(|number| join(&mut room, number)).min().unwrap();
         (0..watchers).for_each(|conn| room.watch(ConnId(conn), true));
         let (mut sent, mut due, mut longest) = (0, None, Duration::ZERO);
         for now in (0..60_000).map(|step| Duration::from_millis(10) * step) {
-            room.leave(PeerId::from_bytes([1; 8]), FileId::from_bytes([0; 32]));
-            announce(&mut room, 0);
+            room.leave(PEER, changing);
+            join(&mut room, 0);
             if let Some(when) = room.list_changed(now) {
                 longest = longest.max(when - now);
                 due = Some(when);

@@ -1,8 +1,11 @@
 //! The swarm of one file: its members, what they have, and whom they know.
 
-use protocol::{Bitfield, BitfieldError, FileFacts, FileInfo, Geometry, GeometryError, PeerId};
+use protocol::{Bitfield, BlockSize, FileFacts, FileId, FileInfo, Geometry, PeerId};
 use rand::{Rng, seq::index};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How many others a member may get to know by asking; then it is given only those it knows. It bounds the pairs that
 /// have to be remembered, and what a peer can learn by asking again and again.
@@ -10,7 +13,27 @@ const MAX_ACQUAINTANCES: usize = 200;
 /// How many members a search for holders looks at, so that it takes a bounded time from everybody else.
 const MAX_LOOKED_AT: usize = 200;
 
-/// Those who have, or want, one file.
+/// What tells swarms apart: a file, and how it is cut. Nobody but its members can prove a file's size, so whoever
+/// claims another one gets a swarm of its own and keeps nobody from the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SwarmKey {
+    pub(super) file: FileId,
+    size: u64,
+    block_size: BlockSize,
+}
+
+impl SwarmKey {
+    pub(super) const fn of(facts: &FileFacts) -> Self {
+        Self { file: facts.file, size: facts.size, block_size: facts.block_size }
+    }
+
+    /// The lowest key of a file's swarms, which follow one another.
+    pub(super) fn first_of(file: FileId) -> Self {
+        Self { file, size: 0, block_size: BlockSize::for_file(0) }
+    }
+}
+
+/// Those who have, or want, one file, and agree on how it is cut.
 #[derive(Debug)]
 pub(super) struct Swarm {
     /// In the words of whoever announced it first.
@@ -25,6 +48,8 @@ pub(super) struct Swarm {
 #[derive(Debug)]
 struct Member {
     blocks: Bitfield,
+    /// When it announced the file first.
+    joined: Duration,
     /// Its place in `order`.
     place: usize,
     /// Members that were told of this one or that this one was told of; always mutual.
@@ -32,18 +57,9 @@ struct Member {
 }
 
 impl Swarm {
-    /// A swarm without members.
-    ///
-    /// # Errors
-    /// If the file's size and block size do not go together.
-    pub(super) fn new(facts: FileFacts) -> Result<Self, GeometryError> {
-        let geometry = facts.geometry()?;
-        Ok(Self { facts, geometry, members: BTreeMap::new(), order: Vec::new(), sources: 0 })
-    }
-
-    /// Whether somebody else's facts mean the same blocks. The name and the media type are matters of taste.
-    pub(super) fn agrees_with(&self, facts: &FileFacts) -> bool {
-        (self.facts.size, self.facts.block_size) == (facts.size, facts.block_size)
+    /// A swarm without members, of a file that is cut so.
+    pub(super) const fn new(facts: FileFacts, geometry: Geometry) -> Self {
+        Self { facts, geometry, members: BTreeMap::new(), order: Vec::new(), sources: 0 }
     }
 
     pub(super) const fn geometry(&self) -> &Geometry {
@@ -59,12 +75,13 @@ impl Swarm {
         FileInfo { facts: self.facts.clone(), sources: self.sources, peers: self.order.len() as u32 }
     }
 
-    /// Notes which blocks a peer has, who becomes a member if it was none, and tells whether `info` changed.
-    ///
-    /// # Errors
-    /// If `blocks` is no bitfield of the file.
-    pub(super) fn put(&mut self, id: PeerId, blocks: &[u8]) -> Result<bool, BitfieldError> {
-        let blocks = Bitfield::from_bytes(blocks, self.geometry.blocks())?;
+    /// The members that have every block.
+    pub(super) const fn sources(&self) -> u32 {
+        self.sources
+    }
+
+    /// Notes which blocks of the file a peer has, who becomes a member if it was none, and tells whether `info` changed.
+    pub(super) fn put(&mut self, id: PeerId, blocks: Bitfield, now: Duration) -> bool {
         let before = (self.sources, self.order.len());
         self.sources += u32::from(blocks.is_full());
         if let Some(member) = self.members.get_mut(&id) {
@@ -72,10 +89,10 @@ impl Swarm {
             member.blocks = blocks;
         } else {
             let place = self.order.len();
-            self.members.insert(id, Member { blocks, place, acquaintances: BTreeSet::new() });
+            self.members.insert(id, Member { blocks, joined: now, place, acquaintances: BTreeSet::new() });
             self.order.push(id);
         }
-        Ok(before != (self.sources, self.order.len()))
+        before != (self.sources, self.order.len())
     }
 
     /// Takes a member out, and gives those that knew it.
@@ -128,6 +145,11 @@ impl Swarm {
     /// How many blocks a peer has; 0 if it is no member.
     pub(super) fn blocks_of(&self, id: PeerId) -> u32 {
         self.members.get(&id).map_or(0, |member| member.blocks.count())
+    }
+
+    /// For how long a peer has been a member.
+    pub(super) fn age_of(&self, id: PeerId, now: Duration) -> Duration {
+        self.members.get(&id).map_or(Duration::ZERO, |member| now.saturating_sub(member.joined))
     }
 
     /// The members that have a block, or every block, among 200 that are looked at; `start` says where to begin, so

@@ -60,8 +60,8 @@ impl Registry {
             if peers.len() >= limit || (holdings > MAX_HOLDINGS && !peers.is_empty()) {
                 break;
             }
-            let blocks = |file| room.swarms.get(&file).map_or(0, |swarm| swarm.blocks_of(id));
-            let files = peer.files.iter().map(|file| Holding { file: *file, blocks: blocks(*file) });
+            let blocks = |key| room.swarms.get(key).map_or(0, |swarm| swarm.blocks_of(id));
+            let files = peer.files.values().map(|key| Holding { file: key.file, blocks: blocks(key) });
             peers.push(PeerView {
                 id,
                 name: peer.name.clone(),

@@ -307,6 +307,7 @@ fn transfer(byte: u8, stage: Stage, verified: u64) -> FromWorker {
             file: id(byte),
             about: Some(about),
             stage,
+            waits_for: None,
             storage: Storage::Disk,
             verified,
             down_rate: 2_000_000,

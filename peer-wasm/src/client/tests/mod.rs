@@ -10,8 +10,10 @@ use protocol::{
 
 mod line;
 mod manifests;
+mod rooms;
 mod search;
 mod storage;
+mod waits;
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
 
@@ -24,8 +26,12 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(swarm: Config) -> Self {
         let room = RoomName::default();
-        let config = ClientConfig { room, name: None, binary: true, swarm: Config::default() };
+        let config = ClientConfig { room, name: None, binary: true, swarm };
         let now = Instant::default();
         let mut lab = Self { client: Client::new(config, 7, now), now, outputs: Vec::new() };
         lab.drain();
@@ -39,10 +45,14 @@ impl Lab {
     }
 
     fn register(&mut self) {
+        self.register_with(Limits { queue_bytes: 16 << 20, ..Limits::default() });
+    }
+
+    fn register_with(&mut self, limits: Limits) {
         self.client.handle_opened(self.now);
         let identity = Identity { id: ME, secret: Secret::from_bytes([9; 16]) };
         let room = RoomName::default();
-        self.respond(None, &Response::Registered { identity, room, resumed: false, limits: Limits::default() });
+        self.respond(None, &Response::Registered { identity, room, resumed: false, limits });
     }
 
     fn respond(&mut self, seq: Option<u32>, response: &Response) {
@@ -136,8 +146,8 @@ fn cut(content: &[u8], block_size: u32) -> Arc<Manifest> {
 }
 
 impl Lab {
-    /// Fetches a file until requests go out to peer 2, which has all of it and serves; gives those requests.
-    fn download(&mut self, manifest: &Arc<Manifest>) -> Vec<(u32, u32)> {
+    /// Fetches a file until its storage is there, empty.
+    fn begin(&mut self, manifest: &Arc<Manifest>) {
         let file = manifest.file();
         let blocks = manifest.geometry().blocks();
         self.client.fetch(file, self.now);
@@ -148,14 +158,43 @@ impl Lab {
         let store = self.wanted_store();
         self.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), self.now);
         self.drain();
+    }
+
+    /// Fetches a file until requests go out to peer 2, which has all of it and serves; gives those requests.
+    fn download(&mut self, manifest: &Arc<Manifest>) -> Vec<(u32, u32)> {
+        let file = manifest.file();
+        let blocks = Bitfield::full(manifest.geometry().blocks()).to_bytes();
+        self.begin(manifest);
         self.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-        self.say(
-            2,
-            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(blocks).to_bytes(), begin: false },
-        );
+        self.say(2, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
         self.sent();
         self.say(2, PeerMessage::Unchoke { file: file.tag() });
-        self.peer_messages().into_iter().filter_map(requested).collect()
+        self.requests_of(manifest).into_iter().map(|(_, index, count)| (index, count)).collect()
+    }
+
+    /// The blocks of a file that were asked for since the last look, and of whom.
+    fn requests_of(&mut self, manifest: &Manifest) -> Vec<(u8, u32, u32)> {
+        let tag = manifest.file().tag();
+        let requested = |(to, message)| {
+            if let PeerMessage::Request { file, index, count } = message {
+                (file == tag).then(|| (number_of(to), index, count))
+            } else {
+                None
+            }
+        };
+        self.mail().into_iter().filter_map(requested).collect()
+    }
+
+    /// Says that everything which was to be written is stored.
+    fn store_all(&mut self) {
+        for output in std::mem::take(&mut self.outputs) {
+            if let Output::Write { store, run, .. } = output {
+                self.client.handle_stored(store, run, Ok(()), self.now);
+            } else {
+                self.outputs.push(output);
+            }
+        }
+        self.drain();
     }
 
     /// Lets a peer ask for a block of a file that is shared; gives the read that follows.
@@ -186,10 +225,6 @@ impl Lab {
     fn mail(&mut self) -> Vec<(PeerId, PeerMessage)> {
         self.sent().iter().filter_map(|text| letter(text)).collect()
     }
-
-    fn peer_messages(&mut self) -> Vec<PeerMessage> {
-        self.mail().into_iter().map(|(_, message)| message).collect()
-    }
 }
 
 /// What a text frame says to which peer.
@@ -197,10 +232,6 @@ fn letter(text: &str) -> Option<(PeerId, PeerMessage)> {
     let Ok(ClientFrame::Envelope { to, message, .. }) = decode_client_text(text) else { return None };
     let frame = decode_tracker_text(&format!("{}{message}}}", forwarded_head(ME))).ok()?;
     if let TrackerFrame::Envelope { message, .. } = frame { Some((to, message)) } else { None }
-}
-
-fn requested(message: PeerMessage) -> Option<(u32, u32)> {
-    if let PeerMessage::Request { index, count, .. } = message { Some((index, count)) } else { None }
 }
 
 /// Another file, whose id differs from the byte at `place` on.
@@ -230,7 +261,14 @@ fn a_choked_peer_that_floods_requests_is_dropped() {
     let mut lab = Lab::online();
     lab.client.share(manifest, lab.now);
     lab.drain();
-    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
+    for number in (10..30).chain([3]) {
+        lab.respond(None, &Response::PeerJoined { file, peer: info(number) });
+        lab.say(
+            number,
+            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false },
+        );
+        lab.say(number, PeerMessage::Interested { file: file.tag() });
+    }
     lab.sent();
     (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
     assert!(lab.sent().len() <= 1_024);

@@ -118,15 +118,7 @@ fn that_a_fetched_file_is_whole_is_said_once_and_of_a_shared_one_never() {
         let data = Bytes::copy_from_slice(&content[index as usize * 4_096..(index + count) as usize * 4_096]);
         lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data });
     }
-    let writes: Vec<_> = lab
-        .outputs
-        .drain(..)
-        .filter_map(|output| if let Output::Write { store, run, .. } = output { Some((store, run)) } else { None })
-        .collect();
-    for (store, run) in writes {
-        lab.client.handle_stored(store, run, Ok(()), lab.now);
-        lab.drain();
-    }
+    lab.store_all();
     (0..4).for_each(|_| _ = lab.sleep());
     assert_eq!(finished(&mut lab), 1);
     lab.client.stop(file, lab.now);

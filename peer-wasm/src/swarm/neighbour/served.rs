@@ -16,11 +16,11 @@ pub(in crate::swarm) struct Served {
     pub(in crate::swarm) queue: VecDeque<Run>,
     /// The second in which its requests were last rejected, and how many.
     rejected: (u64, usize),
-    /// It asked for something in this choke round.
-    asked_this_round: bool,
+    /// It asked for something or was sent something in this choke round.
+    used_this_round: bool,
     /// It was served already when this choke round began.
     since_round: bool,
-    /// For how many rounds it has been served and asked for nothing.
+    /// For how many rounds it has been served and did not use that.
     idle_rounds: u32,
     pub(in crate::swarm) rate: Rate,
     /// Bytes sent since it joined.
@@ -34,7 +34,7 @@ impl Served {
         Self {
             queue: VecDeque::new(),
             rejected: (0, 0),
-            asked_this_round: false,
+            used_this_round: false,
             since_round: false,
             idle_rounds: 0,
             rate: Rate::new(),
@@ -53,12 +53,12 @@ impl Served {
         self.head_start + self.total
     }
 
-    /// Whether it was served for a whole round and asked for nothing.
+    /// Whether it was served for a whole round and did not use that.
     pub(in crate::swarm) const fn is_idle(&self) -> bool {
         self.idle_rounds > 0
     }
 
-    /// For how many rounds it has been served and asked for nothing.
+    /// For how many rounds it has been served and did not use that.
     pub(in crate::swarm) const fn idle_rounds(&self) -> u32 {
         self.idle_rounds
     }
@@ -66,7 +66,7 @@ impl Served {
     /// Takes a request in.
     pub(in crate::swarm) fn enqueue(&mut self, run: Run) {
         self.queue.push_back(run);
-        self.asked_this_round = true;
+        self.used_this_round = true;
         self.idle_rounds = 0;
     }
 
@@ -80,12 +80,18 @@ impl Served {
         self.rejected.1 <= MAX_QUEUED
     }
 
+    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without one.
+    pub(in crate::swarm) const fn wants_anew(&mut self) {
+        self.idle_rounds = 0;
+        self.since_round = false;
+    }
+
     /// Ends a choke round.
     pub(in crate::swarm) fn end_round(&mut self) {
         // Whoever holds a place for a whole round without using it makes room for others, until it asks again.
-        let is_idle = (self.is_idle() || self.since_round) && !self.asked_this_round && self.queue.is_empty();
+        let is_idle = (self.is_idle() || self.since_round) && !self.used_this_round && self.queue.is_empty();
         self.idle_rounds = if is_idle { self.idle_rounds + 1 } else { 0 };
-        self.asked_this_round = false;
+        self.used_this_round = false;
     }
 
     /// Begins a choke round.
@@ -97,6 +103,7 @@ impl Served {
     pub(in crate::swarm) fn sent(&mut self, bytes: u64, now: Instant) {
         self.rate.add(bytes, now);
         self.total += bytes;
+        self.used_this_round = true;
     }
 
     /// Notes that what was sent did not arrive.

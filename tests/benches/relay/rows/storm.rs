@@ -3,11 +3,11 @@
 use crate::{
     client::{Form, announce, get_peers, register},
     crowd, modes,
-    report::Figures,
 };
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,7 +17,9 @@ use std::{
 };
 use tests::{
     eventually::eventually,
+    figures::Figures,
     link::{Link, opcode},
+    scale::{Scale, Scaled},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -25,37 +27,38 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-const JOINS: usize = 10_000;
+const JOINS: Scaled<usize> = Scaled(10_000, 200);
 /// As many peers as a tab asks for.
 const PEERS: u32 = 20;
 const BLOCK_SIZE: usize = 64 << 10;
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
-    crowd::check_descriptors()?;
-    let tracker = modes::tracker(&[])?;
+pub(super) async fn measure(scale: Scale, figures: &mut Figures) -> Result<()> {
+    let joins = JOINS.at(scale);
+    crowd::check_descriptors(joins)?;
+    let tracker = modes::tracker(scale)?;
     let addr = tracker.addr()?;
     let heard = Arc::new(AtomicU64::new(0));
     let places = Arc::new(Semaphore::new(crowd::AT_ONCE));
-    let (joined, mut joining) = mpsc::channel(JOINS);
+    let (joined, mut joining) = mpsc::channel(joins);
     let mut clients = JoinSet::new();
     let start = Instant::now();
-    for number in 0..JOINS {
+    for number in 0..joins {
         let place = Arc::clone(&places).acquire_owned().await?;
         let (heard, joined) = (Arc::clone(&heard), joined.clone());
         clients.spawn(async move {
             let mut client = Client { link: join(addr, number).await?, heard };
-            joined.send(client.peers().await?).await?;
+            joined.send(client.introductions().await?).await?;
             drop(place);
             client.listen().await
         });
     }
     drop(joined);
-    let mut introductions = 0;
-    for number in 0..JOINS {
+    let mut introductions = Vec::new();
+    for number in 0..joins {
         let next = timeout(LIMIT, joining.recv()).await;
         match next {
-            Ok(Some(peers)) => introductions += peers,
+            Ok(Some(pairs)) => introductions.extend(pairs),
             Ok(None) | Err(_) => {
                 let why = clients.try_join_next().context("no answer in time").and_then(|ended| ended?);
                 why.with_context(|| format!("only {number} clients joined"))?;
@@ -64,18 +67,19 @@ pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    // `registered`, `announced`, `peers`, and a `peer_joined` for each peer that was given.
-    let expected = 3 * JOINS as u64 + introductions;
+    // `registered`, `announced`, `peers`, and one `peer_joined` for each pair, also if both were given each other.
+    let pairs: BTreeSet<_> = introductions.into_iter().collect();
+    let expected = (3 * joins + pairs.len()) as u64;
     eventually("all news to arrive", LIMIT, async || {
         let heard = heard.load(Relaxed);
         Ok(if heard >= expected { Ok(()) } else { Err((heard, expected)) })
     })
     .await?;
     let heard = heard.load(Relaxed);
-    println!("storm: {JOINS} joins in {seconds:.2} s, {heard} messages, tracker {:.2} CPU-s", tracker.cpu_seconds()?);
+    println!("storm: {joins} joins in {seconds:.2} s, {heard} messages, tracker {:.2} CPU-s", tracker.cpu_seconds()?);
     figures.add("storm_10k_s", seconds);
     figures.add("storm_cpu_s", tracker.cpu_seconds()?);
-    figures.add("storm_messages_per_join", heard as f64 / JOINS as f64);
+    figures.add("storm_messages_per_join", heard as f64 / joins as f64);
     Ok(())
 }
 
@@ -88,18 +92,28 @@ async fn join(addr: SocketAddr, number: usize) -> Result<Link> {
     Ok(link)
 }
 
+/// The id of whoever the message is about.
+fn id(message: &Value) -> Result<u64> {
+    Ok(u64::from_str_radix(message["id"].as_str().context("no id")?, 16)?)
+}
+
 struct Client {
     link: Link,
     heard: Arc<AtomicU64>,
 }
 
 impl Client {
-    /// Waits for the peers that were asked for, and counts them.
-    async fn peers(&mut self) -> Result<u64> {
+    /// Waits for the peers that were asked for, and gives the pairs that they and this one make.
+    async fn introductions(&mut self) -> Result<Vec<[u64; 2]>> {
+        let mut own = 0;
         loop {
             let message = self.hear().await?;
             match message["type"].as_str() {
-                Some("peers") => return Ok(message["peers"].as_array().map_or(0, Vec::len) as u64),
+                Some("registered") => own = id(&message)?,
+                Some("peers") => {
+                    let others = message["peers"].as_array().context("no peers")?.iter().map(id);
+                    return others.map(|other| other.map(|other| [own.min(other), own.max(other)])).collect();
+                }
                 Some("error") => bail!("refused: {message}"),
                 _ => {}
             }

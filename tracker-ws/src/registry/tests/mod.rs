@@ -1,8 +1,9 @@
+mod opinions;
 mod permission;
 
 use super::*;
 use bytes::Bytes;
-use protocol::{BlockSize, FileName, MediaType};
+use protocol::{BlockSize, FileName, FileTag, Kind, MediaType, Subject};
 use std::time::Duration;
 
 /// As in `Limits::default()`.
@@ -151,27 +152,6 @@ fn asking_again_and_again_does_not_introduce_to_everybody() {
 }
 
 #[test]
-fn the_first_facts_stand_while_the_swarm_has_members() {
-    let mut world = World::new(Limits::default());
-    let alice = world.join("lobby");
-    let bob = world.join("lobby");
-    world.announce(&alice, file(1), &[0x80]);
-    let facts = facts(file(1), "other name");
-    let longer = FileFacts { size: 5_000, ..facts.clone() };
-    let announce = |facts: &FileFacts| Request::Announce { facts: facts.clone(), blocks: Bytes::from_static(&[0]) };
-    assert_eq!(error(world.ask(&bob, announce(&longer))), ErrorCode::ConflictingFacts);
-    assert!(matches!(answer(world.ask(&bob, announce(&facts))), Response::Announced { .. }));
-    assert_eq!(list(&mut world, &bob), [("f1".to_owned(), 1, 2)]);
-    world.disconnect(&alice);
-    world.ask(&bob, Request::Leave { file: None });
-    assert_eq!(list(&mut world, &bob), []);
-    assert!(matches!(answer(world.ask(&bob, announce(&longer))), Response::Announced { .. }));
-    let endless = FileFacts { size: u64::MAX, ..longer };
-    let other = FileFacts { file: file(2), ..endless };
-    assert_eq!(error(world.ask(&bob, announce(&other))), ErrorCode::Malformed);
-}
-
-#[test]
 fn a_bitfield_must_fit_its_file() {
     let mut world = World::new(Limits::default());
     let alice = world.join("lobby");
@@ -187,6 +167,35 @@ fn a_bitfield_must_fit_its_file() {
     assert_eq!(list(&mut world, &alice), [("f1".to_owned(), 0, 1)]);
     assert_eq!(answer(world.ask(&alice, update(&[0x80]))), Response::Updated { file: file(1) });
     assert_eq!(list(&mut world, &alice), [("f1".to_owned(), 1, 1)]);
+    let endless = FileFacts { size: u64::MAX, ..facts(file(2), "f2") };
+    let announce = Request::Announce { facts: endless, blocks: Bytes::new() };
+    assert_eq!(error(world.ask(&alice, announce)), ErrorCode::Malformed);
+}
+
+#[test]
+fn a_peer_is_as_old_as_its_first_announcement() {
+    let mut world = World::new(Limits::default());
+    let [alice, bob] = [(); 2].map(|()| world.join("lobby"));
+    world.now = Duration::from_secs(10);
+    world.announce(&alice, file(1), &[0]);
+    world.now = Duration::from_millis(13_900);
+    world.announce(&alice, file(1), &[0x80]);
+    world.announce(&bob, file(1), &[0]);
+    world.now = Duration::from_millis(15_950);
+    let ages = |response| match response {
+        Response::Peers { peers, .. } | Response::Holders { peers, .. } => peers.iter().map(|peer| peer.age).collect(),
+        Response::PeerJoined { peer, .. } => vec![peer.age],
+        other => panic!("no peers: {other:?}"),
+    };
+    let mut out = world.ask(&bob, get_peers(file(1), None));
+    assert_eq!(ages(answer(out.split_off(1))), [5]);
+    let Some(Output::Send { response, .. }) = out.pop() else { panic!("Alice must be told") };
+    assert_eq!(ages(response), [2]);
+    assert_eq!(ages(answer(world.ask(&bob, Request::WhoHas { file: file(1), block: None }))), [5]);
+    // Who left begins again.
+    world.ask(&alice, Request::Leave { file: None });
+    world.announce(&alice, file(1), &[0x80]);
+    assert_eq!(ages(answer(world.ask(&bob, get_peers(file(1), None)))), [0]);
 }
 
 #[test]
@@ -393,6 +402,11 @@ impl World {
 
 fn file(number: u8) -> FileId {
     FileId::from_bytes([number; 32])
+}
+
+/// The facts of a file as somebody tells them who takes it for so long.
+fn sized(file: FileId, size: u64) -> FileFacts {
+    FileFacts { size, ..facts(file, "f") }
 }
 
 /// A file of one block.

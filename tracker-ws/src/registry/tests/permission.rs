@@ -45,16 +45,6 @@ fn a_block_passes_once_for_each_request_of_its_receiver() {
 }
 
 #[test]
-fn a_block_that_found_no_room_may_be_sent_again() {
-    let (mut world, alice, bob) = introduced(Limits::default());
-    world.tell(&bob, &alice, about(Kind::Request, 0)).unwrap();
-    world.tell(&alice, &bob, about(Kind::Block, 0)).unwrap();
-    world.registry.undo(alice.identity.id, bob.identity.id, &about(Kind::Block, 0));
-    world.tell(&alice, &bob, about(Kind::Block, 0)).unwrap();
-    assert_eq!(world.tell(&alice, &bob, about(Kind::Block, 0)), Err(ErrorCode::NotRequested));
-}
-
-#[test]
 fn a_manifest_passes_for_whoever_asked_for_it_introduced_or_not() {
     let mut world = World::new(Limits::default());
     let [alice, bob] = [(); 2].map(|()| world.join("lobby"));
@@ -62,6 +52,13 @@ fn a_manifest_passes_for_whoever_asked_for_it_introduced_or_not() {
     world.tell(&bob, &alice, about(Kind::GetManifest, 0)).unwrap();
     world.tell(&alice, &bob, about(Kind::Manifest, 0)).unwrap();
     assert_eq!(world.tell(&alice, &bob, about(Kind::Manifest, 0)), Err(ErrorCode::NotRequested));
+    // Each answer is for one question, whatever parts were asked for.
+    for _ in 0..2 {
+        world.tell(&bob, &alice, about(Kind::GetManifest, 0)).unwrap();
+    }
+    world.tell(&alice, &bob, about(Kind::NoManifest, 0)).unwrap();
+    world.tell(&alice, &bob, about(Kind::Manifest, 0)).unwrap();
+    assert_eq!(world.tell(&alice, &bob, about(Kind::NoManifest, 0)), Err(ErrorCode::NotRequested));
 }
 
 #[test]
@@ -142,9 +139,24 @@ fn who_was_asked_is_not_to_blame_if_nobody_waits_for_the_answer() {
 }
 
 #[test]
-fn a_request_that_could_not_be_delivered_is_not_open() {
+fn a_request_that_could_not_be_delivered_is_not_open_and_may_be_made_again() {
     let (mut world, alice, bob) = introduced(Limits::default());
+    let withdraw = |world: &mut World, subject| {
+        world.registry.withdraw(bob.identity.id, alice.identity.id, &subject);
+    };
+    let answer = |world: &mut World| {
+        let refused = world.registry.relay(alice.conn, bob.identity.id, &about(Kind::Block, 0)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::NotRequested);
+        refused.is_blameless
+    };
     world.tell(&bob, &alice, about(Kind::Request, 0)).unwrap();
-    world.registry.undo(bob.identity.id, alice.identity.id, &about(Kind::Request, 0));
-    assert_eq!(world.tell(&alice, &bob, about(Kind::Block, 0)), Err(ErrorCode::NotRequested));
+    withdraw(&mut world, about(Kind::Request, 0));
+    assert!(!answer(&mut world), "Alice has not heard of it");
+    world.tell(&bob, &alice, about(Kind::Request, 0)).unwrap();
+    // Nothing else was ever open.
+    for kind in [Kind::Have, Kind::Cancel, Kind::Block] {
+        withdraw(&mut world, about(kind, 0));
+    }
+    world.tell(&alice, &bob, about(Kind::Block, 0)).unwrap();
+    assert!(!answer(&mut world));
 }

@@ -1,18 +1,18 @@
 //! The network: peers, their lines, the relay between them, and the tracker that introduces them.
 
-use crate::{
-    Behaviour, Copies, File, Line, Node,
-    line::{Next, time_of},
-    queue::Queue,
-    wire::Wire,
-};
+mod carrying;
+
+pub(crate) use carrying::Way;
+
+use crate::{Behaviour, Copies, Fate, File, Line, Node, queue::Queue, relay::Relay, wire::Wire};
+use bytes::Bytes;
 use peer_wasm::{
     Instant,
-    swarm::{Config, Event, StorageError, StorageRequest, Swarm, Transmit},
+    swarm::{Config, Event, ReadId, StorageError, StorageRequest, Swarm, Transmit},
 };
-use protocol::{Bitfield, PeerId, PeerMessage};
+use protocol::{Bitfield, Kind, PeerId, PeerMessage, Run, Subject};
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Makes ids of numbers so that their order says nothing; odd, so that it can be undone.
 const ID_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -21,20 +21,24 @@ const ID_INVERSE: u64 = 0xf1de_83e1_9937_733d;
 enum Happening {
     /// Data is at the relay.
     AtRelay {
-        from: usize,
-        to: usize,
+        way: Way,
         message: PeerMessage,
         bytes: u64,
     },
     /// A message is at its receiver.
     Arrival {
-        from: usize,
-        to: usize,
+        way: Way,
         message: PeerMessage,
+    },
+    /// The sender of a message is told that it was refused.
+    Refusal {
+        way: Way,
+        about: Subject,
     },
     /// Data left its sender.
     Sent {
         by: usize,
+        connection: u32,
         payload: u64,
     },
     /// A line can take its next data.
@@ -52,6 +56,16 @@ enum Happening {
         of: usize,
         other: usize,
     },
+    Written {
+        by: usize,
+        run: Run,
+        bytes: u64,
+    },
+    Read {
+        by: usize,
+        id: ReadId,
+        result: Result<Bytes, StorageError>,
+    },
 }
 
 /// Peers in virtual time. It jumps from one happening to the next and never ticks.
@@ -65,8 +79,9 @@ pub struct Network {
     /// Those that the tracker can introduce.
     members: Vec<usize>,
     copies: Copies,
-    /// Bytes per second through the relay, and until when it is taken.
-    relay: Option<(u64, Instant)>,
+    relay: Relay,
+    /// What came for each peer that is no [`Swarm`], and from whom.
+    mailboxes: BTreeMap<usize, Vec<(usize, PeerMessage)>>,
     /// Those that completed since they were last asked for.
     completed: Vec<usize>,
     /// Those that wanted more peers since they were last asked for.
@@ -99,7 +114,8 @@ impl Network {
             wire: Wire::new(),
             queue: Queue::new(),
             members: Vec::new(),
-            relay: None,
+            relay: Relay::default(),
+            mailboxes: BTreeMap::new(),
             completed: Vec::new(),
             wanting: Vec::new(),
             transmits: Vec::new(),
@@ -109,7 +125,22 @@ impl Network {
 
     /// Lets the relay forward no more than this many bytes per second.
     pub fn limit_relay(&mut self, bytes_per_second: u64) {
-        self.relay = Some((bytes_per_second, self.now));
+        self.relay.limit(bytes_per_second, self.now);
+    }
+
+    /// Lets the relay refuse so many of a thousand messages.
+    pub const fn refuse(&mut self, per_mille: u32) {
+        self.relay.refuse(per_mille);
+    }
+
+    /// Decides what becomes of the next message of this kind that a peer sends.
+    pub fn decide(&mut self, from: usize, kind: Kind, fate: Fate) {
+        self.relay.decide(from, kind, fate);
+    }
+
+    /// Whether a message is still to come of which is decided what becomes of it.
+    pub const fn is_decided(&self) -> bool {
+        self.relay.is_decided()
     }
 
     /// The time.
@@ -132,6 +163,20 @@ impl Network {
         self.members.push(number);
         self.drain(number);
         number
+    }
+
+    /// Adds a peer that is no [`Swarm`]: what is sent to it is kept, and what it says is [injected](Self::inject). Tells
+    /// its number.
+    pub fn add_stranger(&mut self) -> usize {
+        let number = self.nodes.len();
+        self.nodes.push(None);
+        self.mailboxes.insert(number, Vec::new());
+        number
+    }
+
+    /// What came for a peer that is no [`Swarm`] since this was last called, and from whom.
+    pub fn take_mail(&mut self, number: usize) -> Vec<(usize, PeerMessage)> {
+        self.mailboxes.get_mut(&number).map(std::mem::take).unwrap_or_default()
     }
 
     /// Introduces two peers to each other, at once.
@@ -172,7 +217,7 @@ impl Network {
     }
 
     /// Takes a peer away. The others are told after `noticed_after` and the latency.
-    pub fn remove(&mut self, number: usize, noticed_after: std::time::Duration) -> Option<Box<Node>> {
+    pub fn remove(&mut self, number: usize, noticed_after: Duration) -> Option<Box<Node>> {
         let node = self.nodes.get_mut(number)?.take()?;
         self.copies.left(node.swarm.stored());
         self.members.retain(|&member| member != number);
@@ -183,6 +228,22 @@ impl Network {
             }
         }
         Some(node)
+    }
+
+    /// Breaks a peer's line: what is on its way to and from it is lost, and those who know it are told that it left. It
+    /// comes back when it is introduced again.
+    pub fn break_line(&mut self, number: usize) {
+        let now = self.now;
+        let Some(node) = self.node_mut(number) else { return };
+        node.hang_up(now);
+        let others = std::mem::take(&mut node.introduced);
+        self.with(number, Swarm::handle_line_lost);
+        for other in others {
+            if let Some(node) = self.node_mut(other) {
+                node.introduced.remove(&number);
+            }
+            self.with(other, |swarm, now| swarm.handle_peer_left(id_of(number), now));
+        }
     }
 
     /// The peer with this number, unless it left.
@@ -241,7 +302,13 @@ impl Network {
     /// Lets a message arrive after the latency, as if `from` had sent it.
     pub fn inject(&mut self, from: usize, to: usize, message: PeerMessage) {
         let latency = |number| self.node(number).map_or_else(Default::default, |node| node.line.line.latency);
-        self.queue.plan(self.now + latency(from) + latency(to), Happening::Arrival { from, to, message });
+        let way = self.way(from, to);
+        self.queue.plan(self.now + latency(from) + latency(to), Happening::Arrival { way, message });
+    }
+
+    /// Lets something happen after this time, though it be nothing: a peer that is no [`Swarm`] waits for it.
+    pub fn wake(&mut self, number: usize, after: Duration) {
+        self.queue.plan(self.now + after, Happening::WakeUp { of: number });
     }
 
     /// Runs until the condition holds.
@@ -269,22 +336,14 @@ impl Network {
         let Some((now, happening)) = self.queue.next() else { return false };
         self.now = now;
         match happening {
-            Happening::AtRelay { from, to, message, bytes } => {
-                let forwarded = match &mut self.relay {
-                    None => now,
-                    Some((rate, until)) => {
-                        *until = now.max(*until) + time_of(bytes, *rate);
-                        *until
-                    }
-                };
-                if let Some(node) = self.nodes[to].as_deref_mut() {
-                    let when = node.line.receive(bytes, forwarded);
-                    self.queue.plan(when, Happening::Arrival { from, to, message });
-                }
+            Happening::AtRelay { way, message, bytes } => self.relay_data(way, message, bytes),
+            Happening::Arrival { way, message } if self.is_open(way) => self.arrive(way, message),
+            Happening::Refusal { way, about } if self.is_open(way) => {
+                self.with(way.from, |swarm, now| swarm.handle_refused(id_of(way.to), &about, now));
             }
-            Happening::Arrival { from, to, message } => self.arrive(from, to, message),
-            Happening::Sent { by, payload } => {
-                if let Some(node) = self.nodes[by].as_deref_mut() {
+            Happening::Arrival { .. } | Happening::Refusal { .. } => {}
+            Happening::Sent { by, connection, payload } => {
+                if let Some(node) = self.nodes[by].as_deref_mut().filter(|node| node.connection == connection) {
                     node.line.data_left();
                     self.with(by, |swarm, now| swarm.handle_sent(payload, now));
                 }
@@ -314,34 +373,16 @@ impl Network {
                 }
                 self.with(of, |swarm, now| swarm.handle_peer_left(id_of(other), now));
             }
+            Happening::Written { by, run, bytes } => {
+                if let Some(node) = self.nodes[by].as_deref_mut() {
+                    node.disk.written(bytes);
+                    run.blocks().for_each(|index| self.copies.stored(index));
+                    self.with(by, |swarm, now| swarm.handle_stored(run, Ok(()), now));
+                }
+            }
+            Happening::Read { by, id, result } => self.with(by, |swarm, now| swarm.handle_read(id, result, now)),
         }
         true
-    }
-
-    fn arrive(&mut self, from: usize, to: usize, message: PeerMessage) {
-        let payload = if let PeerMessage::Block { data, .. } = &message { data.len() } else { 0 };
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:?} {from} {to} {:?} {payload}", self.now, std::mem::discriminant(&message)));
-        }
-        // Nothing comes of a peer after the tracker said that it is gone.
-        let Some(node) = self.nodes[to].as_deref_mut().filter(|node| !node.gone.contains(&from)) else { return };
-        if matches!(message, PeerMessage::Unchoke { .. }) {
-            node.record.first_unchoke.get_or_insert(self.now);
-        }
-        if payload == 0 {
-            self.with(to, |swarm, now| swarm.handle_message(id_of(from), message, now));
-            return;
-        }
-        let before = node.record.useful;
-        node.record.received += payload as u64;
-        self.with(to, |swarm, now| swarm.handle_message(id_of(from), message, now));
-        if let Some(node) = self.nodes[to].as_deref_mut() {
-            let useful = node.record.useful - before;
-            *node.record.received_from.entry(from).or_default() += useful;
-            if let Some(giver) = self.nodes[from].as_deref_mut() {
-                giver.record.delivered += useful;
-            }
-        }
     }
 
     /// Carries out what a core wants.
@@ -351,7 +392,9 @@ impl Network {
         let mut transmits = std::mem::take(&mut self.transmits);
         loop {
             if let Some(request) = node.swarm.poll_storage() {
-                serve_storage(node, &self.file, &mut self.copies, request, now);
+                let fails = node.disk.fails(&mut self.rng);
+                let later = serve_storage(number, node, &self.file, &mut self.copies, request, fails, now);
+                later.into_iter().for_each(|(when, happening)| self.queue.plan(when, happening));
             } else if let Some(transmit) = node.swarm.poll_transmit() {
                 transmits.push(transmit);
             } else if let Some(event) = node.swarm.poll_event() {
@@ -378,67 +421,41 @@ impl Network {
         self.transmits = transmits;
         self.take_next_data(number);
     }
-
-    /// Puts a message on its sender's line, or in the row of those that wait for it.
-    fn transmit(&mut self, from: usize, transmit: Transmit) {
-        let Some(node) = self.nodes[from].as_deref_mut() else { return };
-        let bytes = self.wire.len(&transmit.message);
-        if let PeerMessage::Block { data, .. } = &transmit.message {
-            node.record.overhead += bytes - data.len() as u64;
-            node.line.wait(transmit, bytes);
-            return;
-        }
-        node.record.overhead += bytes;
-        let at_relay = node.line.send(bytes, self.now, &mut self.rng);
-        let to = number_of(transmit.to);
-        if let Some(receiver) = self.nodes.get_mut(to).and_then(Option::as_deref_mut) {
-            let when = receiver.line.receive_first(bytes, at_relay);
-            self.queue.plan(when, Happening::Arrival { from, to, message: transmit.message });
-        }
-    }
-
-    /// Puts the next data on a line if it is free, or plans to.
-    fn take_next_data(&mut self, number: usize) {
-        let Some(node) = self.nodes[number].as_deref_mut() else { return };
-        match node.line.next_data(self.now) {
-            Next::Nothing => {}
-            Next::At(when) => self.queue.plan(when, Happening::LineFree { of: number }),
-            Next::Data(Transmit { to, mut message }, bytes) => {
-                let at_relay = node.line.send(bytes, self.now, &mut self.rng);
-                let PeerMessage::Block { data, .. } = &mut message else { return };
-                let payload = data.len() as u64;
-                node.record.sent += payload;
-                self.queue.plan(node.line.up_until(), Happening::Sent { by: number, payload });
-                match node.behaviour {
-                    Behaviour::Silent => return,
-                    Behaviour::Corrupting => {
-                        let mut corrupted = data.to_vec();
-                        corrupted[0] ^= 1;
-                        *data = corrupted.into();
-                    }
-                    Behaviour::Honest | Behaviour::DiskFull => {}
-                }
-                let (from, to) = (number, number_of(to));
-                self.queue.plan(at_relay, Happening::AtRelay { from, to, message, bytes });
-            }
-        }
-    }
 }
 
-fn serve_storage(node: &mut Node, file: &File, copies: &mut Copies, request: StorageRequest, now: Instant) {
+/// Does what the storage is asked to do, or tells when it will have done it.
+fn serve_storage(
+    by: usize,
+    node: &mut Node,
+    file: &File,
+    copies: &mut Copies,
+    request: StorageRequest,
+    fails: bool,
+    now: Instant,
+) -> Option<(Instant, Happening)> {
     match request {
         StorageRequest::Read { id, offset, len } => {
-            node.swarm.handle_read(id, Ok(file.slice(offset, len.into())), now);
+            let failure = || StorageError::Failed { detail: "it fails now and then".into() };
+            let result = if fails { Err(failure()) } else { Ok(file.slice(offset, len.into())) };
+            if let Some(when) = node.disk.read(len.into(), now) {
+                return Some((when, Happening::Read { by, id, result }));
+            }
+            node.swarm.handle_read(id, result, now);
         }
         StorageRequest::Write { run, .. } if node.behaviour == Behaviour::DiskFull => {
             node.swarm.handle_stored(run, Err(StorageError::Full), now);
         }
         StorageRequest::Write { run, offset, data } => {
-            let right = file.slice(offset, data.len() as u64);
+            let bytes = data.len() as u64;
+            let right = file.slice(offset, bytes);
             assert!(data.as_ptr() == right.as_ptr() || data == right, "wrong bytes were to be stored");
-            node.record.useful += data.len() as u64;
+            node.record.useful += bytes;
+            if let Some(when) = node.disk.write(bytes, now) {
+                return Some((when, Happening::Written { by, run, bytes }));
+            }
             run.blocks().for_each(|index| copies.stored(index));
             node.swarm.handle_stored(run, Ok(()), now);
         }
     }
+    None
 }

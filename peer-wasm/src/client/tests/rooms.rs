@@ -1,0 +1,111 @@
+//! What all files together may have on its way.
+
+use super::*;
+
+/// The largest message that is asked for.
+const RUN: u64 = 256 << 10;
+/// What may be asked for at a time; so much is asked of peers of whom nothing is known.
+const MOST: u64 = 2 << 20;
+
+impl Lab {
+    /// Fetches the file of that number, 16 MiB long, from many who have all of it, and asks for as much as may be.
+    fn fetch_from_many(&mut self, number: u8) -> Arc<Manifest> {
+        let manifest = long(number);
+        let file = manifest.file();
+        self.begin(&manifest);
+        let blocks = manifest.geometry().blocks();
+        for other in 10..60 {
+            self.respond(None, &Response::PeerJoined { file, peer: info(other) });
+            let blocks = Bitfield::full(blocks).to_bytes();
+            self.say(other, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
+            self.say(other, PeerMessage::Unchoke { file: file.tag() });
+        }
+        manifest
+    }
+
+    fn narrow() -> Self {
+        let mut lab = Self::with(Config { max_in_flight: MOST, ..Config::default() });
+        lab.register();
+        lab
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.client.files().filter_map(|file| self.client.swarm(file)).map(Swarm::in_flight).sum()
+    }
+}
+
+/// A file of 16 MiB in blocks of 64 KiB, all of one byte.
+fn long(number: u8) -> Arc<Manifest> {
+    cut(&vec![number; 16 << 20], 65_536)
+}
+
+#[test]
+fn all_downloads_together_ask_for_what_one_may() {
+    let mut lab = Lab::narrow();
+    for number in 0..4 {
+        lab.fetch_from_many(number);
+        assert!(lab.in_flight() <= MOST + RUN, "{number}: {}", lab.in_flight());
+        assert!(lab.in_flight() + RUN >= MOST, "{number}: {}", lab.in_flight());
+    }
+}
+
+#[test]
+fn no_more_is_asked_for_than_half_of_what_the_tracker_keeps() {
+    let mut lab = Lab::new();
+    lab.register_with(Limits { queue_bytes: 2 << 20, ..Limits::default() });
+    lab.fetch_from_many(0);
+    assert!(lab.in_flight() <= (1 << 20) + RUN, "{}", lab.in_flight());
+    assert!(lab.in_flight() > (1 << 20) / 2);
+}
+
+#[test]
+fn a_new_download_gets_its_part_of_what_another_holds() {
+    let mut lab = Lab::narrow();
+    let old = lab.fetch_from_many(0);
+    let asked = lab.requests_of(&old);
+    assert!(lab.in_flight() + RUN >= MOST);
+    let new = lab.fetch_from_many(1);
+    for (to, index, count) in asked {
+        let data = Bytes::from(vec![0; count as usize * 65_536]);
+        lab.say(to, PeerMessage::Block { file: old.file().tag(), index, count, data });
+        lab.store_all();
+        assert!(lab.in_flight() <= MOST + RUN, "{}", lab.in_flight());
+    }
+    let has = |manifest: &Manifest| lab.client.swarm(manifest.file()).unwrap().in_flight();
+    assert!(has(&new) + 2 * RUN >= MOST / 2, "{}", has(&new));
+    assert!(has(&old) + 2 * RUN >= MOST / 2, "{}", has(&old));
+    // What one gives up is the other's.
+    lab.client.stop(old.file(), lab.now);
+    lab.drain();
+    assert!(lab.in_flight() + RUN + RUN >= MOST, "{}", lab.in_flight());
+}
+
+#[test]
+fn all_uploads_together_have_the_budget() {
+    let mut lab = Lab::online();
+    let most = Config::default().upload_budget;
+    let mut read = 0;
+    let mut served = 0;
+    for number in 0..12 {
+        let manifest = long(number);
+        let file = manifest.file();
+        lab.client.share(manifest, lab.now);
+        lab.drain();
+        for other in 10..20 {
+            lab.respond(None, &Response::PeerJoined { file, peer: info(other) });
+            let blocks = Bitfield::empty(256).to_bytes();
+            lab.say(other, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
+            lab.say(other, PeerMessage::Interested { file: file.tag() });
+            for index in (0..64).step_by(4) {
+                lab.say(other, PeerMessage::Request { file: file.tag(), index, count: 4 });
+            }
+        }
+        let reads = std::mem::take(&mut lab.outputs);
+        let len = |output| if let Output::Read { len, .. } = output { u64::from(len) } else { 0 };
+        let of_this: u64 = reads.into_iter().map(len).sum();
+        served += u32::from(of_this > 0);
+        read += of_this;
+        assert!(read <= most + RUN, "{read}");
+    }
+    assert!(served > 1, "only the first one gave something");
+}

@@ -1,0 +1,138 @@
+//! Nobody gets more than others by keeping quiet, claiming, or coming back.
+
+use crate::{
+    BLOCK,
+    alone::Alone,
+    lab::{Lab, lab},
+};
+use peer_wasm::swarm::Config;
+use protocol::{Bitfield, PeerMessage};
+use simulator::{Behaviour, File, id_of};
+use std::{collections::BTreeMap, time::Duration};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// Two seeds, of which one serves nobody, so that nothing is a first copy.
+fn with_a_busy_seed(blocks: u32) -> Lab {
+    let mut lab = lab(File::new(u64::from(blocks * BLOCK), BLOCK));
+    lab.config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
+    let idle = lab.seed();
+    lab.config = Config::default();
+    lab.uplink = 200_000;
+    let seed = lab.add(Bitfield::full(blocks));
+    lab.network.introduce(idle, seed);
+    lab.uplink = 2_000_000;
+    lab
+}
+
+const SEED: usize = 1;
+
+fn got_from(lab: &Lab, giver: usize, taker: usize) -> u64 {
+    lab.network.node(taker).unwrap().record.received_from.get(&giver).copied().unwrap_or(0)
+}
+
+/// What each of eight got of a slow seed in a minute, of whom one tells nobody what it has, or none.
+fn shares(quiet: Option<usize>) -> Vec<u64> {
+    let mut lab = with_a_busy_seed(8_000);
+    let fetching: Vec<_> = (0..8).map(|_| lab.add(Bitfield::empty(8_000))).collect();
+    if let Some(quiet) = quiet {
+        lab.network.node_mut(fetching[quiet]).unwrap().behaviour = Behaviour::Quiet;
+    }
+    fetching.iter().for_each(|&peer| lab.network.introduce(SEED, peer));
+    lab.settle_for(A_SECOND * 60);
+    fetching.iter().map(|&peer| got_from(&lab, SEED, peer)).collect()
+}
+
+#[test]
+fn a_slow_seed_gives_everyone_the_same() {
+    let shares = shares(None);
+    assert!(shares.iter().max() < shares.iter().min().map(|least| least * 3 / 2).as_ref(), "{shares:?}");
+}
+
+#[test]
+fn who_did_not_use_its_place_gets_one_again_when_it_says_that_it_wants_something() {
+    let (idle, busy) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
+    let file = alone.swarm.tag();
+    // Another seed, so that nothing is a first copy.
+    alone.meet(id_of(9), &Bitfield::full(64));
+    for (peer, time) in [(idle, A_SECOND * 5), (busy, A_SECOND * 2)] {
+        alone.join(peer);
+        alone.hear_bitfield(peer, &Bitfield::empty(64), false);
+        alone.hear(peer, PeerMessage::Interested { file });
+        alone.wait_for(time);
+    }
+    let served = |alone: &Alone| {
+        let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
+        served.map(|other| other.peer).collect::<Vec<_>>()
+    };
+    for index in 0..8 {
+        alone.hear(busy, PeerMessage::Request { file, index, count: 1 });
+        alone.read();
+        alone.wait_for(A_SECOND);
+    }
+    assert_eq!(served(&alone), [busy]);
+    alone.hear(idle, PeerMessage::Interested { file });
+    alone.hear(busy, PeerMessage::Request { file, index: 9, count: 1 });
+    alone.wait_for(A_SECOND * 2);
+    assert_eq!(served(&alone), [idle]);
+}
+
+#[test]
+fn who_does_not_tell_what_it_has_is_not_served_before_those_who_do() {
+    for quiet in [0, 3, 7] {
+        let shares = shares(Some(quiet));
+        let others = (shares.iter().sum::<u64>() - shares[quiet]) / 7;
+        assert!(shares[quiet] < others * 3 / 2, "{} bytes, the others {others}", shares[quiet]);
+    }
+}
+
+/// What came from each giver to the taker under all its ids, and to the honest on average.
+fn shares_of_one_that_comes_back(every: Duration, know_each_other: bool) -> (BTreeMap<usize, u64>, Vec<usize>, Lab) {
+    let mut lab = with_a_busy_seed(8_000);
+    let honest: Vec<_> = (0..8).map(|_| lab.add(Bitfield::empty(8_000))).collect();
+    for (place, &peer) in honest.iter().enumerate() {
+        lab.network.introduce(SEED, peer);
+        if know_each_other {
+            honest[..place].iter().for_each(|&other| lab.network.introduce(peer, other));
+        }
+    }
+    lab.settle_for(A_SECOND * 5);
+    lab.config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
+    let mut taker = lab.add(Bitfield::empty(8_000));
+    let mut taken = BTreeMap::<usize, u64>::new();
+    let until = lab.network.now() + A_SECOND * 60;
+    while lab.network.now() < until {
+        lab.network.introduce(SEED, taker);
+        if know_each_other {
+            honest.iter().for_each(|&peer| lab.network.introduce(taker, peer));
+        }
+        lab.settle_for(every);
+        for (&giver, bytes) in &lab.network.node(taker).unwrap().record.received_from {
+            *taken.entry(giver).or_default() += bytes;
+        }
+        taker = lab.come_back_as_another(taker);
+    }
+    (taken, honest, lab)
+}
+
+#[test]
+fn a_taker_that_comes_back_under_a_new_id_gets_no_more_of_a_seed_than_twice_its_share() {
+    for every in [A_SECOND / 4, A_SECOND, A_SECOND * 3] {
+        let (taken, honest, lab) = shares_of_one_that_comes_back(every, false);
+        let share = honest.iter().map(|&peer| got_from(&lab, SEED, peer)).sum::<u64>() / honest.len() as u64;
+        let taken = taken.get(&SEED).copied().unwrap_or(0);
+        assert!(taken < share * 2, "{taken} bytes, the honest {share}");
+    }
+}
+
+#[test]
+fn a_taker_that_comes_back_under_a_new_id_gets_no_more_of_those_who_fetch_than_twice_theirs() {
+    let (taken, honest, lab) = shares_of_one_that_comes_back(A_SECOND, true);
+    let all = |taker: usize| lab.network.node(taker).unwrap().record.received_from.values().sum::<u64>();
+    let share = honest.iter().map(|&peer| all(peer)).sum::<u64>() / honest.len() as u64;
+    let taken: u64 = taken.values().sum();
+    assert!(taken < share * 2, "{taken} bytes, the honest {share}");
+}
