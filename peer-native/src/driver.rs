@@ -9,7 +9,7 @@ use crate::{
 use peer_wasm::{
     Instant,
     client::{Client, ClientConfig, Output, StoreId},
-    page::{Storage, Update},
+    page::{Connection, Storage, Update},
     swarm::StorageError,
 };
 use protocol::{Bitfield, FileId, Manifest};
@@ -118,7 +118,10 @@ impl Driver {
             }
             Event::Failed(trouble) => {
                 self.line = None;
-                self.state.send_modify(|state| state.trouble = Some(trouble));
+                self.state.send_modify(|state| {
+                    state.trouble = Some(trouble);
+                    state.problem = None;
+                });
                 self.client.handle_closed(None, now);
             }
         }
@@ -181,7 +184,14 @@ impl Driver {
 
     fn tell(&self, update: Update) {
         self.state.send_modify(|state| match update {
-            Update::Connection { connection } => state.connection = Some(connection),
+            Update::Connection { connection } => {
+                match &connection {
+                    Connection::Online { .. } => state.problem = None,
+                    Connection::Waiting { problem: Some(problem), .. } => state.problem = Some(problem.clone()),
+                    Connection::Connecting | Connection::Waiting { problem: None, .. } | Connection::Ended { .. } => {}
+                }
+                state.connection = Some(connection);
+            }
             Update::Room { files } => state.room = Some(files),
             Update::Transfer { transfer } => _ = state.transfers.insert(transfer.file, *transfer),
             Update::Stopped { file } => _ = state.transfers.remove(&file),

@@ -9,6 +9,7 @@ mod store;
 mod tls;
 
 pub use peer_wasm::{
+    client::WaitsFor,
     page::{Connection, Problem, RoomFile, Stage, Transfer},
     swarm::{Config, StorageError},
 };
@@ -83,7 +84,7 @@ pub struct State {
     pub transfers: BTreeMap<FileId, Transfer>,
     /// Where files are that are here whole.
     pub finished: BTreeMap<FileId, PathBuf>,
-    /// The last thing that went wrong and concerns no transfer.
+    /// Why the tracker did not let this peer in the last time, if it said so; none once it did, or cannot be reached.
     pub problem: Option<Problem>,
 }
 
