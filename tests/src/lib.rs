@@ -3,11 +3,13 @@
 pub mod browser;
 pub mod client;
 pub mod eventually;
+pub mod figures;
 pub mod hostile;
 pub mod http;
 pub mod link;
 pub mod noise;
 pub mod observer;
+pub mod scale;
 pub mod server;
 pub mod small_file;
 pub mod status;

@@ -1,6 +1,6 @@
-//! Servers in processes of their own, above all the tracker as people run it: a release build.
+//! Servers in processes of their own, above all the tracker as people run it.
 
-use crate::browser::project_dir;
+use crate::{browser::project_dir, scale::Scale};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     env, fs,
@@ -24,15 +24,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the release build of the tracker on a free port, with more flags than those for that, and waits until it
-    /// has said which.
+    /// Starts the release build of the tracker, in miniature the development build, on a free port, with more flags than
+    /// those for that, and waits until it has said which.
     ///
     /// # Errors
     /// If it has not been built or does not start.
-    pub fn tracker(flags: &[&str]) -> Result<Self> {
+    pub fn tracker(scale: Scale, flags: &[&str]) -> Result<Self> {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let program = project_dir().join(target).join("release/tracker-ws").with_extension(env::consts::EXE_EXTENSION);
-        ensure!(program.is_file(), "there is no {}: run `cargo build --release -p tracker-ws`", program.display());
+        let folder = project_dir().join(target).join(scale.build_dir());
+        let program = folder.join("tracker-ws").with_extension(env::consts::EXE_EXTENSION);
+        ensure!(program.is_file(), "there is no {}: `cargo xtask bench` builds it", program.display());
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", "0", "--page", "web/dist"]).args(flags);
         Self::start(command)

@@ -16,7 +16,7 @@
 //! MB and GB are 10^6 and 10^9 bytes of payload: blocks before they are encoded. CPU time is that of the system alone,
 //! user and kernel. The rows are in [`rows`].
 //!
-//! `cargo xtask bench relay -- [rows]`, and to see what one thing that hostile clients do costs,
+//! `cargo xtask bench relay -- [rows] [--miniature]`, and to see what one thing that hostile clients do costs,
 //! `cargo xtask bench relay -- hostile_ok ping_flood`. The result is also written to `target/bench/relay.json`. On Linux
 //! only.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
@@ -31,9 +31,8 @@ mod report;
 mod rows;
 
 use anyhow::{Result, bail, ensure};
-use report::Figures;
 use std::env;
-use tests::hostile;
+use tests::{figures::Figures, hostile, scale::Scale};
 use tokio::signal::{
     ctrl_c,
     unix::{SignalKind, signal},
@@ -41,6 +40,7 @@ use tokio::signal::{
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let scale = Scale::asked();
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if modes::is_other_process(&arguments).await? {
         return Ok(());
@@ -59,11 +59,11 @@ async fn main() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     // What is dropped ends its processes, which the default answer to a signal would leave behind.
     tokio::select! {
-        measured = rows::measure(&rows, &behaviours, &mut figures) => measured?,
+        measured = rows::measure(scale, &rows, &behaviours, &mut figures) => measured?,
         _ = ctrl_c() => bail!("interrupted"),
         _ = terminate.recv() => bail!("terminated"),
     }
-    figures.print(&rows);
-    println!("\nwritten to {}", figures.write()?.display());
+    report::print(&rows, &figures);
+    println!("\nwritten to {}", figures.write(scale, "relay")?);
     Ok(())
 }

@@ -9,16 +9,16 @@ use std::{
     process::{self, Command},
     thread,
 };
-use tests::server::Server;
+use tests::{scale::Scale, server::Server};
 use tokio::net::TcpListener;
 
 const FORWARDER: &str = "be-forwarder";
 const NAIVE: &str = "be-naive";
 const HOSTILE: &str = "be-hostile";
 
-/// The tracker with its default settings but for these flags.
-pub(crate) fn tracker(flags: &[&str]) -> Result<Server> {
-    Server::tracker(flags)
+/// The tracker with its default settings.
+pub(crate) fn tracker(scale: Scale) -> Result<Server> {
+    Server::tracker(scale, &[])
 }
 
 pub(crate) fn forwarder() -> Result<Server> {
@@ -29,12 +29,12 @@ pub(crate) fn naive() -> Result<Server> {
     again(&[NAIVE])
 }
 
-/// Clients that do these things to the tracker at this address and to the peers of this room, as long as the process
+/// So many clients that do these things to the tracker at this address and to the peers of this room, as long as the process
 /// lives.
-pub(crate) fn hostile(addr: SocketAddr, room: &str, behaviours: &[String]) -> Result<Server> {
-    let addr = addr.to_string();
+pub(crate) fn hostile(addr: SocketAddr, room: &str, clients: usize, behaviours: &[String]) -> Result<Server> {
+    let (addr, clients) = (addr.to_string(), clients.to_string());
     let behaviours = behaviours.iter().map(String::as_str);
-    again(&[HOSTILE, &addr, room].into_iter().chain(behaviours).collect::<Vec<_>>())
+    again(&[HOSTILE, &addr, room, &clients].into_iter().chain(behaviours).collect::<Vec<_>>())
 }
 
 fn again(arguments: &[&str]) -> Result<Server> {
@@ -49,11 +49,11 @@ pub(crate) async fn is_other_process(arguments: &[String]) -> Result<bool> {
     match words[..] {
         [FORWARDER] => forwarder::run(listen().await?).await?,
         [NAIVE] => naive::run(listen().await?).await?,
-        [HOSTILE, addr, room, ref behaviours @ ..] => {
+        [HOSTILE, addr, room, clients, ref behaviours @ ..] => {
             let addr = addr.parse().with_context(|| format!("{addr} is no address"))?;
             say(addr)?;
             end_with_parent();
-            rows::attack(addr, room, behaviours).await;
+            rows::attack(addr, room, clients.parse()?, behaviours).await;
         }
         _ => return Ok(false),
     }

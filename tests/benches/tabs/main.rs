@@ -13,7 +13,8 @@
 //! bytes). Each measurement has a fresh browser. Page and ceiling take turns, so that a slow minute of the machine
 //! hits both, and the medians of all rounds are compared. The tracker is the release build in a process of its own.
 //!
-//! `cargo xtask bench tabs -- [megabytes] [rounds]`; the result is also written to `target/bench/tabs.json`.
+//! `cargo xtask bench tabs -- [megabytes] [rounds] [--miniature]`; the result is also written to
+//! `target/bench/tabs.json`.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
 mod ceiling;
@@ -21,7 +22,6 @@ mod page;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::FutureExt as _;
-use serde_json::json;
 use std::{
     env, fs,
     panic::{self, AssertUnwindSafe},
@@ -29,13 +29,19 @@ use std::{
     sync::Arc,
 };
 use tests::{
-    browser::{Browser, Chromedriver, Options, page_dir, project_dir},
+    browser::{Browser, Chromedriver, Options, page_dir},
+    figures::{Figures, median},
     noise::noise,
+    scale::{Scale, Scaled},
     server::Server,
 };
 
 /// How many tabs fetch.
 const FETCHERS: [usize; 2] = [1, 3];
+/// The size of the file, unless it is said.
+const MEGABYTES: Scaled<usize> = Scaled(200, 2);
+/// How often everything is measured, unless it is said.
+const ROUNDS: Scaled<usize> = Scaled(3, 1);
 
 /// What every measurement needs.
 struct Bench {
@@ -54,10 +60,11 @@ struct Rates {
 }
 
 fn main() -> Result<()> {
+    let scale = Scale::asked();
     let numbers = env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let numbers: Vec<usize> = numbers.map(|text| text.parse().context("a number")).collect::<Result<_>>()?;
-    let megabytes = numbers.first().copied().unwrap_or(200);
-    let rounds = numbers.get(1).copied().unwrap_or(3);
+    let megabytes = numbers.first().copied().unwrap_or_else(|| MEGABYTES.at(scale));
+    let rounds = numbers.get(1).copied().unwrap_or_else(|| ROUNDS.at(scale));
     ensure!(megabytes > 0 && rounds > 0, "there is nothing to measure");
     page_dir()?;
 
@@ -69,11 +76,11 @@ fn main() -> Result<()> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rates = runtime.block_on(async {
-        let bench =
-            Bench { tracker: Server::tracker(&[])?, chromedriver: Arc::new(Chromedriver::start()?), path, bytes };
+        let tracker = Server::tracker(scale, &[])?;
+        let bench = Bench { tracker, chromedriver: Arc::new(Chromedriver::start()?), path, bytes };
         bench.measure(rounds).await
     })?;
-    report(&rates, megabytes, rounds)
+    report(&rates, scale, megabytes, rounds)
 }
 
 impl Bench {
@@ -111,39 +118,23 @@ impl Bench {
 }
 
 /// Prints the table and writes the figures for programs.
-fn report(rates: &[Rates; FETCHERS.len()], megabytes: usize, rounds: usize) -> Result<()> {
+fn report(rates: &[Rates; FETCHERS.len()], scale: Scale, megabytes: usize, rounds: usize) -> Result<()> {
     println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");
     println!("| tabs | page | bare transfer | page / bare |");
     println!("|---|---|---|---|");
     let mut medians = Vec::new();
     for (fetchers, rates) in FETCHERS.into_iter().zip(rates) {
-        let (page, ceiling) = (median(&rates.page), median(&rates.ceiling));
+        let (page, ceiling) = (median(rates.page.iter().copied()), median(rates.ceiling.iter().copied()));
         let part = page / ceiling;
         println!("| 1 sharing, {fetchers} fetching | {page:.1} MB/s | {ceiling:.1} MB/s | {part:.2} |");
         medians.push((page, part));
     }
     let [(one, one_part), (three, three_part)] = medians[..] else { unreachable!("one for each of FETCHERS") };
-    let metrics = json!({ "metrics": {
-        "one_fetcher_over_ceiling": rounded(one_part),
-        "three_fetchers_over_ceiling": rounded(three_part),
-        "one_fetcher_mb_s": rounded(one),
-        "three_fetchers_mb_s": rounded(three),
-    }});
-    let folder = project_dir().join("target/bench");
-    fs::create_dir_all(&folder)?;
-    let file = folder.join("tabs.json");
-    fs::write(&file, format!("{metrics:#}\n"))?;
-    println!("\nwritten to {}", file.display());
+    let mut figures = Figures::default();
+    figures.add("one_fetcher_over_ceiling", one_part);
+    figures.add("three_fetchers_over_ceiling", three_part);
+    figures.add("one_fetcher_mb_s", one);
+    figures.add("three_fetchers_mb_s", three);
+    println!("\nwritten to {}", figures.write(scale, "tabs")?);
     Ok(())
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
 }

@@ -3,32 +3,34 @@
 use crate::{
     client::{Form, Peer},
     crowd, modes,
-    report::Figures,
 };
 use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::{ops::Range, time::Duration};
 use tests::{
     eventually::eventually,
+    figures::Figures,
+    scale::{Scale, Scaled},
     server::Server,
     status::{figure, status},
 };
 use tokio::net::TcpStream;
 
 /// Peers that are there at the beginning, so that what the process takes anyhow is not counted.
-const FIRST: usize = 100;
-const PEERS: usize = 10_000;
+const FIRST: Scaled<usize> = Scaled(100, 20);
+const PEERS: Scaled<usize> = Scaled(10_000, 200);
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
-    crowd::check_descriptors()?;
-    let tracker = modes::tracker(&[])?;
-    let mut peers = join(&tracker, 0..FIRST).await?;
-    let before = at_rest(&tracker, FIRST).await?;
-    peers.extend(join(&tracker, FIRST..PEERS).await?);
-    let after = at_rest(&tracker, PEERS).await?;
-    let per_peer = (after as f64 - before as f64) / (PEERS - FIRST) as f64;
-    println!("idle: {before} KiB with {FIRST} peers, {after} KiB with {PEERS}");
+pub(super) async fn measure(scale: Scale, figures: &mut Figures) -> Result<()> {
+    let (first, all) = (FIRST.at(scale), PEERS.at(scale));
+    crowd::check_descriptors(all)?;
+    let tracker = modes::tracker(scale)?;
+    let mut peers = join(&tracker, 0..first).await?;
+    let before = at_rest(&tracker, first).await?;
+    peers.extend(join(&tracker, first..all).await?);
+    let after = at_rest(&tracker, all).await?;
+    let per_peer = (after as f64 - before as f64) / (all - first) as f64;
+    println!("idle: {before} KiB with {first} peers, {after} KiB with {all}");
     figures.add("idle_kib_per_connection", per_peer);
     Ok(())
 }

@@ -8,8 +8,8 @@ mod throughput;
 
 pub(crate) use hostile::attack;
 
-use crate::report::Figures;
 use anyhow::Result;
+use tests::{figures::Figures, scale::Scale};
 
 /// One figure.
 #[derive(Debug, Clone, Copy)]
@@ -89,20 +89,20 @@ pub(crate) const ALL: [Row; 11] = [
 ];
 
 /// Measures these rows; what hostile clients do is `behaviours`.
-pub(crate) async fn measure(rows: &[Row], behaviours: &[String], figures: &mut Figures) -> Result<()> {
+pub(crate) async fn measure(scale: Scale, rows: &[Row], behaviours: &[String], figures: &mut Figures) -> Result<()> {
     let is_wanted = |name: &str| rows.iter().any(|row| row.name == name);
-    throughput::measure(is_wanted, figures).await?;
+    throughput::measure(scale, is_wanted, figures).await?;
     if is_wanted("idle_kib_per_connection") {
-        idle::measure(figures).await?;
+        idle::measure(scale, figures).await?;
     }
     if is_wanted("stalled_victim_p99") || is_wanted("stalled_memory_mib") {
-        stalled::measure(figures).await?;
+        stalled::measure(scale, figures).await?;
     }
     if is_wanted("storm_10k_s") || is_wanted("storm_messages_per_join") {
-        storm::measure(figures).await?;
+        storm::measure(scale, figures).await?;
     }
     if is_wanted("hostile_ok") {
-        hostile::measure(behaviours, figures).await?;
+        hostile::measure(scale, behaviours, figures).await?;
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 use crate::{
     client::{Form, announce, get_peers, register},
     crowd, modes,
-    report::Figures,
 };
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -17,7 +16,9 @@ use std::{
 };
 use tests::{
     eventually::eventually,
+    figures::Figures,
     link::{Link, opcode},
+    scale::{Scale, Scaled},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -25,22 +26,23 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-const JOINS: usize = 10_000;
+const JOINS: Scaled<usize> = Scaled(10_000, 200);
 /// As many peers as a tab asks for.
 const PEERS: u32 = 20;
 const BLOCK_SIZE: usize = 64 << 10;
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
-    crowd::check_descriptors()?;
-    let tracker = modes::tracker(&[])?;
+pub(super) async fn measure(scale: Scale, figures: &mut Figures) -> Result<()> {
+    let joins = JOINS.at(scale);
+    crowd::check_descriptors(joins)?;
+    let tracker = modes::tracker(scale)?;
     let addr = tracker.addr()?;
     let heard = Arc::new(AtomicU64::new(0));
     let places = Arc::new(Semaphore::new(crowd::AT_ONCE));
-    let (joined, mut joining) = mpsc::channel(JOINS);
+    let (joined, mut joining) = mpsc::channel(joins);
     let mut clients = JoinSet::new();
     let start = Instant::now();
-    for number in 0..JOINS {
+    for number in 0..joins {
         let place = Arc::clone(&places).acquire_owned().await?;
         let (heard, joined) = (Arc::clone(&heard), joined.clone());
         clients.spawn(async move {
@@ -52,7 +54,7 @@ pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
     }
     drop(joined);
     let mut introductions = 0;
-    for number in 0..JOINS {
+    for number in 0..joins {
         let next = timeout(LIMIT, joining.recv()).await;
         match next {
             Ok(Some(peers)) => introductions += peers,
@@ -65,17 +67,17 @@ pub(super) async fn measure(figures: &mut Figures) -> Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     // `registered`, `announced`, `peers`, and a `peer_joined` for each peer that was given.
-    let expected = 3 * JOINS as u64 + introductions;
+    let expected = 3 * joins as u64 + introductions;
     eventually("all news to arrive", LIMIT, async || {
         let heard = heard.load(Relaxed);
         Ok(if heard >= expected { Ok(()) } else { Err((heard, expected)) })
     })
     .await?;
     let heard = heard.load(Relaxed);
-    println!("storm: {JOINS} joins in {seconds:.2} s, {heard} messages, tracker {:.2} CPU-s", tracker.cpu_seconds()?);
+    println!("storm: {joins} joins in {seconds:.2} s, {heard} messages, tracker {:.2} CPU-s", tracker.cpu_seconds()?);
     figures.add("storm_10k_s", seconds);
     figures.add("storm_cpu_s", tracker.cpu_seconds()?);
-    figures.add("storm_messages_per_join", heard as f64 / JOINS as f64);
+    figures.add("storm_messages_per_join", heard as f64 / joins as f64);
     Ok(())
 }
 

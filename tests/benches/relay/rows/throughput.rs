@@ -5,15 +5,18 @@ use crate::{
     client::{Form, Shape},
     load::{self, Load, Way},
     modes,
-    report::{Figures, median},
 };
 use anyhow::{Context as _, Result};
 use std::time::Duration;
-use tests::server::Server;
+use tests::{
+    figures::{Figures, median},
+    scale::{Scale, Scaled},
+    server::Server,
+};
 
-const ROUNDS: usize = 3;
-const WARM_UP: Duration = Duration::from_millis(700);
-const WINDOW: Duration = Duration::from_millis(2_500);
+const ROUNDS: Scaled<usize> = Scaled(3, 1);
+const WARM_UP: Scaled<Duration> = Scaled(Duration::from_millis(700), Duration::from_millis(200));
+const WINDOW: Scaled<Duration> = Scaled(Duration::from_millis(2_500), Duration::from_millis(500));
 
 /// What is sent.
 struct Traffic {
@@ -97,7 +100,7 @@ struct Series {
     rounds: Vec<load::Figures>,
 }
 
-pub(super) async fn measure(is_wanted: impl Fn(&str) -> bool, figures: &mut Figures) -> Result<()> {
+pub(super) async fn measure(scale: Scale, is_wanted: impl Fn(&str) -> bool, figures: &mut Figures) -> Result<()> {
     let ratios: Vec<_> = RATIOS.iter().filter(|ratio| is_wanted(ratio.name)).collect();
     let mut series: Vec<Series> = Vec::new();
     for (traffic, system) in ratios.iter().flat_map(|ratio| [ratio.under, ratio.over]) {
@@ -108,18 +111,19 @@ pub(super) async fn measure(is_wanted: impl Fn(&str) -> bool, figures: &mut Figu
     if series.is_empty() {
         return Ok(());
     }
-    let (tcp, naive, tracker) = (modes::forwarder()?, modes::naive()?, modes::tracker(&[])?);
-    for round in 1..=ROUNDS {
+    let (tcp, naive, tracker) = (modes::forwarder()?, modes::naive()?, modes::tracker(scale)?);
+    let all_rounds = ROUNDS.at(scale);
+    for round in 1..=all_rounds {
         for Series { traffic, system, rounds } in &mut series {
             let server = match system {
                 System::Tcp => &tcp,
                 System::Naive => &naive,
                 System::Tracker => &tracker,
             };
-            let measured = one(server, traffic, *system).await;
+            let measured = one(scale, server, traffic, *system).await;
             let measured = measured.with_context(|| format!("{} through {system:?}", traffic.name))?;
             println!(
-                "round {round} of {ROUNDS}: {:<11} through {system:<7?} {:>7.1} MB/s, {:.2} CPU-s per GB",
+                "round {round} of {all_rounds}: {:<11} through {system:<7?} {:>7.1} MB/s, {:.2} CPU-s per GB",
                 traffic.name, measured.mb_s, measured.cpu_s_per_gb
             );
             rounds.push(measured);
@@ -149,8 +153,8 @@ fn find<'a>(series: &'a [Series], (traffic, system): (&Traffic, System)) -> Opti
     series.iter().find(|series| series.traffic.name == traffic.name && series.system == system)
 }
 
-async fn one(server: &Server, traffic: &Traffic, system: System) -> Result<load::Figures> {
+async fn one(scale: Scale, server: &Server, traffic: &Traffic, system: System) -> Result<load::Figures> {
     let way = if system == System::Tcp { Way::Forwarder } else { Way::Relay };
     let mut load = Load::full(server, way, traffic.shape, traffic.pairs, traffic.window).await?;
-    load.measure(server, WARM_UP, WINDOW).await
+    load.measure(server, WARM_UP.at(scale), WINDOW.at(scale)).await
 }
