@@ -9,6 +9,7 @@ pub mod http;
 pub mod link;
 pub mod noise;
 pub mod observer;
+pub mod process;
 pub mod scale;
 pub mod server;
 pub mod small_file;

@@ -1,6 +1,6 @@
 //! Servers in processes of their own, above all the tracker as people run it.
 
-use crate::{browser::project_dir, scale::Scale};
+use crate::{browser::project_dir, process, scale::Scale};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     env, fs,
@@ -9,9 +9,6 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
 };
-
-/// The clock ticks in which Linux tells programs of CPU time, in every configuration of the kernel.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
@@ -83,13 +80,7 @@ impl Server {
     /// # Errors
     /// If it is gone.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        // The second field is the program's name in brackets, which may hold spaces. User and system time are the
-        // 14th and the 15th (proc_pid_stat(5)).
-        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).filter_map(|text| text.parse().ok()).collect();
-        ensure!(ticks.len() == 2, "no times in {stat:?}");
-        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+        process::cpu_seconds(self.child.id())
     }
 
     /// The KiB of memory that are resident; on Linux only.
@@ -97,14 +88,10 @@ impl Server {
     /// # Errors
     /// If it is gone.
     pub fn resident_kib(&self) -> Result<u64> {
-        let status = self.proc("status")?;
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
-        fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ceiling's side of the comparison.
 
-use crate::Bench;
+use crate::{Bench, Took};
 use anyhow::{Context as _, Result, bail};
 use data_encoding::BASE64;
 use protocol::{Bitfield, PROTOCOL_VERSION};
@@ -30,8 +30,8 @@ struct Said {
     failed: Option<String>,
 }
 
-/// Milliseconds from the first request until all receivers have counted all bytes.
-pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: usize) -> Result<f64> {
+/// What it takes from the first request until all receivers have counted all bytes.
+pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: usize) -> Result<Took> {
     // Any document of the tracker's origin will do, and this one does nothing by itself.
     let url = bench.tracker.http_url("health");
     let settings = |sender: Option<&str>| {
@@ -56,6 +56,7 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: us
         tabs.push(tab);
     }
     tabs[0].look().await?;
+    let cpu_seconds = bench.cpu_seconds()?;
     sending.evaluate::<()>("new BroadcastChannel('bench').postMessage('go')", vec![]).await?;
 
     let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -69,7 +70,7 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, receivers: us
         first = first.min(started);
         last = last.max(complete);
     }
-    Ok(last - first)
+    Ok(Took { seconds: (last - first) / 1e3, cpu_seconds: bench.cpu_seconds()? - cpu_seconds })
 }
 
 /// Starts a worker in the tab, and gives its id once it is ready to serve, or to fetch.

@@ -10,11 +10,12 @@
 //! relay from a browser can be faster by much; what the page falls short of it is what the page's own work costs.
 //!
 //! Rates are bytes delivered to all fetching tabs together per second until the last is complete, in MB (10^6
-//! bytes). Each measurement has a fresh browser. Page and ceiling take turns, so that a slow minute of the machine
+//! bytes). CPU time is that of all processes of Chromium and of the tracker together, for each GB (10^9 bytes) delivered.
+//! Each measurement has a fresh browser. Page and ceiling take turns, so that a slow minute of the machine
 //! hits both, and the medians of all rounds are compared. The tracker is the release build in a process of its own.
 //!
 //! `cargo xtask bench tabs -- [megabytes] [rounds] [--miniature]`; the result is also written to
-//! `target/bench/tabs.json`.
+//! `target/bench/tabs.json`. On Linux only.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
 mod ceiling;
@@ -36,8 +37,8 @@ use tests::{
     server::Server,
 };
 
-/// How many tabs fetch.
-const FETCHERS: [usize; 2] = [1, 3];
+/// How many tabs fetch, and what the figures call them.
+const FETCHERS: [(usize, &str); 2] = [(1, "one_fetcher"), (3, "three_fetchers")];
 /// The size of the file, unless it is said.
 const MEGABYTES: Scaled<usize> = Scaled(200, 2);
 /// How often everything is measured, unless it is said.
@@ -52,11 +53,23 @@ struct Bench {
     bytes: u64,
 }
 
-/// The rates of all rounds in MB/s, for one number of fetching tabs.
+/// What a transfer took.
+struct Took {
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+/// How fast a transfer was, and what it cost.
+struct Rate {
+    mb_s: f64,
+    cpu_s_per_gb: f64,
+}
+
+/// The rates of all rounds, for one number of fetching tabs.
 #[derive(Default)]
 struct Rates {
-    page: Vec<f64>,
-    ceiling: Vec<f64>,
+    page: Vec<Rate>,
+    ceiling: Vec<Rate>,
 }
 
 fn main() -> Result<()> {
@@ -80,29 +93,32 @@ fn main() -> Result<()> {
         let bench = Bench { tracker, chromedriver: Arc::new(Chromedriver::start()?), path, bytes };
         bench.measure(rounds).await
     })?;
-    report(&rates, scale, megabytes, rounds)
+    println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");
+    println!("written to {}", report(&rates).write(scale, "tabs")?);
+    Ok(())
 }
 
 impl Bench {
     async fn measure(&self, rounds: usize) -> Result<[Rates; FETCHERS.len()]> {
         let mut rates: [Rates; FETCHERS.len()] = Default::default();
         for round in 1..=rounds {
-            for (fetchers, rates) in FETCHERS.into_iter().zip(&mut rates) {
+            for ((fetchers, _), rates) in FETCHERS.into_iter().zip(&mut rates) {
                 let ceiling = self.in_fresh_browser(async |browser| ceiling::measure(self, browser, fetchers).await);
                 rates.ceiling.push(self.rate(fetchers, ceiling.await.context("the ceiling")?));
                 let page = self.in_fresh_browser(async |browser| page::measure(self, browser, fetchers).await);
                 rates.page.push(self.rate(fetchers, page.await.context("the page")?));
+                let shown = |rates: &[Rate]| rates.last().map(Rate::shown).unwrap_or_default();
                 println!(
-                    "round {round} of {rounds}, {fetchers} fetching: page {:.1} MB/s, ceiling {:.1} MB/s",
-                    rates.page[round - 1],
-                    rates.ceiling[round - 1]
+                    "round {round} of {rounds}, {fetchers} fetching: page {}, ceiling {}",
+                    shown(&rates.page),
+                    shown(&rates.ceiling)
                 );
             }
         }
         Ok(rates)
     }
 
-    async fn in_fresh_browser(&self, measurement: impl AsyncFnOnce(&Arc<Browser>) -> Result<f64>) -> Result<f64> {
+    async fn in_fresh_browser(&self, measurement: impl AsyncFnOnce(&Arc<Browser>) -> Result<Took>) -> Result<Took> {
         let browser = Browser::start(Arc::clone(&self.chromedriver), Options::default()).await?;
         let outcome = AssertUnwindSafe(measurement(&browser)).catch_unwind().await;
         let closed = browser.quit().await;
@@ -111,30 +127,45 @@ impl Bench {
         Ok(outcome)
     }
 
-    /// MB/s, when every one of `fetchers` had the whole file after `milliseconds`.
-    fn rate(&self, fetchers: usize, milliseconds: f64) -> f64 {
-        self.bytes as f64 * fetchers as f64 / 1e6 / (milliseconds / 1e3)
+    /// Seconds of CPU time that Chromium and the tracker have used so far.
+    fn cpu_seconds(&self) -> Result<f64> {
+        Ok(self.chromedriver.browsers_cpu_seconds()? + self.tracker.cpu_seconds()?)
+    }
+
+    /// The rate, when every one of `fetchers` had the whole file after that.
+    fn rate(&self, fetchers: usize, took: Took) -> Rate {
+        let bytes = self.bytes as f64 * fetchers as f64;
+        Rate { mb_s: bytes / 1e6 / took.seconds, cpu_s_per_gb: took.cpu_seconds / (bytes / 1e9) }
     }
 }
 
-/// Prints the table and writes the figures for programs.
-fn report(rates: &[Rates; FETCHERS.len()], scale: Scale, megabytes: usize, rounds: usize) -> Result<()> {
-    println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");
+impl Rate {
+    fn shown(&self) -> String {
+        format!("{:.1} MB/s at {:.1} CPU-s per GB", self.mb_s, self.cpu_s_per_gb)
+    }
+
+    fn median(rates: &[Self]) -> Self {
+        Self {
+            mb_s: median(rates.iter().map(|rate| rate.mb_s)),
+            cpu_s_per_gb: median(rates.iter().map(|rate| rate.cpu_s_per_gb)),
+        }
+    }
+}
+
+/// Prints the table and gives the figures for programs.
+fn report(rates: &[Rates; FETCHERS.len()]) -> Figures {
+    let mut figures = Figures::default();
     println!("| tabs | page | bare transfer | page / bare |");
     println!("|---|---|---|---|");
-    let mut medians = Vec::new();
-    for (fetchers, rates) in FETCHERS.into_iter().zip(rates) {
-        let (page, ceiling) = (median(rates.page.iter().copied()), median(rates.ceiling.iter().copied()));
-        let part = page / ceiling;
-        println!("| 1 sharing, {fetchers} fetching | {page:.1} MB/s | {ceiling:.1} MB/s | {part:.2} |");
-        medians.push((page, part));
+    for ((fetchers, name), rates) in FETCHERS.into_iter().zip(rates) {
+        let (page, ceiling) = (Rate::median(&rates.page), Rate::median(&rates.ceiling));
+        let part = page.mb_s / ceiling.mb_s;
+        println!("| 1 sharing, {fetchers} fetching | {} | {} | {part:.2} |", page.shown(), ceiling.shown());
+        figures.add(&format!("{name}_over_ceiling"), part);
+        for (name, rate) in [(name.to_owned(), page), (format!("{name}_ceiling"), ceiling)] {
+            figures.add(&format!("{name}_mb_s"), rate.mb_s);
+            figures.add(&format!("{name}_cpu_s_per_gb"), rate.cpu_s_per_gb);
+        }
     }
-    let [(one, one_part), (three, three_part)] = medians[..] else { unreachable!("one for each of FETCHERS") };
-    let mut figures = Figures::default();
-    figures.add("one_fetcher_over_ceiling", one_part);
-    figures.add("three_fetchers_over_ceiling", three_part);
-    figures.add("one_fetcher_mb_s", one);
-    figures.add("three_fetchers_mb_s", three);
-    println!("\nwritten to {}", figures.write(scale, "tabs")?);
-    Ok(())
+    figures
 }

@@ -1,6 +1,6 @@
 //! The page's side of the comparison.
 
-use crate::Bench;
+use crate::{Bench, Took};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -28,8 +28,8 @@ const STOPWATCH: &str = "
     };
 ";
 
-/// Milliseconds from the first press of Download until all fetching tabs are complete.
-pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, fetchers: usize) -> Result<f64> {
+/// What it takes from the first press of Download until all fetching tabs are complete.
+pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, fetchers: usize) -> Result<Took> {
     let name = bench.path.file_name().and_then(|name| name.to_str()).context("the file's name")?;
     let url = bench.tracker.http_url("");
     let sharing = browser.open(&url).await?;
@@ -43,6 +43,7 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, fetchers: usi
     }
     // One page is in sight and draws what it does, as a person would have it; a browser shows no more than one.
     tabs[0].look().await?;
+    let cpu_seconds = bench.cpu_seconds()?;
     sharing.evaluate::<()>("new BroadcastChannel('bench').postMessage('go')", vec![]).await?;
 
     let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -59,5 +60,5 @@ pub(crate) async fn measure(bench: &Bench, browser: &Arc<Browser>, fetchers: usi
         first = first.min(pressed);
         last = last.max(complete);
     }
-    Ok(last - first)
+    Ok(Took { seconds: (last - first) / 1e3, cpu_seconds: bench.cpu_seconds()? - cpu_seconds })
 }

@@ -1,5 +1,6 @@
 //! The process that speaks WebDriver to Chromium.
 
+use crate::process;
 use anyhow::{Context as _, Result};
 use std::{
     env,
@@ -51,6 +52,14 @@ impl Chromedriver {
     /// The address to speak WebDriver to.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The seconds of CPU time that all processes of its browsers have used; on Linux only.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn browsers_cpu_seconds(&self) -> Result<f64> {
+        process::cpu_seconds_below(self.child.id())
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) async fn measure(scale: Scale, behaviours: &[String], figures: &mut F
     figures.add("hostile_ok", median(parts));
     for (name, rounds) in [("without", &peaceful), ("with", &harassed)] {
         figures.add(&format!("hostile_{name}_mb_s"), median(rounds.iter().map(|round| round.mb_s)));
+        figures.add(&format!("hostile_{name}_cpu_s_per_gb"), median(rounds.iter().map(|round| round.cpu_s_per_gb)));
     }
     figures.add("hostile_clients_cpu_s", median(attackers));
     // After the first round everything is there that stays.
