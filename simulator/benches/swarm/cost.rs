@@ -1,5 +1,6 @@
 //! What a run costs: in a process of its own, because the peak of a process's memory never goes down.
 
+use crate::run::Run;
 use anyhow::{Context as _, Result, ensure};
 use simulator::experiment::Scenario;
 use std::{
@@ -23,18 +24,19 @@ pub(crate) struct Cost {
 }
 
 /// Measures the crowd in a process of its own, with nothing else in it.
-pub(crate) fn in_own_process(seed: u64) -> Result<Cost> {
+pub(crate) fn in_own_process(run: Run) -> Result<Cost> {
     let mut command = Command::new(env::current_exe()?);
-    let output = command.args(["--crowd", &seed.to_string()]).stderr(Stdio::inherit()).output()?;
+    command.args(["--crowd", &run.seed.to_string()]).args(run.is_miniature.then_some("--miniature"));
+    let output = command.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the crowd's process ended with {}", output.status);
     String::from_utf8(output.stdout)?.parse()
 }
 
 /// Runs the scenario in this process, which must have done nothing else.
-pub(crate) fn measured(scenario: &Scenario, seed: u64) -> Result<Cost> {
+pub(crate) fn measured(scenario: &Scenario, run: Run) -> Result<Cost> {
     let file = scenario.file();
     let (cpu_s, kib) = (cpu_s()?, peak_kib()?);
-    let outcome = scenario.run(&file, seed);
+    let outcome = scenario.run(&file, run.seed);
     let last_s = outcome.last().map_or(f64::INFINITY, |last| last.as_secs_f64());
     Ok(Cost { last_s, cpu_s: self::cpu_s()? - cpu_s, kib: peak_kib()? - kib })
 }

@@ -4,7 +4,7 @@
 //! can exceed. It is measured with several seeds; each seed is another crowd on other lines. Which scenario is behind
 //! a row stands in [`measure`], what the row means in [`rows`].
 //!
-//! `cargo xtask bench swarm -- [rows] [--seeds N] [--write-figures]`; the result is also written to
+//! `cargo xtask bench swarm -- [rows] [--seeds N] [--write-figures] [--miniature]`; the result is also written to
 //! `target/bench/swarm.json`, each row's median under its name and its worst seed under the name and `_worst`.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
@@ -14,10 +14,12 @@ mod measure;
 mod pool;
 mod report;
 mod rows;
+mod run;
 
 use anyhow::Result;
 use clap::{Parser, value_parser};
 use report::Metrics;
+use run::Run;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench swarm --")]
@@ -26,11 +28,14 @@ struct Cli {
     #[arg(value_parser = rows::names())]
     rows: Vec<String>,
     /// How many seeds each row is measured with.
-    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=1_000))]
+    #[arg(long, default_value_t = 10, default_value_if("miniature", "true", "1"), value_parser = value_parser!(u64).range(1..=1_000))]
     seeds: u64,
     /// Writes simulator/FIGURES.md as well; rows that are not measured now stay as they were.
     #[arg(long)]
     write_figures: bool,
+    /// Runs everything so small that it takes seconds: not to measure, but to see that it works.
+    #[arg(long, conflicts_with = "write_figures")]
+    miniature: bool,
     /// What `cargo bench` tells every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -45,14 +50,15 @@ struct Cli {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let Some(seed) = cli.crowd {
-        println!("{}", cost::measured(&measure::crowd(cli.crowd_peers), seed)?);
+        let run = Run { seed, is_miniature: cli.miniature };
+        println!("{}", cost::measured(&run.fitted(measure::crowd(cli.crowd_peers)), run)?);
         return Ok(());
     }
     let groups = rows::groups_of(&cli.rows);
-    let results = pool::measure(&groups, cli.seeds)?;
+    let results = pool::measure(&groups, cli.seeds, cli.miniature)?;
     let is_wanted = |name: &str| cli.rows.is_empty() || cli.rows.iter().any(|wanted| wanted == name);
     let figures: Vec<_> = results.into_iter().filter(|figure| is_wanted(figure.row.name)).collect();
-    let metrics = Metrics::with(&figures);
+    let metrics = Metrics::with(&figures, cli.miniature);
     print!("\n{}", metrics.table(figures.iter().map(|figure| figure.row)));
     metrics.write()?;
     if cli.write_figures {

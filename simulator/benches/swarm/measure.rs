@@ -1,6 +1,6 @@
 //! The scenarios behind the rows, and the figures that are made of their outcomes.
 
-use crate::cost;
+use crate::{cost, run::Run};
 use anyhow::Result;
 use protocol::BlockSize;
 use simulator::experiment::{Afterwards, Arrivals, Newcomers, Outcome, Role, Sample, Scenario, View, mbit};
@@ -15,9 +15,9 @@ const FEWEST_OF_CLUB: usize = 10;
 /// From a peer to another and back.
 const ROUND_TRIP: f64 = 0.05;
 
-pub(crate) fn thousand(seed: u64) -> Result<Vec<f64>> {
-    let scenario = Scenario::default();
-    let outcome = scenario.run(&scenario.file(), seed);
+pub(crate) fn thousand(run: Run) -> Result<Vec<f64>> {
+    let scenario = run.fitted(Scenario::default());
+    let outcome = run.outcome(&scenario);
     let first_copy = outcome.first_copy.map_or(f64::INFINITY, |copy| copy.sent as f64 / scenario.size as f64);
     Ok(vec![
         last_over(&outcome, scenario.fluid_bound()),
@@ -29,13 +29,14 @@ pub(crate) fn thousand(seed: u64) -> Result<Vec<f64>> {
     ])
 }
 
-pub(crate) fn class_room(seed: u64) -> Result<Vec<f64>> {
+pub(crate) fn class_room(run: Run) -> Result<Vec<f64>> {
     let fast = mbit(100);
     let scenario = Scenario { peers: 30, size: 1 << 30, up: fast, down: fast, seed_up: fast, ..Scenario::default() };
-    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.fluid_bound())])
+    let scenario = run.fitted(scenario);
+    Ok(vec![last_over(&run.outcome(&scenario), scenario.fluid_bound())])
 }
 
-pub(crate) fn small(seed: u64) -> Result<Vec<f64>> {
+pub(crate) fn small(run: Run) -> Result<Vec<f64>> {
     let scenario = Scenario {
         peers: 10,
         size: 32 << 20,
@@ -46,24 +47,25 @@ pub(crate) fn small(seed: u64) -> Result<Vec<f64>> {
         jitter: Duration::from_micros(400),
         ..Scenario::default()
     };
-    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.fluid_bound())])
+    let scenario = run.fitted(scenario);
+    Ok(vec![last_over(&run.outcome(&scenario), scenario.fluid_bound())])
 }
 
-pub(crate) fn equal_links(seed: u64) -> Result<Vec<f64>> {
-    let scenario = Scenario { down: mbit(10), ..Scenario::default() };
-    Ok(vec![last_over(&scenario.run(&scenario.file(), seed), scenario.block_bound())])
+pub(crate) fn equal_links(run: Run) -> Result<Vec<f64>> {
+    let scenario = run.fitted(Scenario { down: mbit(10), ..Scenario::default() });
+    Ok(vec![last_over(&run.outcome(&scenario), scenario.block_bound())])
 }
 
-pub(crate) fn free_rider(seed: u64) -> Result<Vec<f64>> {
-    Ok(vec![part_of_riders(View::Normal, seed)])
+pub(crate) fn free_rider(run: Run) -> Result<Vec<f64>> {
+    Ok(vec![part_of_riders(View::Normal, run)])
 }
 
-pub(crate) fn free_rider_large_view(seed: u64) -> Result<Vec<f64>> {
-    Ok(vec![part_of_riders(View::Everyone, seed)])
+pub(crate) fn free_rider_large_view(run: Run) -> Result<Vec<f64>> {
+    Ok(vec![part_of_riders(View::Everyone, run)])
 }
 
 /// What the median free rider has when the median contributor is complete, which is when the run ends.
-fn part_of_riders(view: View, seed: u64) -> f64 {
+fn part_of_riders(view: View, run: Run) -> f64 {
     let scenario = Scenario {
         peers: 500,
         free_riders: 0.1,
@@ -72,7 +74,8 @@ fn part_of_riders(view: View, seed: u64) -> f64 {
         until: 0.5,
         ..Scenario::default()
     };
-    let outcome = scenario.run(&scenario.file(), seed);
+    let scenario = run.fitted(scenario);
+    let outcome = run.outcome(&scenario);
     if outcome.gave_up {
         return f64::INFINITY;
     }
@@ -81,9 +84,9 @@ fn part_of_riders(view: View, seed: u64) -> f64 {
     percentile(&parts, 0.5)
 }
 
-pub(crate) fn churn(seed: u64) -> Result<Vec<f64>> {
-    let scenario = Scenario { leavers: 0.3, ..Scenario::default() };
-    let outcome = scenario.run(&scenario.file(), seed);
+pub(crate) fn churn(run: Run) -> Result<Vec<f64>> {
+    let scenario = run.fitted(Scenario { leavers: 0.3, ..Scenario::default() });
+    let outcome = run.outcome(&scenario);
     Ok(vec![last_over(&outcome, outcome.capacity_bound(&scenario))])
 }
 
@@ -91,13 +94,13 @@ pub(crate) fn churn(seed: u64) -> Result<Vec<f64>> {
 const CLUB_SIZE: u64 = 16 << 20;
 const CLUB_BLOCK: u32 = 64 << 10;
 
-pub(crate) fn one_club(seed: u64) -> Result<Vec<f64>> {
-    largest_club(2.0 * mbit(10) as f64 / f64::from(CLUB_BLOCK), 10.0, seed)
+pub(crate) fn one_club(run: Run) -> Result<Vec<f64>> {
+    largest_club(2.0 * mbit(10) as f64 / f64::from(CLUB_BLOCK), 10.0, run)
 }
 
 /// The largest one club, and how the population grows, if so many peers come per second for `copies` times what the
 /// seed needs for one copy.
-fn largest_club(per_second: f64, copies: f64, seed: u64) -> Result<Vec<f64>> {
+fn largest_club(per_second: f64, copies: f64, run: Run) -> Result<Vec<f64>> {
     let lasting = Duration::from_secs_f64(copies * CLUB_SIZE as f64 / mbit(10) as f64);
     let scenario = Scenario {
         peers: 0,
@@ -107,7 +110,7 @@ fn largest_club(per_second: f64, copies: f64, seed: u64) -> Result<Vec<f64>> {
         afterwards: Afterwards::LeaveAfter { blocks: 1 },
         ..Scenario::default()
     };
-    let samples = scenario.run(&scenario.file(), seed).samples;
+    let samples = run.outcome(&run.fitted(scenario)).samples;
     let quarter = |number: usize| &samples[samples.len() * number / 4..samples.len() * (number + 1) / 4];
     let club = |sample: &Sample| {
         if sample.present < FEWEST_OF_CLUB { 0.0 } else { sample.one_club as f64 / sample.present as f64 }
@@ -116,10 +119,10 @@ fn largest_club(per_second: f64, copies: f64, seed: u64) -> Result<Vec<f64>> {
     Ok(vec![mean(quarter(2).iter().chain(quarter(3)).map(club)), population(quarter(3)) / population(quarter(1))])
 }
 
-pub(crate) fn newcomers(seed: u64) -> Result<Vec<f64>> {
+pub(crate) fn newcomers(run: Run) -> Result<Vec<f64>> {
     let newcomers = Newcomers { peers: 50, when_held: 0.5, within: Duration::from_secs(10) };
-    let scenario = Scenario { peers: 200, newcomers: Some(newcomers), ..Scenario::default() };
-    let outcome = scenario.run(&scenario.file(), seed);
+    let scenario = run.fitted(Scenario { peers: 200, newcomers: Some(newcomers), ..Scenario::default() });
+    let outcome = run.outcome(&scenario);
     let waited = |record: &simulator::Record| {
         record.first_unchoke.map_or(f64::INFINITY, |first| first.since(record.joined).as_secs_f64())
     };
@@ -133,11 +136,11 @@ pub(crate) fn crowd(peers: usize) -> Scenario {
     Scenario { peers, joins_within: Duration::from_secs(10), ..Scenario::default() }
 }
 
-pub(crate) fn flash(seed: u64) -> Result<Vec<f64>> {
-    let smaller = crowd(SMALLER_CROWD);
-    let last = smaller.run(&smaller.file(), seed).last().unwrap_or_default().as_secs_f64();
-    let cost = cost::in_own_process(seed)?;
-    Ok(vec![cost.last_s / last, cost.cpu_s, cost.kib / CROWD as f64])
+pub(crate) fn flash(run: Run) -> Result<Vec<f64>> {
+    let smaller = run.fitted(crowd(SMALLER_CROWD));
+    let last = run.outcome(&smaller).last().unwrap_or_default().as_secs_f64();
+    let cost = cost::in_own_process(run)?;
+    Ok(vec![cost.last_s / last, cost.cpu_s, cost.kib / run.fitted(crowd(CROWD)).peers as f64])
 }
 
 fn last_over(outcome: &Outcome, bound: Duration) -> f64 {

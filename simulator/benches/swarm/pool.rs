@@ -1,6 +1,9 @@
 //! Measuring: every group with every seed, on all cores.
 
-use crate::rows::{Group, Row};
+use crate::{
+    rows::{Group, Row},
+    run::Run,
+};
 use anyhow::Result;
 use std::{
     num::NonZero,
@@ -19,17 +22,19 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy)]
 struct Job {
     group: usize,
-    seed: u64,
+    run: Run,
 }
 
-/// Measures the groups with so many seeds; gives the rows in the groups' order.
-pub(crate) fn measure(groups: &[&'static Group], seeds: u64) -> Result<Vec<Figure>> {
+/// Measures the groups with so many seeds, or in miniature; gives the rows in the groups' order.
+pub(crate) fn measure(groups: &[&'static Group], seeds: u64, is_miniature: bool) -> Result<Vec<Figure>> {
     let figures = groups.iter().map(|group| group.rows.iter().map(|row| Figure { row, values: Vec::new() }).collect());
     let mut figures: Vec<Vec<Figure>> = figures.collect();
     let jobs = |is_alone| {
         let chosen = groups.iter().enumerate().filter(move |(_, group)| group.is_alone == is_alone);
         chosen
-            .flat_map(move |(group, wanted)| (1..=seeds.min(wanted.most_seeds)).map(move |seed| Job { group, seed }))
+            .flat_map(move |(group, wanted)| {
+                (1..=seeds.min(wanted.most_seeds)).map(move |seed| Job { group, run: Run { seed, is_miniature } })
+            })
             .collect::<Vec<_>>()
     };
     let together = perform(groups, &jobs(false), thread::available_parallelism().map_or(1, NonZero::get));
@@ -49,8 +54,8 @@ fn perform(groups: &[&'static Group], jobs: &[Job], threads: usize) -> Vec<(Job,
         let mut results = Vec::new();
         while let Some(&job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let group = groups[job.group];
-            results.push((job, (group.measure)(job.seed)));
-            eprintln!("{} with seed {}: done", group.rows[0].name, job.seed);
+            results.push((job, (group.measure)(job.run)));
+            eprintln!("{} with seed {}: done", group.rows[0].name, job.run.seed);
         }
         results
     };

@@ -17,25 +17,30 @@ const NEVER: f64 = 1e9;
 
 /// What is known of the rows: those just measured, and of the others what was measured before.
 #[derive(Debug)]
-pub(crate) struct Metrics(Map<String, Value>);
+pub(crate) struct Metrics {
+    by_name: Map<String, Value>,
+    file: PathBuf,
+}
 
 impl Metrics {
-    /// Adds what was measured to what `target/bench/swarm.json` says.
-    pub(crate) fn with(figures: &[Figure]) -> Self {
-        let before = fs::read(metrics_file()).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
-        let mut metrics = before.and_then(|json| json.get("metrics")?.as_object().cloned()).unwrap_or_default();
+    /// Adds what was measured to what `target/bench/swarm.json` says, or in miniature
+    /// `target/bench/miniature/swarm.json`.
+    pub(crate) fn with(figures: &[Figure], is_miniature: bool) -> Self {
+        let folder = if is_miniature { "target/bench/miniature" } else { "target/bench" };
+        let file = project_dir().join(folder).join("swarm.json");
+        let before = fs::read(&file).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+        let mut by_name = before.and_then(|json| json.get("metrics")?.as_object().cloned()).unwrap_or_default();
         for Figure { row, values } in figures {
-            metrics.insert(row.name.to_owned(), json!(rounded(median(values))));
-            metrics.insert(format!("{}_worst", row.name), json!(rounded(row.reach.worst(values))));
+            by_name.insert(row.name.to_owned(), json!(rounded(median(values))));
+            by_name.insert(format!("{}_worst", row.name), json!(rounded(row.reach.worst(values))));
         }
-        Self(metrics)
+        Self { by_name, file }
     }
 
-    /// Writes `target/bench/swarm.json`.
+    /// Writes the file for programs.
     pub(crate) fn write(&self) -> Result<()> {
-        let file = metrics_file();
-        file.parent().map_or(Ok(()), fs::create_dir_all)?;
-        write(&file, &format!("{:#}\n", json!({ "metrics": self.0 })))
+        self.file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        write(&self.file, &format!("{:#}\n", json!({ "metrics": self.by_name })))
     }
 
     /// The table in Markdown, of the rows that are known.
@@ -43,7 +48,7 @@ impl Metrics {
         let mut table = String::from("| name | what | formula and reference | to reach | median | worst |\n");
         table += "|---|---|---|---|---|---|\n";
         for row in rows {
-            let value = |name: &str| self.0.get(name).and_then(Value::as_f64);
+            let value = |name: &str| self.by_name.get(name).and_then(Value::as_f64);
             let (Some(median), Some(worst)) = (value(row.name), value(&format!("{}_worst", row.name))) else {
                 continue;
             };
@@ -59,10 +64,6 @@ impl Metrics {
         }
         table
     }
-}
-
-fn metrics_file() -> PathBuf {
-    project_dir().join("target/bench/swarm.json")
 }
 
 /// Writes `simulator/FIGURES.md`.

@@ -1,6 +1,6 @@
 //! What the rows mean.
 
-use crate::{growth, measure};
+use crate::{growth, measure, run::Run};
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 
@@ -26,8 +26,8 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) rows: &'static [Row],
-    /// Measures all the rows with one seed.
-    pub(crate) measure: fn(u64) -> Result<Vec<f64>>,
+    /// Measures all the rows once.
+    pub(crate) measure: fn(Run) -> Result<Vec<f64>>,
     /// Whether nothing else may run meanwhile.
     pub(crate) is_alone: bool,
     /// The most seeds that it is measured with.
