@@ -7,6 +7,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -47,17 +48,17 @@ pub(super) async fn measure(scale: Scale, figures: &mut Figures) -> Result<()> {
         let (heard, joined) = (Arc::clone(&heard), joined.clone());
         clients.spawn(async move {
             let mut client = Client { link: join(addr, number).await?, heard };
-            joined.send(client.peers().await?).await?;
+            joined.send(client.introductions().await?).await?;
             drop(place);
             client.listen().await
         });
     }
     drop(joined);
-    let mut introductions = 0;
+    let mut introductions = Vec::new();
     for number in 0..joins {
         let next = timeout(LIMIT, joining.recv()).await;
         match next {
-            Ok(Some(peers)) => introductions += peers,
+            Ok(Some(pairs)) => introductions.extend(pairs),
             Ok(None) | Err(_) => {
                 let why = clients.try_join_next().context("no answer in time").and_then(|ended| ended?);
                 why.with_context(|| format!("only {number} clients joined"))?;
@@ -66,8 +67,9 @@ pub(super) async fn measure(scale: Scale, figures: &mut Figures) -> Result<()> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    // `registered`, `announced`, `peers`, and a `peer_joined` for each peer that was given.
-    let expected = 3 * joins as u64 + introductions;
+    // `registered`, `announced`, `peers`, and one `peer_joined` for each pair, also if both were given each other.
+    let pairs: BTreeSet<_> = introductions.into_iter().collect();
+    let expected = (3 * joins + pairs.len()) as u64;
     eventually("all news to arrive", LIMIT, async || {
         let heard = heard.load(Relaxed);
         Ok(if heard >= expected { Ok(()) } else { Err((heard, expected)) })
@@ -90,18 +92,28 @@ async fn join(addr: SocketAddr, number: usize) -> Result<Link> {
     Ok(link)
 }
 
+/// The id of whoever the message is about.
+fn id(message: &Value) -> Result<u64> {
+    Ok(u64::from_str_radix(message["id"].as_str().context("no id")?, 16)?)
+}
+
 struct Client {
     link: Link,
     heard: Arc<AtomicU64>,
 }
 
 impl Client {
-    /// Waits for the peers that were asked for, and counts them.
-    async fn peers(&mut self) -> Result<u64> {
+    /// Waits for the peers that were asked for, and gives the pairs that they and this one make.
+    async fn introductions(&mut self) -> Result<Vec<[u64; 2]>> {
+        let mut own = 0;
         loop {
             let message = self.hear().await?;
             match message["type"].as_str() {
-                Some("peers") => return Ok(message["peers"].as_array().map_or(0, Vec::len) as u64),
+                Some("registered") => own = id(&message)?,
+                Some("peers") => {
+                    let others = message["peers"].as_array().context("no peers")?.iter().map(id);
+                    return others.map(|other| other.map(|other| [own.min(other), own.max(other)])).collect();
+                }
                 Some("error") => bail!("refused: {message}"),
                 _ => {}
             }
