@@ -8,6 +8,7 @@
 mod browser;
 mod conformance;
 mod fuzz;
+mod miniatures;
 mod steps;
 mod toolbox;
 
@@ -80,6 +81,10 @@ enum Bench {
     Relay,
     /// How near to the bounds a swarm comes, in virtual time; writes target/bench/swarm.json.
     Swarm,
+    /// All of these and `sim` in miniature, to see that each comes to its figures: what `cargo xtask test page miniatures`
+    /// runs, once the page is built.
+    #[value(hide = true)]
+    Miniatures,
 }
 
 fn main() -> ExitCode {
@@ -131,6 +136,7 @@ impl Task {
             Self::Bench { bench: Bench::Swarm, arguments } => {
                 Plan::of(&toolbox, [StepName::BenchSwarm]).telling_the_last(arguments).perform()
             }
+            Self::Bench { bench: Bench::Miniatures, .. } => miniatures::perform(&toolbox.with_browser()?),
             Self::Sim { swarm } => {
                 become_command(toolbox.cargo("run --release --package simulator --bin sim --").args(swarm))
             }

@@ -33,6 +33,8 @@ pub(crate) enum StepName {
     Page,
     /// Real tabs with a real tracker.
     Browser,
+    /// Every measurement and `sim` in miniature.
+    Miniatures,
     /// The tracker, built in release mode.
     #[value(skip)]
     Tracker,
@@ -52,7 +54,7 @@ pub(crate) enum StepName {
 
 impl StepName {
     /// What `cargo xtask test` does.
-    pub(crate) const TEST: [Self; 10] = [
+    pub(crate) const TEST: [Self; 11] = [
         Self::Fmt,
         Self::Clippy,
         Self::ClippyWasm,
@@ -63,11 +65,12 @@ impl StepName {
         Self::Wasm,
         Self::Page,
         Self::Browser,
+        Self::Miniatures,
     ];
 
     /// Whether the step starts Chromium.
     pub(crate) const fn needs_browser(self) -> bool {
-        matches!(self, Self::Wasm | Self::Browser | Self::BenchTabs | Self::Screenshot)
+        matches!(self, Self::Wasm | Self::Browser | Self::Miniatures | Self::BenchTabs | Self::Screenshot)
     }
 
     const fn title(self) -> &'static str {
@@ -82,6 +85,7 @@ impl StepName {
             Self::Wasm => "wasm tests in Chromium",
             Self::Page => "the page in release mode",
             Self::Browser => "browser tests",
+            Self::Miniatures => "measurements in miniature",
             Self::Tracker => "the tracker in release mode",
             Self::BenchTabs => "throughput of tabs",
             Self::BenchRelay => "figures of the relay",
@@ -130,6 +134,7 @@ impl StepName {
                 command
             }
             Self::Browser => toolbox.cargo("test --workspace --features tests/browser --test browser"),
+            Self::Miniatures => toolbox.cargo("run --quiet --package xtask -- bench miniatures"),
             Self::Tracker => toolbox.cargo("build --release --package tracker-ws"),
             // The tracker is measured, not its observer, which therefore needs no release build.
             Self::BenchTabs => toolbox.cargo("bench --workspace --profile dev --bench tabs"),
