@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run`, `test`, `fuzz`, `conformance`, `bench`, `sim` and
+//! The project's own commands: `cargo xtask run`, `test`, `fuzz`, `mutants`, `conformance`, `bench`, `sim` and
 //! `screenshot`.
 //!
 //! Each does all its own set-up first ([`toolbox`]), so that a fresh machine needs nothing but Rust. Then it runs the
@@ -9,6 +9,7 @@ mod browser;
 mod conformance;
 mod fuzz;
 mod miniatures;
+mod mutants;
 mod steps;
 mod toolbox;
 
@@ -50,6 +51,17 @@ enum Task {
         /// How long, for each.
         #[arg(default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
+    },
+    /// Changes the code here and there, and tells which changes no test notices; takes hours.
+    Mutants {
+        /// Where; everywhere if it is not said.
+        areas: Vec<mutants::Area>,
+        /// Only what is in this diff, or what has changed since this revision.
+        #[arg(long, value_name = "FILE_OR_REV")]
+        in_diff: Option<String>,
+        /// Flags for cargo-mutants, such as `--shard 0/8` or `--jobs 2`.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
     },
     /// Runs Autobahn's WebSocket cases against the tracker's connections; needs Python.
     Conformance,
@@ -122,6 +134,9 @@ impl Task {
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
             Self::Fuzz { target, seconds } => fuzz::perform(&toolbox, target, seconds),
+            Self::Mutants { areas, in_diff, arguments } => {
+                mutants::perform(&toolbox, &areas, in_diff.as_deref(), &arguments)
+            }
             Self::Conformance => conformance::perform(&toolbox),
             Self::Bench { bench: Bench::Tabs, arguments } => {
                 let toolbox = toolbox.with_browser()?;

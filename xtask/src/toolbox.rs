@@ -166,8 +166,11 @@ impl Toolbox {
 
     /// The second word of what `--version` prints.
     fn version_of(&self, program: &str) -> Option<String> {
-        let program = self.find(program)?;
-        self.output(program, &["--version"])?.split_whitespace().nth(1).map(str::to_owned)
+        let path = self.find(program)?;
+        // What adds a command to Cargo may insist on hearing its name first, as Cargo says it.
+        let as_from_cargo = || self.output(&path, &[program.strip_prefix("cargo-")?, "--version"]);
+        let answer = self.output(&path, &["--version"]).or_else(as_from_cargo)?;
+        answer.split_whitespace().nth(1).map(str::to_owned)
     }
 }
 
