@@ -280,6 +280,13 @@ fn what_its_receiver_could_not_understand_is_refused() {
         assert_eq!((refused.seq, refused.to), (None, Some(ALICE)), "{message}");
         assert_eq!(refused.error.code(), ErrorCode::Malformed);
     }
+    // Nor where the data is not parsed.
+    let without_index = |text: String| text.replace(r#""index":3,"#, "");
+    let long = text_block(2_000);
+    assert!(decode_client_text(&long).is_ok() && decode_client_text(&without_index(long)).is_err());
+    let head = envelope(&format!(r#"{{"type":"block","file":"{tag}"}}"#));
+    let binary = [&(head.len() as u32).to_be_bytes(), head.as_bytes(), b"data"].concat();
+    assert!(decode_client_binary(&binary.into()).is_err());
 }
 
 #[test]
