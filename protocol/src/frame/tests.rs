@@ -173,6 +173,14 @@ fn a_long_complaint_is_cut() {
         panic!("must be unknown")
     };
     assert!(name.len() < 300);
+    let whole = "x".repeat(MAX_COMPLAINT);
+    assert_eq!(shortened(whole.clone()), whole);
+    assert_eq!(shortened(format!("{whole}y")), format!("{whole}…"));
+    // A character is cut nowhere but at its end.
+    assert_eq!(
+        shortened(format!("x{}", "é".repeat(MAX_COMPLAINT))),
+        format!("x{}…", "é".repeat(MAX_COMPLAINT / 2 - 1))
+    );
 }
 
 #[test]
@@ -240,6 +248,22 @@ fn of_a_long_block_the_data_is_measured_and_not_read() {
     assert!(decode_client_text(&late).is_ok());
     let no_base64 = late.replace("Bw", "!!");
     assert!(decode_client_text(&no_base64).is_err());
+}
+
+#[test]
+fn what_would_end_a_string_is_found_wherever_it_stands() {
+    for len in [0, 1, 2, 255, 256, 257, 511, 513] {
+        let plain = vec![b'A'; len];
+        assert!(is_plain(&plain), "{len}");
+        for place in 0..len {
+            let mut one = plain.clone();
+            one[place] = b'"';
+            let mut two = one.clone();
+            two[(place + 1) % len] = b'\\';
+            assert!(!is_plain(&one) && !is_plain(&two), "{len}, {place}");
+        }
+    }
+    assert!(is_plain(" ~é".as_bytes()) && !is_plain(b"\x1f"));
 }
 
 #[test]
