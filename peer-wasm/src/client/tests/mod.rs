@@ -10,6 +10,7 @@ use protocol::{
 
 mod line;
 mod manifests;
+mod peers;
 mod rooms;
 mod search;
 mod storage;
