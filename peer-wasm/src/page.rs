@@ -3,7 +3,10 @@
 //! Each message crosses as a JavaScript array `[json, attachment]`: the JSON of a [`Command`] or an [`Update`], and
 //! the one `File` that some of them carry. The page never sees a protocol message, the worker never a widget.
 
-use crate::swarm::{NeighbourStatus, StorageError};
+use crate::{
+    client::WaitsFor,
+    swarm::{NeighbourStatus, StorageError},
+};
 use protocol::{ErrorCode, FileId, FileName, MediaType, PeerId, PeerName, RoomName};
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +163,8 @@ pub struct Transfer {
     pub about: Option<About>,
     /// What is happening.
     pub stage: Stage,
+    /// Why nothing comes, if nothing does although something is missing.
+    pub waits_for: Option<WaitsFor>,
     /// Where the bytes are kept.
     pub storage: Storage,
     /// Bytes verified and stored.

@@ -11,9 +11,6 @@ use std::collections::VecDeque;
 use wasm_bindgen::{JsCast as _, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-/// Block data is handed to the browser while it holds less than this, in bytes.
-const LOW_WATER: u32 = 1 << 20;
-
 /// What happens to a socket.
 pub(super) enum SocketEvent {
     Opened,
@@ -75,9 +72,9 @@ impl Socket {
         }
     }
 
-    /// Sends the next frame with block data if the browser has room for it.
-    pub(super) fn send_waiting(&mut self) -> Option<Receipt> {
-        if self.socket.buffered_amount() >= LOW_WATER {
+    /// Sends the next frame with block data if the browser holds less than `target` bytes.
+    pub(super) fn send_waiting(&mut self, target: u64) -> Option<Receipt> {
+        if u64::from(self.socket.buffered_amount()) >= target {
             return None;
         }
         let (frame, receipt) = self.waiting.pop_front()?;

@@ -1,7 +1,8 @@
 //! The line to the tracker: when to connect again, and how to notice that it is dead.
 //!
 //! A tab that slept or changed networks holds a socket that looks open and is not. Whoever hears nothing for a while
-//! asks for a `pong`, and gives the line up if none comes.
+//! asks for a `pong`, and gives the line up if none comes. A page sees no progress inside a message, and a `pong` waits
+//! behind what is on the line already: so there is time for the largest message each way, at the rate that was observed.
 
 use super::seconds;
 use crate::Instant;
@@ -10,8 +11,14 @@ use std::time::Duration;
 
 /// Silence after which a `pong` is asked for. The tracker's own pings are invisible to a page.
 const SILENCE: Duration = seconds(20);
-/// How long a `pong`, an opened socket, or `registered` may take.
+/// How long a `pong`, an opened socket, or `registered` may take, if nothing else is on the line.
 const PATIENCE: Duration = seconds(10);
+/// The slowest line that is worth having, in bytes a second: 64 kbit/s. It is that slow as long as nothing is known.
+const SLOWEST: u64 = 8 << 10;
+/// A line may become this many times slower than it was.
+const SLOWER: u64 = 2;
+/// Rates are measured over at least this long, so that what comes in one burst is not taken for a fast line.
+const PACE_OVER: Duration = seconds(1);
 /// The first pause before connecting again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = seconds(30);
@@ -44,17 +51,43 @@ pub(super) enum Action {
     Disconnect,
 }
 
+/// The bytes of the largest message that may be on the line, each way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnLine {
+    pub(super) incoming: u64,
+    pub(super) outgoing: u64,
+}
+
+/// How fast bytes went over the line when some did.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    since: Instant,
+    bytes: u64,
+    per_second: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
     state: State,
     /// Tries since the last success.
     tries: u32,
     last_heard: Instant,
+    received: Pace,
+    sent: Pace,
+    /// Bytes of large messages sent since anything was heard.
+    unheard: u64,
 }
 
 impl Link {
     pub(super) fn connecting(now: Instant) -> Self {
-        Self { state: State::Connecting { give_up: now + PATIENCE }, tries: 0, last_heard: now }
+        Self {
+            state: State::Connecting { give_up: now + PATIENCE },
+            tries: 0,
+            last_heard: now,
+            received: Pace::new(now),
+            sent: Pace::new(now),
+            unheard: 0,
+        }
     }
 
     pub(super) fn reconnecting(self, now: Instant) -> Self {
@@ -71,12 +104,26 @@ impl Link {
         self.state = State::Online { heard: self.last_heard, probed: None };
     }
 
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// A frame of so many bytes came.
+    pub(super) fn heard(&mut self, bytes: u64, now: Instant) {
         self.last_heard = now;
+        self.received.add(bytes, now);
+        self.unheard = 0;
         if let State::Online { heard, probed } = &mut self.state {
             *heard = now;
             *probed = None;
         }
+    }
+
+    /// A large message of so many bytes left the shell's hands.
+    pub(super) fn sent(&mut self, bytes: u64, now: Instant) {
+        self.sent.add(bytes, now);
+        self.unheard += bytes;
+    }
+
+    /// Bytes of large messages that may be on the line yet.
+    pub(super) const fn unheard(&self) -> u64 {
+        self.unheard
     }
 
     /// Notes that the socket is gone; tells the milliseconds until the next try.
@@ -113,18 +160,23 @@ impl Link {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, on_line: OnLine) -> Option<Instant> {
         Some(match self.state {
             State::Connecting { give_up } | State::Registering { give_up } => give_up,
-            State::Online { probed: Some(probed), .. } => probed + PATIENCE,
+            State::Online { probed: Some(probed), .. } => probed + self.patience(on_line),
             State::Online { heard, probed: None } => heard + SILENCE,
             State::Waiting { until } => until,
             State::Ended => return None,
         })
     }
 
-    pub(super) fn timeout(&mut self, now: Instant) -> Action {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
+    /// How long a `pong` may take behind what is on the line.
+    fn patience(&self, on_line: OnLine) -> Duration {
+        PATIENCE + self.received.time_for(on_line.incoming) + self.sent.time_for(on_line.outgoing)
+    }
+
+    pub(super) fn timeout(&mut self, on_line: OnLine, now: Instant) -> Action {
+        if self.deadline(on_line).is_none_or(|deadline| now < deadline) {
             return Action::None;
         }
         match &mut self.state {
@@ -136,5 +188,26 @@ impl Link {
             }
             State::Online { .. } | State::Connecting { .. } | State::Registering { .. } => Action::Disconnect,
         }
+    }
+}
+
+impl Pace {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, bytes: 0, per_second: 0 }
+    }
+
+    fn add(&mut self, bytes: u64, now: Instant) {
+        self.bytes += bytes;
+        let time = now.since(self.since);
+        if time >= PACE_OVER {
+            self.per_second = self.bytes * 1_000 / time.as_millis() as u64;
+            self.since = now;
+            self.bytes = 0;
+        }
+    }
+
+    /// The most time that so many bytes may take.
+    fn time_for(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes * 1_000 / (self.per_second / SLOWER).max(SLOWEST))
     }
 }

@@ -10,6 +10,7 @@
 //! | `transfer` | one file: searching, being prepared, active, or failed |
 //! | `rooms` | dividing what may be on its way among the files |
 //! | `report` | how a transfer stands, for people |
+//! | `waits` | what a transfer waits for |
 //! | `output` | what the shell has to do |
 
 mod link;
@@ -23,8 +24,10 @@ mod search;
 mod tests;
 mod tracker;
 mod transfer;
+mod waits;
 
 pub use output::{Output, Receipt, StoreId};
+pub use waits::WaitsFor;
 
 use crate::{
     Instant,
@@ -32,7 +35,7 @@ use crate::{
     swarm::{Config, ReadId, StorageError, Swarm},
 };
 use bytes::Bytes;
-use link::Link;
+use link::{Link, OnLine};
 use manifests::Manifests;
 use output::Sent;
 use protocol::{
@@ -48,6 +51,15 @@ use std::{
 };
 use tracing::info;
 use transfer::Transfer;
+
+/// Of what leaves in a second, the socket holds one part in so many.
+const UNSENT_PER_SECOND: u64 = 10;
+/// The least that a socket may hold, so that it does not run dry between two looks at it,
+const LEAST_UNSENT: u64 = 32 << 10;
+/// and the most, which the fastest line sends between two looks.
+const MOST_UNSENT: u64 = 1 << 20;
+/// The most bytes of JSON for three bytes of a block.
+const BASE64: (u64, u64) = (4, 3);
 
 /// What a peer is told at the start.
 #[derive(Debug, Clone)]
@@ -196,11 +208,13 @@ impl Client {
 
     /// A text frame arrived.
     pub fn handle_text(&mut self, text: &str, now: Instant) {
+        self.link.heard(text.len() as u64, now);
         self.handle_frame(decode_tracker_text(text), now);
     }
 
     /// A binary frame arrived.
     pub fn handle_binary(&mut self, frame: &Bytes, now: Instant) {
+        self.link.heard(frame.len() as u64, now);
         self.handle_frame(decode_tracker_binary(frame), now);
     }
 
@@ -237,6 +251,8 @@ impl Client {
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
+        let (Sent::Block { bytes, .. } | Sent::Manifest { bytes }) = receipt.0;
+        self.link.sent(bytes, now);
         match receipt.0 {
             Sent::Block { store, bytes } => self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now)),
             Sent::Manifest { bytes } => {
@@ -248,7 +264,7 @@ impl Client {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let action = self.link.timeout(now);
+        let action = self.link.timeout(self.on_line(), now);
         self.follow(action, now);
         let files: Vec<_> = self.transfers.keys().copied().collect();
         for file in files {
@@ -265,7 +281,15 @@ impl Client {
     /// When to call [`Client::handle_timeout`] if nothing comes before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfers = self.transfers.values().filter_map(Transfer::deadline);
-        transfers.chain(self.link.deadline()).chain(self.rooms.deadline()).min()
+        transfers.chain(self.link.deadline(self.on_line())).chain(self.rooms.deadline()).min()
+    }
+
+    /// How many bytes the socket may hold unsent where its queue cannot be looked into: what leaves in a tenth of a
+    /// second, so that what is said at once is not late.
+    pub fn unsent_target(&self, now: Instant) -> u64 {
+        let swarms = self.transfers.values().filter_map(Transfer::swarm);
+        let rate: u64 = swarms.map(|swarm| swarm.rates(now).1).sum();
+        (rate / UNSENT_PER_SECOND).clamp(LEAST_UNSENT, MOST_UNSENT)
     }
 
     /// Every file that is fetched or shared.
@@ -281,6 +305,15 @@ impl Client {
     /// What the file is kept under, if it is active.
     pub fn store(&self, file: FileId) -> Option<StoreId> {
         self.transfers.get(&file)?.active_store()
+    }
+
+    /// The largest message that may be on the line each way.
+    fn on_line(&self) -> OnLine {
+        let max_run = self.config.swarm.max_run;
+        let incoming =
+            self.transfers.values().map(|transfer| transfer.largest_answer(max_run)).max().unwrap_or_default();
+        let (encoded, bytes) = if self.config.binary { (1, 1) } else { BASE64 };
+        OnLine { incoming: incoming * encoded / bytes, outgoing: self.link.unheard().min(max_run.into()) }
     }
 
     /// Gives an answer of a storage to the transfer that uses it. What an older one of the file answers is for nobody.
@@ -370,8 +403,9 @@ impl Client {
 
     /// Moves what came out of a file's swarm to the outputs.
     fn collect(&mut self, file: FileId, now: Instant) {
+        let is_online = self.link.is_online();
         if let Some(transfer) = self.transfers.get_mut(&file)
-            && let Some(error) = transfer.settle(now, &mut self.outputs)
+            && let Some(error) = transfer.settle(is_online, now, &mut self.outputs)
         {
             self.fail(file, Problem::Storage(error), now);
             self.collect(file, now);

@@ -1,6 +1,9 @@
 //! How a transfer stands, for people.
 
-use super::transfer::{Stage, Transfer};
+use super::{
+    WaitsFor,
+    transfer::{Stage, Transfer},
+};
 use crate::{
     Instant,
     page::{self, About},
@@ -24,7 +27,7 @@ impl Transfer {
     }
 
     /// How the transfer stands, for people.
-    pub(super) fn report(&self, now: Instant) -> page::Transfer {
+    pub(super) fn report(&self, waits_for: Option<WaitsFor>, now: Instant) -> page::Transfer {
         let stage = match &self.stage {
             Stage::Searching(_) => page::Stage::Searching,
             Stage::Preparing { .. } => page::Stage::Downloading,
@@ -43,6 +46,7 @@ impl Transfer {
             file: self.file,
             about: self.about(),
             stage,
+            waits_for,
             storage: self.storage,
             verified,
             down_rate,

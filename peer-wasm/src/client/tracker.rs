@@ -20,7 +20,6 @@ pub(super) const PEERS_WANTED: u32 = 20;
 
 impl Client {
     pub(super) fn handle_frame(&mut self, frame: Result<TrackerFrame, ParseError>, now: Instant) {
-        self.link.heard(now);
         match frame {
             Ok(TrackerFrame::Response { seq, response }) => {
                 self.handle_response(seq, response, now);

@@ -1,6 +1,6 @@
 //! One file of this peer.
 
-use super::{Output, Receipt, StoreId, output::Sent, search::Search, seconds};
+use super::{Output, Receipt, StoreId, WaitsFor, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{About, Problem, Storage, Update},
@@ -21,8 +21,13 @@ use tracing::{debug, info};
 
 /// How often a changing transfer is reported at most.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether a transfer waits for something else, which some do without any input.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
+
+/// The most bytes of a part of a manifest on the wire, about.
+const MAX_PART: u64 = 16 << 10;
 
 /// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
 const MAX_CONTACTS: usize = 512;
@@ -58,6 +63,9 @@ pub(super) struct Transfer {
     pub(super) contacts: BTreeMap<PeerId, PeerInfo>,
     last_report: Instant,
     report_at: Option<Instant>,
+    /// What was said that it waits for, and when to look again.
+    pub(super) said_to_wait: Option<WaitsFor>,
+    look_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
     wants_peers: bool,
     /// What the swarm has of the client's room, and what it wanted when that was decided.
@@ -110,6 +118,8 @@ impl Transfer {
             contacts: BTreeMap::new(),
             last_report: now,
             report_at: Some(now),
+            said_to_wait: None,
+            look_at: None,
             tell_tracker_at: None,
             wants_peers: false,
             room: None,
@@ -218,6 +228,18 @@ impl Transfer {
         Room { in_flight, upload: self.reading.values().sum::<u64>() + self.sending }
     }
 
+    /// The most bytes that one message may have which was asked for.
+    pub(super) fn largest_answer(&self, max_run: u32) -> u64 {
+        match &self.stage {
+            Stage::Searching(search) if !search.is_in_vain() => MAX_PART,
+            Stage::Active { swarm, .. } => {
+                let block_size = swarm.manifest().geometry().block_size().bytes();
+                swarm.in_flight().min(max_run.max(block_size).into())
+            }
+            Stage::Searching(_) | Stage::Preparing { .. } | Stage::Failed { .. } => 0,
+        }
+    }
+
     pub(super) fn wanted(&self, now: Instant) -> Wanted {
         let is_limited = self.swarm().is_some_and(Swarm::is_limited);
         let is_asked = self.swarm().is_some_and(|swarm| swarm.neighbours(now).any(|peer| peer.wants_from_us));
@@ -303,7 +325,7 @@ impl Transfer {
             Stage::Preparing { .. } | Stage::Failed { .. } => None,
         };
         let wants_peers_at = self.wants_peers.then_some(self.last_report);
-        [stage, self.report_at, self.tell_tracker_at, wants_peers_at].into_iter().flatten().min()
+        [stage, self.report_at, self.look_at, self.tell_tracker_at, wants_peers_at].into_iter().flatten().min()
     }
 
     pub(super) fn timeout(&mut self, now: Instant) -> Due {
@@ -322,7 +344,12 @@ impl Transfer {
     }
 
     /// Moves what the swarm wants to the outputs, and reports if it is time; tells why the storage failed, if it did.
-    pub(super) fn settle(&mut self, now: Instant, outputs: &mut VecDeque<Output>) -> Option<StorageError> {
+    pub(super) fn settle(
+        &mut self,
+        is_online: bool,
+        now: Instant,
+        outputs: &mut VecDeque<Output>,
+    ) -> Option<StorageError> {
         let mut failed = None;
         if let Stage::Active { store, swarm } = &mut self.stage {
             let (file, store) = (self.file, *store);
@@ -364,9 +391,18 @@ impl Transfer {
                 outputs.push_back(Output::Finished { store, file });
             }
         }
+        let waits_for = self.waits_for(is_online, now);
+        if waits_for != self.said_to_wait {
+            self.report_soon(now);
+        }
+        let is_fetching = self.swarm().is_some_and(|swarm| !swarm.is_complete());
+        if self.look_at.is_none_or(|at| at <= now) {
+            self.look_at = is_fetching.then(|| now + LOOK_EVERY);
+        }
         if self.report_at.take_if(|at| *at <= now).is_some() {
             self.last_report = now;
-            let report = self.report(now);
+            self.said_to_wait = waits_for;
+            let report = self.report(waits_for, now);
             if report.down_rate + report.up_rate > 0 {
                 // A rate falls without anything happening.
                 self.report_at = Some(now + REPORT_EVERY);

@@ -158,3 +158,109 @@ fn no_frame_from_the_tracker_makes_it_panic_or_stop() {
     lab.drain();
     assert!(!lab.requests().is_empty());
 }
+
+impl Lab {
+    /// How long it is silent until the line is given up.
+    fn patience(&mut self) -> Duration {
+        let start = self.now;
+        self.outputs.clear();
+        while !self.outputs.iter().any(|output| matches!(output, Output::Disconnect)) {
+            self.sleep();
+        }
+        self.now.since(start)
+    }
+}
+
+#[test]
+fn a_line_on_which_one_large_message_comes_slowly_is_not_cut() {
+    let (_, manifest) = large(1_024);
+    let mut lab = Lab::online();
+    lab.download(&manifest);
+    let asked = lab.client.swarm(manifest.file()).unwrap().in_flight();
+    // At 64 kbit/s.
+    let needed = Duration::from_millis(asked.min(256 << 10) * 1_000 / 8_192);
+    assert!(needed > seconds(5));
+    let patience = lab.patience();
+    assert!(patience >= seconds(20) + needed && patience <= seconds(31) + needed, "{patience:?}");
+}
+
+#[test]
+fn a_line_that_was_fast_is_given_up_soon() {
+    let (content, manifest) = large(1_024);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    let mut requests = lab.download(&manifest);
+    for _ in 0..3 {
+        lab.now = lab.now + seconds(1);
+        for (index, count) in std::mem::take(&mut requests) {
+            let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+            lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data: Bytes::copy_from_slice(data) });
+        }
+        requests = lab.requests_of(&manifest).into_iter().map(|(_, index, count)| (index, count)).collect();
+        assert!(!requests.is_empty());
+    }
+    let patience = lab.patience();
+    assert!(patience <= seconds(34), "{patience:?}");
+}
+
+#[test]
+fn a_line_on_which_a_large_message_leaves_slowly_is_not_cut() {
+    let (content, manifest) = large(64);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    let store = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    lab.drain();
+    let id = lab.read_for(3, file);
+    lab.client.handle_read(store, id, Ok(Bytes::copy_from_slice(&content[..4_096])), lab.now);
+    lab.drain();
+    let receipt = |output| if let Output::Send { receipt, .. } = output { receipt } else { None };
+    let receipts: Vec<_> = std::mem::take(&mut lab.outputs).into_iter().filter_map(receipt).collect();
+    assert_eq!(receipts.len(), 1);
+    lab.client.handle_sent(receipts[0], lab.now);
+    lab.drain();
+    assert_eq!(lab.patience(), seconds(30) + Duration::from_millis(500));
+}
+
+#[test]
+fn the_socket_holds_a_tenth_of_a_second_of_what_leaves() {
+    let (content, manifest) = large(1_024);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    assert_eq!(lab.client.unsent_target(lab.now), 32 << 10);
+    let store = lab.client.share(Arc::clone(&manifest), lab.now).unwrap();
+    lab.drain();
+    let id = lab.read_for(3, file);
+    lab.client.handle_read(store, id, Ok(Bytes::copy_from_slice(&content[..4_096])), lab.now);
+    lab.drain();
+    for index in 1..1_024 {
+        lab.say(3, PeerMessage::Request { file: file.tag(), index, count: 1 });
+        let sent: Vec<_> = std::mem::take(&mut lab.outputs);
+        for output in sent {
+            if let Output::Read { store, id, offset, len } = output {
+                let data = Bytes::copy_from_slice(&content[offset as usize..offset as usize + len as usize]);
+                lab.client.handle_read(store, id, Ok(data), lab.now);
+            } else if let Output::Send { receipt: Some(receipt), .. } = output {
+                lab.client.handle_sent(receipt, lab.now);
+            }
+        }
+        lab.drain();
+        lab.now = lab.now + Duration::from_millis(4);
+    }
+    let (_, rate) = lab.client.swarm(file).unwrap().rates(lab.now);
+    assert!(rate > 500_000, "{rate}");
+    assert_eq!(lab.client.unsent_target(lab.now), rate / 10);
+    lab.now = lab.now + seconds(10);
+    assert_eq!(lab.client.unsent_target(lab.now), 32 << 10);
+}
+
+#[test]
+fn what_is_shared_before_the_room_is_joined_is_announced_then() {
+    let mut lab = Lab::new();
+    let manifest = manifest();
+    assert!(lab.client.share(Arc::clone(&manifest), lab.now).is_some());
+    lab.drain();
+    assert_eq!(lab.requests(), []);
+    lab.register();
+    let announced = |request: &Request| matches!(request, Request::Announce { facts, .. } if facts == manifest.facts());
+    assert!(lab.requests().iter().any(|(_, request)| announced(request)));
+}

@@ -10,9 +10,11 @@ use protocol::{
 
 mod line;
 mod manifests;
+mod peers;
 mod rooms;
 mod search;
 mod storage;
+mod waits;
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
 

@@ -29,6 +29,17 @@ impl Lab {
         self.mail().into_iter().filter_map(asked).collect()
     }
 
+    /// Who is asked next, and how long that takes.
+    fn next_asked(&mut self) -> (u8, Duration) {
+        let start = self.now;
+        loop {
+            self.pass();
+            if let [(peer, _), ..] = self.asked()[..] {
+                return (peer, self.now.since(start));
+            }
+        }
+    }
+
     fn has_manifest(&self) -> bool {
         self.outputs.iter().any(|output| matches!(output, Output::Create { .. }))
     }
@@ -126,8 +137,8 @@ fn a_part_that_comes_late_is_taken_although_somebody_else_was_asked() {
     let manifest = manifest();
     let mut lab = Lab::search(manifest.file(), &[2, 3]);
     let (first, _) = lab.asked()[0];
-    assert_eq!(lab.sleep(), seconds(2));
-    let (second, _) = lab.asked()[0];
+    let (second, waited) = lab.next_asked();
+    assert_eq!(waited, seconds(2));
     assert_ne!(first, second);
     lab.say(first, part_of(&manifest, None));
     assert!(lab.has_manifest());
@@ -304,9 +315,7 @@ fn a_search_prefers_peers_that_have_not_failed_and_comes_back_to_those_that_have
     assert_eq!(asked(&mut lab), Some(3));
     lab.respond(None, &Response::PeerLeft { file, peer: peer(3) });
     assert_eq!(asked(&mut lab), None);
-    assert_eq!(lab.sleep(), Duration::from_secs(2));
-    lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
-    assert_eq!(asked(&mut lab), Some(2));
+    assert_eq!(lab.next_asked(), (2, seconds(2)));
 }
 
 /// What becomes of a question to a peer that is not honest, or of its answer.
