@@ -70,7 +70,7 @@ pub enum ManifestError {
     WrongSize,
 }
 
-/// The hashes of up to [`PART_BLOCKS`] blocks, with what proves that they belong to the file.
+/// The hashes of up to 256 blocks, with what proves that they belong to the file.
 ///
 /// Part `p` holds the blocks from `p × 256` on, so that it is a subtree of the file's tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
