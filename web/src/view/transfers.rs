@@ -62,7 +62,7 @@ fn TransferItem(
         Stage::Failed { problem } => Some(problems::sentence(&problem, model.locale.get())),
         Stage::Searching | Stage::Downloading | Stage::Complete | Stage::Sharing => None,
     };
-    let in_memory = move || transfer.with(|transfer| transfer.storage == Storage::Memory);
+    let in_memory = move || transfer.with(|transfer| transfer.storage == Some(Storage::Memory));
     view! {
         <li class="card transfer" tabindex="-1" aria-label=name data-file=file.to_string()>
             <div class="row">
