@@ -2,38 +2,28 @@
 
 use crate::{
     Fingerprint, PeerConfig, State,
+    disk::{Disk, Done},
     line::{Event, Line},
     store::Store,
 };
-use bytes::Bytes;
 use peer_wasm::{
     Instant,
     client::{Client, ClientConfig, Output, StoreId},
-    page::{Storage, Update},
-    swarm::{ReadId, StorageError},
+    page::{Connection, Storage, Update},
+    swarm::StorageError,
 };
-use protocol::{Bitfield, FileId, Manifest, Run};
-use std::{collections::BTreeMap, future::pending, path::PathBuf, sync::Arc, time::Duration};
+use protocol::{Bitfield, FileId, Manifest};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
     time::sleep_until,
 };
 
 /// What the handle asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Share { path: PathBuf, manifest: Manifest, store: Store, done: oneshot::Sender<()> },
+    Share { path: PathBuf, manifest: Arc<Manifest>, store: Store, done: oneshot::Sender<()> },
     Fetch { file: FileId, done: oneshot::Sender<()> },
-}
-
-/// What came of something done on another thread, because disks are slow.
-#[derive(Debug)]
-enum Done {
-    Created { store: StoreId, blocks: u32, result: Result<Arc<Store>, StorageError> },
-    Read { store: StoreId, id: ReadId, result: Result<Bytes, StorageError> },
-    Written { store: StoreId, run: Run, result: Result<(), StorageError> },
-    Finished { store: StoreId, file: FileId, result: Result<PathBuf, StorageError> },
 }
 
 pub(crate) struct Driver {
@@ -43,9 +33,8 @@ pub(crate) struct Driver {
     client: Client,
     started: tokio::time::Instant,
     line: Option<Line>,
-    stores: BTreeMap<StoreId, Arc<Store>>,
-    /// What is being done on other threads; the core bounds how much.
-    work: JoinSet<Done>,
+    disk: Disk,
+    done: mpsc::Receiver<Done>,
     state: watch::Sender<State>,
 }
 
@@ -54,6 +43,7 @@ impl Driver {
         let PeerConfig { url, fingerprint, room, name, binary, folder, swarm } = config;
         // It only spreads choices; no secret depends on it.
         let seed = getrandom::u64().unwrap_or_default();
+        let (disk, done) = Disk::new();
         Self {
             url,
             fingerprint,
@@ -61,8 +51,8 @@ impl Driver {
             client: Client::new(ClientConfig { room, name, binary, swarm }, seed, Instant::default()),
             started: clock(),
             line: None,
-            stores: BTreeMap::new(),
-            work: JoinSet::new(),
+            disk,
+            done,
             state,
         }
     }
@@ -77,7 +67,7 @@ impl Driver {
                     None => return,
                 },
                 event = next_event(&mut self.line) => self.handle_event(event),
-                Some(Ok(done)) = self.work.join_next() => self.handle_done(done),
+                Some(done) = self.done.recv() => self.handle_done(done),
                 () = wait(deadline) => self.client.handle_timeout(self.now()),
             }
         }
@@ -92,8 +82,8 @@ impl Driver {
         match command {
             Command::Share { path, manifest, store, done } => {
                 let file = manifest.file();
-                if let Some(kept) = self.client.share(Arc::new(manifest), now) {
-                    self.stores.insert(kept, Arc::new(store));
+                if let Some(kept) = self.client.share(manifest, now) {
+                    self.disk.keep(kept, store);
                 }
                 self.state.send_modify(|state| _ = state.finished.entry(file).or_insert(path));
                 // The handle may not wait any more.
@@ -128,7 +118,10 @@ impl Driver {
             }
             Event::Failed(trouble) => {
                 self.line = None;
-                self.state.send_modify(|state| state.trouble = Some(trouble));
+                self.state.send_modify(|state| {
+                    state.trouble = Some(trouble);
+                    state.problem = None;
+                });
                 self.client.handle_closed(None, now);
             }
         }
@@ -139,7 +132,7 @@ impl Driver {
         match done {
             Done::Created { store, blocks, result } => {
                 let ready = result.map(|made| {
-                    self.stores.insert(store, made);
+                    self.disk.keep(store, made);
                     (Bitfield::empty(blocks), Storage::Disk)
                 });
                 self.client.handle_created(store, ready, now);
@@ -164,50 +157,41 @@ impl Driver {
                         self.client.handle_closed(None, self.now());
                     }
                 }
-                Output::Create { store, manifest } => {
-                    let folder = self.folder.clone();
-                    self.work.spawn_blocking(move || Done::Created {
-                        store,
-                        blocks: manifest.geometry().blocks(),
-                        result: Store::create(&folder, manifest.facts()).map(Arc::new),
-                    });
-                }
-                Output::Read { store, id, offset, len } => {
-                    let kept = self.kept(store);
-                    self.work.spawn_blocking(move || {
-                        let result = kept.and_then(|kept| kept.read(offset, len));
-                        Done::Read { store, id, result }
-                    });
-                }
-                Output::Write { store, run, offset, data } => {
-                    let kept = self.kept(store);
-                    self.work.spawn_blocking(move || {
-                        let result = kept.and_then(|kept| kept.write(offset, &data));
-                        Done::Written { store, run, result }
-                    });
-                }
-                Output::Discard { store } => _ = self.stores.remove(&store),
-                Output::Finished { store, file } => {
-                    let kept = self.kept(store);
-                    self.work.spawn_blocking(move || {
-                        let result = kept.and_then(|kept| kept.finish());
-                        Done::Finished { store, file, result }
-                    });
-                }
+                Output::Create { store, manifest } => self.disk.create(store, manifest, self.folder.clone()),
+                Output::Read { store, id, offset, len } => self.queue(store, move |kept| {
+                    let result = kept.and_then(|kept| kept.read(offset, len));
+                    Done::Read { store, id, result }
+                }),
+                Output::Write { store, run, offset, data } => self.queue(store, move |kept| {
+                    let result = kept.and_then(|kept| kept.write(offset, &data));
+                    Done::Written { store, run, result }
+                }),
+                Output::Discard { store } => self.disk.discard(store),
+                Output::Finished { store, file } => self.queue(store, move |kept| {
+                    let result = kept.and_then(Store::finish);
+                    Done::Finished { store, file, result }
+                }),
                 Output::Update(update) => self.tell(update),
             }
         }
     }
 
-    /// The storage of that name. The core asks for none that it gave back; should one be missing, its file fails.
-    fn kept(&self, store: StoreId) -> Result<Arc<Store>, StorageError> {
-        let missing = || StorageError::Failed { detail: format!("there is no storage {store}") };
-        self.stores.get(&store).cloned().ok_or_else(missing)
+    fn queue(&mut self, store: StoreId, job: impl FnOnce(Result<&mut Store, StorageError>) -> Done + Send + 'static) {
+        if let Some(done) = self.disk.queue(store, job) {
+            self.handle_done(done);
+        }
     }
 
     fn tell(&self, update: Update) {
         self.state.send_modify(|state| match update {
-            Update::Connection { connection } => state.connection = Some(connection),
+            Update::Connection { connection } => {
+                match &connection {
+                    Connection::Online { .. } => state.problem = None,
+                    Connection::Waiting { problem: Some(problem), .. } => state.problem = Some(problem.clone()),
+                    Connection::Connecting | Connection::Waiting { problem: None, .. } | Connection::Ended { .. } => {}
+                }
+                state.connection = Some(connection);
+            }
             Update::Room { files } => state.room = Some(files),
             Update::Transfer { transfer } => _ = state.transfers.insert(transfer.file, *transfer),
             Update::Stopped { file } => _ = state.transfers.remove(&file),

@@ -2,12 +2,14 @@
 //!
 //! [`Peer`] is the handle; behind it one task (`driver`) gives the core its inputs and does what it asks for.
 
+mod disk;
 mod driver;
 mod line;
 mod store;
 mod tls;
 
 pub use peer_wasm::{
+    client::WaitsFor,
     page::{Connection, Problem, RoomFile, Stage, Transfer},
     swarm::{Config, StorageError},
 };
@@ -22,6 +24,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use store::Store;
 use tokio::{
@@ -81,7 +84,7 @@ pub struct State {
     pub transfers: BTreeMap<FileId, Transfer>,
     /// Where files are that are here whole.
     pub finished: BTreeMap<FileId, PathBuf>,
-    /// The last thing that went wrong and concerns no transfer.
+    /// Why the tracker did not let this peer in the last time, if it said so; none once it did, or cannot be reached.
     pub problem: Option<Problem>,
 }
 
@@ -146,7 +149,7 @@ impl Peer {
         let (manifest, store) = hashed.await.map_err(|_| Error::Stopped)??;
         let file = manifest.file();
         let (done, wait) = oneshot::channel();
-        self.command(Command::Share { path, manifest, store, done }).await?;
+        self.command(Command::Share { path, manifest: Arc::new(manifest), store, done }).await?;
         wait.await.map_err(|_| Error::Stopped)?;
         Ok(file)
     }

@@ -1,17 +1,18 @@
 //! `minibit`: share and fetch files from a terminal.
 
+mod progress;
+
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use peer_native::{Connection, Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, Transfer, explain};
+use peer_native::{Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, explain};
+use progress::{Moment, Progress, Reason, Wait};
 use protocol::{FileId, PeerName, RoomName};
 use std::{
-    fmt,
+    future::pending,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
-use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// Share and fetch files with the browser tabs and terminals of a MiniBit room.
@@ -88,146 +89,87 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyhow::Result<()> {
+    let mut progress = Progress::new(peer.state());
     match action {
         Action::Share { files } => {
             for path in files {
-                let file = peer.share(path).await?;
-                say(format_args!("{file}  {}\n{}", path.display(), page.link(room, file)))?;
+                let hashing = |state: &State| sharing(state, || format!("hashing {}", path.display()));
+                let file = progress.during(peer.share(path), hashing).await?;
+                progress.print(format_args!("{file}  {}\n{}", path.display(), page.link(room, file)))?;
             }
-            serve(peer).await
+            serve(&mut progress).await
         }
         Action::Get { file, stay, .. } => {
             let file = match file.parse() {
                 Ok(id) => id,
-                Err(_) => find(peer, file).await?,
+                Err(_) => find(peer, file, room, &mut progress).await?,
             };
-            let path = fetch(peer, file).await?;
-            say(format_args!("{}", path.display()))?;
-            if *stay { serve(peer).await } else { Ok(()) }
+            let path = progress.during(peer.fetch(file), |state| Ok(fetching(state, file))).await;
+            progress.print(format_args!("{}", path.context("the file was not fetched")?.display()))?;
+            if *stay { serve(&mut progress).await } else { Ok(()) }
         }
     }
-}
-
-/// Prints a line; unlike `println!`, fails if nobody reads it.
-fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{line}").context("cannot write to the standard output")
 }
 
 /// The id of the room's file of this name; waits until there is one.
-async fn find(peer: &Peer, name: &str) -> anyhow::Result<FileId> {
-    let bar = spinner();
+async fn find(peer: &Peer, name: &str, room: &RoomName, progress: &mut Progress) -> anyhow::Result<FileId> {
+    let named = |state: &State| -> Vec<RoomFile> {
+        state.room.iter().flatten().filter(|file| file.name.as_str() == name).cloned().collect()
+    };
     let mut state = peer.state();
-    loop {
-        let named: Vec<RoomFile> = {
-            let state = state.borrow_and_update();
-            bar.set_message(
-                connection_words(&state).unwrap_or_else(|| format!("waiting for somebody to share {name}")),
-            );
-            state.room.iter().flatten().filter(|file| file.name.as_str() == name).cloned().collect()
+    let listed = async {
+        let state = state.wait_for(|state| !named(state).is_empty()).await.context("the peer has stopped")?;
+        anyhow::Ok(named(&state))
+    };
+    let looking = |state: &State| {
+        let nobody = || Wait {
+            reason: Reason::Name,
+            words: format!("nobody in room {room} shares a file called {name} yet; it is fetched when somebody does"),
         };
-        match named.as_slice() {
-            [] => wait(&mut state).await?,
-            [only] => return Ok(only.file),
-            several => {
-                let ids: Vec<_> = several.iter().map(|file| format!("{}  {} bytes", file.file, file.size)).collect();
-                bail!("{} files are called {name}; give the id of one:\n{}", several.len(), ids.join("\n"));
-            }
+        let doing = format!("looking for {name}");
+        Ok(Moment { doing, amount: None, wait: progress::tracker(state).or_else(|| Some(nobody())) })
+    };
+    match progress.during(listed, looking).await?.as_slice() {
+        [only] => Ok(only.file),
+        several => {
+            let ids: Vec<_> = several.iter().map(|file| format!("{}  {} bytes", file.file, file.size)).collect();
+            bail!("{} files are called {name}; give the id of one:\n{}", several.len(), ids.join("\n"));
         }
     }
 }
 
-/// Fetches a file behind a progress bar.
-async fn fetch(peer: &Peer, file: FileId) -> anyhow::Result<PathBuf> {
-    let bar = spinner();
-    let mut state = peer.state();
-    let watch = async {
-        loop {
-            show_transfer(&bar, &state.borrow_and_update(), file);
-            wait(&mut state).await?;
-        }
-    };
-    let result = tokio::select! {
-        result = peer.fetch(file) => result.context("the file was not fetched"),
-        result = watch => result,
-    };
-    bar.finish_and_clear();
-    result
-}
-
-fn show_transfer(bar: &ProgressBar, state: &State, file: FileId) {
+/// What to tell while a file is fetched.
+fn fetching(state: &State, file: FileId) -> Moment {
     let transfer = state.transfers.get(&file);
-    let about = transfer.and_then(|transfer| transfer.about.as_ref());
-    if let Some(words) = connection_words(state) {
-        bar.set_message(words);
-    } else if let Some((transfer, about)) = transfer.zip(about) {
-        if bar.length().is_none() {
-            bar.set_length(about.size);
-            bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}"));
-        }
-        bar.set_position(transfer.verified);
-        bar.set_message(format!("{} from {}", about.name, count(transfer.peers.len(), "peer")));
-    } else if transfer.is_some_and(|transfer: &Transfer| transfer.stage == Stage::Searching) {
-        bar.set_message("waiting for somebody who has the file");
-    }
+    let waits_for = transfer.and_then(|transfer| transfer.waits_for);
+    let wait = progress::tracker(state).or_else(|| waits_for.map(Wait::for_file));
+    let Some((transfer, about)) = transfer.and_then(|transfer| Some((transfer, transfer.about.as_ref()?))) else {
+        return Moment { doing: "fetching the file".to_owned(), amount: None, wait };
+    };
+    let doing = format!("{} from {}", about.name, count(transfer.peers.len(), "peer"));
+    Moment { doing, amount: Some((transfer.verified, about.size)), wait }
 }
 
-/// Serves until Ctrl-C, showing how fast.
-async fn serve(peer: &Peer) -> anyhow::Result<()> {
-    let bar = spinner();
-    let mut state = peer.state();
-    loop {
-        {
-            let state = state.borrow_and_update();
+/// Serves until Ctrl-C, telling how fast.
+async fn serve(progress: &mut Progress) -> anyhow::Result<()> {
+    let serving = |state: &State| {
+        sharing(state, || {
             let rate: u64 = state.transfers.values().map(|transfer| transfer.up_rate).sum();
             let peers: usize = state.transfers.values().map(|transfer| transfer.peers.len()).sum();
-            let serving =
-                || format!("serving {} at {:.1} MB/s; Ctrl-C ends it", count(peers, "peer"), rate as f64 / 1e6);
-            bar.set_message(connection_words(&state).unwrap_or_else(serving));
-            for transfer in state.transfers.values() {
-                if let Stage::Failed { problem } = &transfer.stage {
-                    bail!("{}", explain(problem));
-                }
-            }
+            format!("serving {} at {:.1} MB/s; Ctrl-C ends it", count(peers, "peer"), rate as f64 / 1e6)
+        })
+    };
+    progress.during(pending::<anyhow::Result<()>>(), serving).await
+}
+
+/// What to tell while files are shared; fails if one of them does.
+fn sharing(state: &State, doing: impl FnOnce() -> String) -> anyhow::Result<Moment> {
+    for transfer in state.transfers.values() {
+        if let Stage::Failed { problem } = &transfer.stage {
+            bail!("{}", explain(problem));
         }
-        wait(&mut state).await?;
     }
-}
-
-/// What to say while there is no connection.
-fn connection_words(state: &State) -> Option<String> {
-    if let Some(problem) = &state.problem {
-        return Some(explain(problem));
-    }
-    match state.connection.as_ref() {
-        Some(Connection::Online { .. }) => None,
-        Some(Connection::Waiting { retry_ms, problem }) => {
-            let unreachable =
-                || format!("the tracker cannot be reached ({})", state.trouble.as_deref().unwrap_or("is it running?"));
-            let words = problem.as_ref().map_or_else(unreachable, explain);
-            Some(format!("{words} (next try in {:.1} s)", f64::from(*retry_ms) / 1e3))
-        }
-        Some(Connection::Ended { problem }) => Some(explain(problem)),
-        Some(Connection::Connecting) | None => Some("connecting to the tracker".to_owned()),
-    }
-}
-
-/// Waits for something new; fails if the tracker does not want this peer.
-async fn wait(state: &mut watch::Receiver<State>) -> anyhow::Result<()> {
-    if let Some(Connection::Ended { problem }) = &state.borrow().connection {
-        bail!("{}", explain(problem));
-    }
-    state.changed().await.context("the peer has stopped")
-}
-
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::no_length().with_style(style("{spinner} {msg}"));
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    // The templates are written above.
-    ProgressStyle::with_template(template).expect("a valid template")
+    Ok(Moment { doing: doing(), amount: None, wait: progress::tracker(state) })
 }
 
 fn count(number: usize, thing: &str) -> String {

@@ -7,7 +7,6 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 use tempfile::{Builder, TempPath};
@@ -18,7 +17,7 @@ const MAX_NAMES: u32 = 1_000;
 /// A file that is shared, or that is being fetched.
 #[derive(Debug)]
 pub(crate) struct Store {
-    file: Mutex<File>,
+    file: File,
     origin: Origin,
 }
 
@@ -27,7 +26,7 @@ enum Origin {
     /// A person's own file, as it was when it was hashed.
     Shared { size: u64, modified: Option<SystemTime> },
     /// A file of ours, under a temporary name until it is complete; it is removed if that never comes.
-    Fetched { part: Mutex<Option<TempPath>>, folder: PathBuf, name: FileName },
+    Fetched { part: Option<TempPath>, folder: PathBuf, name: FileName },
 }
 
 impl Store {
@@ -38,7 +37,7 @@ impl Store {
     pub(crate) fn shared(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let origin = Origin::Shared { size: metadata.len(), modified: metadata.modified().ok() };
-        Ok(Self { file: Mutex::new(file), origin })
+        Ok(Self { file, origin })
     }
 
     /// Makes room for a file in `folder`, under a temporary name.
@@ -55,9 +54,8 @@ impl Store {
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let (file, part) = builder.tempfile_in(folder)?.into_parts();
             file.set_len(facts.size)?;
-            let origin =
-                Origin::Fetched { part: Mutex::new(Some(part)), folder: folder.to_owned(), name: facts.name.clone() };
-            Ok(Self { file: Mutex::new(file), origin })
+            let origin = Origin::Fetched { part: Some(part), folder: folder.to_owned(), name: facts.name.clone() };
+            Ok(Self { file, origin })
         };
         create().map_err(|error: io::Error| storage_error(&error))
     }
@@ -66,16 +64,15 @@ impl Store {
     ///
     /// # Errors
     /// If a shared file changed since it was hashed, or the disk fails.
-    pub(crate) fn read(&self, offset: u64, len: u32) -> Result<Bytes, StorageError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn read(&mut self, offset: u64, len: u32) -> Result<Bytes, StorageError> {
         if let Origin::Shared { size, modified } = &self.origin {
-            let metadata = file.metadata().map_err(|_| StorageError::Unreadable)?;
+            let metadata = self.file.metadata().map_err(|_| StorageError::Unreadable)?;
             if metadata.len() != *size || metadata.modified().ok() != *modified {
                 return Err(StorageError::Unreadable);
             }
         }
         let mut bytes = vec![0; len as usize];
-        let result = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
+        let result = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut bytes));
         result.map(|()| bytes.into()).map_err(|error| storage_error(&error))
     }
 
@@ -83,21 +80,20 @@ impl Store {
     ///
     /// # Errors
     /// If the disk is full or fails.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(data)).map_err(|error| storage_error(&error))
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        let written = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.write_all(data));
+        written.map_err(|error| storage_error(&error))
     }
 
     /// Gives a complete file its own name in the folder, or the next one free; tells where it is.
     ///
     /// # Errors
     /// If the disk fails, or this is no file of ours that waits for its name.
-    pub(crate) fn finish(&self) -> Result<PathBuf, StorageError> {
+    pub(crate) fn finish(&mut self) -> Result<PathBuf, StorageError> {
         let finished = || StorageError::Failed { detail: "the file has its name already".to_owned() };
-        let Origin::Fetched { part, folder, name } = &self.origin else { return Err(finished()) };
-        let part = part.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
-        let synced = self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_all();
-        synced.and_then(|()| persist(part, folder, name)).map_err(|error| storage_error(&error))
+        let Origin::Fetched { part, folder, name } = &mut self.origin else { return Err(finished()) };
+        let part = part.take().ok_or_else(finished)?;
+        self.file.sync_all().and_then(|()| persist(part, folder, name)).map_err(|error| storage_error(&error))
     }
 }
 
@@ -145,7 +141,7 @@ mod tests {
     fn a_finished_file_never_replaces_another() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.txt"), "mine").unwrap();
-        let store = Store::create(folder.path(), &facts(5)).unwrap();
+        let mut store = Store::create(folder.path(), &facts(5)).unwrap();
         store.write(2, b"llo").unwrap();
         store.write(0, b"he").unwrap();
         let path = store.finish().unwrap();
@@ -160,7 +156,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("b");
         fs::write(&path, "before").unwrap();
-        let store = Store::shared(File::open(&path).unwrap()).unwrap();
+        let mut store = Store::shared(File::open(&path).unwrap()).unwrap();
         assert_eq!(store.read(0, 6).unwrap(), "before");
         fs::write(&path, "afterwards").unwrap();
         assert_eq!(store.read(0, 6), Err(StorageError::Unreadable));
@@ -169,7 +165,7 @@ mod tests {
     #[test]
     fn two_that_fetch_the_same_file_into_one_folder_do_not_disturb_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let [one, two] = [1, 2].map(|_| Store::create(folder.path(), &facts(5)).unwrap());
+        let [mut one, mut two] = [1, 2].map(|_| Store::create(folder.path(), &facts(5)).unwrap());
         one.write(0, b"hello").unwrap();
         two.write(0, b"hel").unwrap();
         let path = one.finish().unwrap();

@@ -35,3 +35,27 @@ impl<'de> Deserialize<'de> for Text<'de> {
         deserializer.deserialize_str(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ManifestPart;
+
+    #[test]
+    fn bytes_are_base64_with_padding_whether_or_not_the_text_has_escapes() {
+        let hashes = |text: &str| {
+            serde_json::from_str::<ManifestPart>(&format!(r#"{{"hashes":{text}}}"#)).map(|part| part.hashes)
+        };
+        for text in [r#""gA==""#, r#""gA\u003d=""#] {
+            assert_eq!(hashes(text).unwrap(), [0x80][..]);
+        }
+        for (wrong, complaint) in [
+            (r#""gA""#, "no base64"),
+            (r#""g!==""#, "no base64"),
+            ("5", "a base64 string"),
+            ("null", "a base64 string"),
+        ] {
+            let error = hashes(wrong).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+}

@@ -219,6 +219,12 @@ mod tests {
         assert_eq!(BlockSize::for_file(MAX_FILE_SIZE).bytes(), 1 << 20);
         assert!(Geometry::new(MAX_FILE_SIZE, BlockSize::for_file(MAX_FILE_SIZE)).is_ok());
         assert!(Geometry::new(MAX_FILE_SIZE + 1, BlockSize::for_file(u64::MAX)).is_err());
+        // The first sizes that get larger blocks.
+        for (size, block) in
+            [((8 << 20) - 1, 4 << 10), (8 << 20, 8 << 10), (4 << 30, 256 << 10), ((4 << 30) + 1, 512 << 10)]
+        {
+            assert_eq!(bytes(size), block, "{size}");
+        }
     }
 
     #[test]
@@ -227,6 +233,12 @@ mod tests {
         assert_eq!(geometry.blocks(), 3);
         assert_eq!([0, 1, 2, 3].map(|index| geometry.block_len(index)), [4_096, 4_096, 1_808, 0]);
         assert_eq!(geometry.run_len(geometry.run(1, 2).unwrap()), 5_904);
+        assert_eq!(geometry.run_len(geometry.run(0, 2).unwrap()), 8_192);
+        assert_eq!((geometry.size(), geometry.block_size().bytes(), geometry.offset(2)), (10_000, 4_096, 8_192));
+        let even = Geometry::new(8_192, geometry.block_size()).unwrap();
+        assert_eq!((even.blocks(), even.block_len(1), even.block_len(2)), (2, 4_096, 0));
+        let run = geometry.run(1, 2).unwrap();
+        assert_eq!((run.index(), run.count(), run.blocks()), (1, 2, 1..3));
     }
 
     #[test]

@@ -152,6 +152,13 @@ mod tests {
     }
 
     #[test]
+    fn logs_name_ids_and_files_by_their_beginning() {
+        let file = FileId::from_bytes([0xf1; 32]);
+        let logged = format!("{:?} {file:?} {:?}", PeerId::from_bytes([0xa1; 8]), file.tag());
+        assert_eq!(logged, "PeerId(a1a1a1a1a1a1a1a1) FileId(f1f1f1f1) FileTag(f1f1f1f1f1f1f1f1)");
+    }
+
+    #[test]
     fn a_secret_is_not_shown_in_logs() {
         assert_eq!(format!("{:?}", Secret::from_bytes([7; 16])), "Secret(..)");
     }

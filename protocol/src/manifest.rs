@@ -654,6 +654,7 @@ mod tests {
         for actual in [9_999, 10_001, 20_000] {
             let mut hasher = ManifestHasher::new(Geometry::new(10_000, BlockSize::for_file(0)).unwrap());
             hasher.update(&bytes(actual));
+            assert_eq!(hasher.total(), actual as u64);
             let error = hasher.finish("f".parse().unwrap(), MediaType::default()).unwrap_err();
             assert_eq!(error, SizeChanged { expected: 10_000, actual: actual as u64 });
         }

@@ -186,7 +186,53 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_as_long_as_the_limit() {
+        let fits = |len| {
+            let text = "x".repeat(len);
+            [
+                text.parse::<RoomName>().is_ok(),
+                text.parse::<PeerName>().is_ok(),
+                text.parse::<MediaType>().is_ok(),
+                text.parse::<FileName>().is_ok(),
+            ]
+        };
+        assert_eq!(fits(0), [false; 4]);
+        assert_eq!(fits(64), [true; 4]);
+        assert_eq!(fits(65), [false, false, true, true]);
+        assert_eq!(fits(127), [false, false, true, true]);
+        assert_eq!(fits(128), [false, false, false, true]);
+        assert_eq!(fits(255), [false, false, false, true]);
+        assert_eq!(fits(256), [false; 4]);
+    }
+
+    #[test]
+    fn peers_and_media_types_are_named_so_that_they_can_be_shown() {
+        for name in ["Ana", "Zoë 🦀", "a/b"] {
+            assert_eq!(name.parse::<PeerName>().unwrap().as_str(), name);
+            assert_eq!(String::from(name.parse::<PeerName>().unwrap()), name);
+            assert_eq!(format!("{:>8}", name.parse::<PeerName>().unwrap()), format!("{name:>8}"));
+        }
+        for character in ['\u{7}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}', '\u{2069}'] {
+            let refused = format!("a{character}b").parse::<PeerName>();
+            assert_eq!(refused, Err(NameError::Character { kind: "peer name", character }));
+        }
+        assert!("a\u{2027}\u{202f}\u{2065}\u{206a}".parse::<PeerName>().is_ok());
+        assert!("text/plain; charset=utf-8".parse::<MediaType>().is_ok());
+        assert!("text/ça".parse::<MediaType>().is_err() && "a\tb".parse::<MediaType>().is_err());
+        assert_eq!(MediaType::default().as_str(), "application/octet-stream");
+        assert_eq!(RoomName::default().as_str(), "lobby");
+        assert_eq!("..".parse::<FileName>(), Err(NameError::Folder("..".to_owned())));
+    }
+
+    #[test]
     fn any_text_has_a_nearest_file_name() {
+        let nearest = |text: String| String::from(FileName::nearest(&text));
+        let long = "x".repeat(300);
+        assert_eq!(nearest(format!("{long}.{}", "y".repeat(15))), format!("{}.{}", &long[..239], "y".repeat(15)));
+        assert_eq!(nearest(format!("{long}.{}", "y".repeat(17))), long[..255]);
+        assert_eq!(nearest(format!("{long}.{}", "y".repeat(16))).len(), 255);
+        assert_eq!(nearest(".profile".to_owned()), ".profile");
+        assert_eq!(nearest("a\\b".to_owned()), "a_b");
         assert_eq!(FileName::nearest("a/b\u{202e}.png").as_str(), "a_b_.png");
         assert_eq!(FileName::nearest("").as_str(), "unnamed");
         assert_eq!(FileName::nearest("..").as_str(), "unnamed");

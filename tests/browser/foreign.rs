@@ -27,7 +27,12 @@ fn a_client_in_javascript_fetches_and_shares_beside_tabs_and_terminals() -> Resu
         sharing.choose(&sound.path).await?;
         sharing.wait_for_button(&sound.name, "Stop").await?;
         let file = foreign.id_of(&sound).await?;
-        foreign.run("client.fetchFile(url, 'lobby', arguments[0]).then(bytes => said(client.manifestOf(bytes, 4096).file))", &file).await?;
+        foreign
+            .run(
+                "client.fetchFile(url, 'lobby', arguments[0]).then(bytes => said(client.manifestOf(bytes, 4096).file))",
+                &file,
+            )
+            .await?;
         ensure!(foreign.said().await? == file, "the foreign client fetched other bytes");
         sharing.close().await?;
         let folder = tempfile::tempdir()?;
@@ -38,7 +43,9 @@ fn a_client_in_javascript_fetches_and_shares_beside_tabs_and_terminals() -> Resu
         // What the foreign client shares, in more blocks than a part of a manifest has: a tab fetches it.
         let large = lab.large_file("from-afar.bin", 7, 2)?;
         let bytes = BASE64.encode(&large.bytes);
-        foreign.run("client.share(url, 'lobby', 'from-afar.bin', client.plain(arguments[0])).then(said)", &bytes).await?;
+        foreign
+            .run("client.share(url, 'lobby', 'from-afar.bin', client.plain(arguments[0])).then(said)", &bytes)
+            .await?;
         foreign.said().await?;
         browser.open(&lab.url("")).await?.fetch(&large).await
     })

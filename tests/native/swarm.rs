@@ -211,7 +211,10 @@ async fn lie_to_a_fetching_peer(
     let victim = sample.peer(&tracker, "victim", true);
     let id = liar.client.id().parse()?;
     let knows_liar = |state: &State| {
-        state.transfers.get(&sample.file()).is_some_and(|transfer| transfer.peers.iter().any(|peer| peer.id == id))
+        state
+            .transfers
+            .get(&sample.file())
+            .is_some_and(|transfer| transfer.peers.iter().any(|peer| peer.status.peer == id))
     };
     let lie_then_share = async {
         let (victim_id, _) = liar.expect(&["bitfield"]).await?;

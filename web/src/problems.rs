@@ -1,7 +1,7 @@
-//! What went wrong, in sentences: what happened, why, and what to do.
+//! What went wrong or is waited for, in sentences: what happened, why, and what to do.
 
 use crate::{format, locale::Locale, route::RouteError, texts::fill};
-use peer_wasm::{page::Problem, swarm::StorageError};
+use peer_wasm::{client::WaitsFor, page::Problem, swarm::StorageError};
 use protocol::{ErrorCode, RoomName};
 
 /// Something that the person is told until they dismiss it.
@@ -73,6 +73,20 @@ pub(crate) fn sentence(problem: &Problem, locale: Locale) -> String {
     }
 }
 
+/// What a transfer waits for, in a person's language.
+pub(crate) fn waiting(reason: WaitsFor, locale: Locale) -> &'static str {
+    let all = &locale.texts().waits;
+    match reason {
+        WaitsFor::Tracker => &all.tracker,
+        WaitsFor::Source => &all.source,
+        WaitsFor::Manifest => &all.manifest,
+        WaitsFor::HeldBack => &all.held_back,
+        WaitsFor::Rejected => &all.rejected,
+        WaitsFor::Answer => &all.answer,
+        WaitsFor::Storage => &all.storage,
+    }
+}
+
 /// What is wrong with the address of the page, whose reader is in `room`.
 pub(crate) fn route_sentence(error: &RouteError, room: &RoomName, locale: Locale) -> String {
     let all = &locale.texts().problems;
@@ -132,6 +146,18 @@ mod tests {
             for sentence in [english, portuguese] {
                 assert!(sentence.len() > 60 && sentence.ends_with('.'), "{sentence}");
                 assert!(!sentence.contains(['{', '}']), "{sentence}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reason_to_wait_has_a_whole_sentence_in_both_languages() {
+        let reasons = ["tracker", "source", "manifest", "held_back", "rejected", "answer", "storage"];
+        for reason in reasons.map(|reason| serde_json::from_value(reason.into()).unwrap()) {
+            let [english, portuguese] = Locale::ALL.map(|locale| waiting(reason, locale));
+            assert_ne!(english, portuguese);
+            for sentence in [english, portuguese] {
+                assert!(sentence.len() > 60 && sentence.ends_with('.'), "{sentence}");
             }
         }
     }

@@ -19,8 +19,8 @@ texts! {
     /// All texts of one language.
     Texts {
         number: NumberStyle, page: PageTexts, connection: ConnectionTexts, room: RoomTexts, share: ShareTexts,
-        files: FileTexts, link: LinkTexts, transfers: TransferTexts, peers: PeerTexts, said: SaidTexts,
-        problems: ProblemTexts,
+        files: FileTexts, link: LinkTexts, transfers: TransferTexts, waits: WaitTexts, peers: PeerTexts,
+        said: SaidTexts, problems: ProblemTexts,
     }
     /// How numbers are written.
     NumberStyle { decimal: char, group: char }
@@ -54,6 +54,11 @@ texts! {
         sources: Plural, memory: String, save: String, stop: String, retry: String, mosaic: String,
         no_mosaic: String, legend_missing: String, legend_requested: String, legend_storing: String,
         legend_verified: String, square: Plural,
+    }
+    /// What a transfer waits for, why, and what to do.
+    WaitTexts {
+        tracker: String, source: String, manifest: String, held_back: String, rejected: String, answer: String,
+        storage: String,
     }
     /// The peers of a transfer.
     PeerTexts {

@@ -13,11 +13,11 @@ pub(super) fn name_of(file: &File) -> FileName {
     FileName::nearest(&file.name())
 }
 
-/// Reads and hashes a file, telling how many bytes are done.
+/// Reads and hashes a file, telling how many bytes are done. `None` if `progress` says that it is not wanted any more.
 ///
 /// # Errors
 /// If the file is too large, or cannot be read to its end.
-pub(super) async fn hash(file: &File, progress: impl Fn(u64)) -> Result<Manifest, Problem> {
+pub(super) async fn hash(file: &File, progress: impl Fn(u64) -> bool) -> Result<Option<Manifest>, Problem> {
     let total = file.size() as u64;
     let too_large = || Problem::FileTooLarge { max: MAX_FILE_SIZE };
     let geometry = Geometry::new(total, BlockSize::for_file(total)).map_err(|_| too_large())?;
@@ -25,9 +25,11 @@ pub(super) async fn hash(file: &File, progress: impl Fn(u64)) -> Result<Manifest
     let mut hasher = ManifestHasher::new(geometry);
     while hasher.total() < total {
         let done = hasher.total();
-        progress(done);
+        if !progress(done) {
+            return Ok(None);
+        }
         hasher.update(&read_piece(file, done..total.min(done + PIECE)).await.map_err(Problem::Storage)?.to_vec());
     }
     let media_type = file.type_().parse().unwrap_or_else(|_| MediaType::default());
-    hasher.finish(name, media_type).map_err(|_| Problem::Storage(StorageError::Unreadable))
+    hasher.finish(name, media_type).map(Some).map_err(|_| Problem::Storage(StorageError::Unreadable))
 }

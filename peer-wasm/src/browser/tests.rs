@@ -112,7 +112,7 @@ async fn two_tabs_hold_the_same_file_and_the_folder_of_a_dead_one_is_removed() {
 #[wasm_bindgen_test]
 async fn a_chosen_file_is_hashed_and_read_from_where_it_is() {
     let file = chosen_file();
-    let hashed = hashing::hash(&file, |_| {}).await.expect("hashed");
+    let hashed = hashing::hash(&file, |_| true).await.expect("hashed").expect("wanted");
     assert_eq!(hashed.file(), manifest().file());
     assert_eq!(hashed.facts().name.as_str(), "a_b.bin");
     let mut store = Store::of_source(file);
@@ -126,6 +126,6 @@ async fn a_chosen_file_is_hashed_and_read_from_where_it_is() {
 #[wasm_bindgen_test]
 async fn an_empty_file_can_be_hashed() {
     let file = File::new_with_u8_array_sequence(&Array::new(), "empty").expect("a file");
-    let hashed = hashing::hash(&file, |_| {}).await.expect("hashed");
+    let hashed = hashing::hash(&file, |_| true).await.expect("hashed").expect("wanted");
     assert_eq!(hashed.geometry().blocks(), 0);
 }

@@ -63,14 +63,7 @@ pub fn start() {
     std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
     spawn_local(async {
         let disk = Disk::open().await.inspect_err(|error| web_sys::console::warn_2(&"no disk:".into(), error)).ok();
-        let worker = Worker(Rc::new(RefCell::new(State {
-            started: clock_ms(),
-            disk: disk.map(Rc::new),
-            session: None,
-            generation: 0,
-            to_hash: VecDeque::new(),
-            hashing: false,
-        })));
+        let worker = Worker::new(disk);
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             if let Some((command, attachment)) = read(&event.data()) {
                 worker.command(command, attachment);
@@ -84,6 +77,17 @@ pub fn start() {
 }
 
 impl Worker {
+    fn new(disk: Option<Disk>) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            started: clock_ms(),
+            disk: disk.map(Rc::new),
+            session: None,
+            generation: 0,
+            to_hash: VecDeque::new(),
+            hashing: false,
+        })))
+    }
+
     fn command(&self, command: Command, attachment: Option<File>) {
         match command {
             Command::Join { url, room } => self.join(url, room),
@@ -115,8 +119,9 @@ impl Worker {
             for store in old.stores.into_values() {
                 store.discard(state.disk.as_deref());
             }
+            // A file chosen in one room is not shared in the next.
+            state.to_hash.clear();
         }
-        state.to_hash.clear();
         state.generation += 1;
         let config = ClientConfig { room: room.clone(), name: None, binary: true, swarm: Config::default() };
         state.session = Some(Session {
@@ -130,6 +135,7 @@ impl Worker {
         });
         drop(state);
         self.input(None, |_, _| {});
+        self.hash_next();
     }
 
     /// Gives the core one input and does all that follows. With a `generation`, only if that session still is.
@@ -183,9 +189,9 @@ impl Worker {
             if state.hashing {
                 return;
             }
-            let Some((share, file)) = state.to_hash.pop_front() else { return };
-            // A file chosen in one room is not shared in the next.
+            // What is chosen before there is a room waits for the first.
             let Some(generation) = state.session.as_ref().map(|session| session.generation) else { return };
+            let Some((share, file)) = state.to_hash.pop_front() else { return };
             state.hashing = true;
             (generation, share, file)
         };
@@ -193,17 +199,20 @@ impl Worker {
         spawn_local(async move {
             let (name, total) = (hashing::name_of(&file), file.size() as u64);
             let tell = |update: &Update| {
-                if worker.is_in(generation) {
+                let wanted = worker.is_in(generation);
+                if wanted {
                     post(update, None);
                 }
+                wanted
             };
             let progress = |done| tell(&Update::Hashing { share, name: name.clone(), done, total });
             match hashing::hash(&file, progress).await {
-                Ok(manifest) => {
+                Ok(Some(manifest)) => {
                     tell(&Update::Shared { share, file: manifest.file() });
                     worker.share(generation, file, manifest);
                 }
-                Err(problem) => tell(&Update::NotShared { share, name: name.clone(), problem }),
+                Ok(None) => {}
+                Err(problem) => _ = tell(&Update::NotShared { share, name: name.clone(), problem }),
             }
             worker.0.borrow_mut().hashing = false;
             worker.hash_next();
@@ -364,4 +373,52 @@ fn missing(store: StoreId) -> StorageError {
 
 fn clock_ms() -> f64 {
     scope().performance().map_or_else(js_sys::Date::now, |performance| performance.now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use js_sys::Array;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test]
+    async fn a_file_chosen_before_there_is_a_room_is_shared_in_the_first_and_in_no_other() {
+        let worker = Worker::new(None);
+        worker.command(Command::Share { share: 1 }, Some(chosen("early")));
+        worker.command(Command::Share { share: 2 }, Some(chosen("early too")));
+        worker.join_for_test("first");
+        worker.shares_for_test(2).await;
+        worker.command(Command::Share { share: 3 }, Some(chosen("left behind")));
+        worker.join_for_test("second");
+        worker.command(Command::Share { share: 4 }, Some(chosen("here")));
+        worker.shares_for_test(1).await;
+        let here = hashing::hash(&chosen("here"), |_| true).await.expect("hashed").expect("wanted").file();
+        let files: Vec<_> = worker.0.borrow().session.iter().flat_map(|session| session.client.files()).collect();
+        assert_eq!(files, [here]);
+    }
+
+    fn chosen(content: &str) -> File {
+        File::new_with_str_sequence(&Array::of1(&content.into()), "a.txt").expect("a file")
+    }
+
+    impl Worker {
+        /// Nobody listens there: nothing that is asked for here needs a line.
+        fn join_for_test(&self, room: &str) {
+            let url = "ws://127.0.0.1:9/ws".to_owned();
+            self.command(Command::Join { url, room: room.parse().expect("a room") }, None);
+        }
+
+        /// Waits until so many files are shared and none is to be.
+        async fn shares_for_test(&self, count: usize) {
+            let settled = || {
+                let state = self.0.borrow();
+                let shared = state.session.as_ref().map_or(0, |session| session.client.files().count());
+                !state.hashing && state.to_hash.is_empty() && shared == count
+            };
+            while !settled() {
+                // What hashing waits for, too.
+                read_piece(&chosen("something"), 0..1).await.expect("read");
+            }
+        }
+    }
 }

@@ -46,6 +46,8 @@ struct Before {
     sent: u64,
     received: u64,
     owed: u64,
+    /// From when on somebody may have to make room for it.
+    comes_back: Instant,
 }
 
 impl Swarm {
@@ -106,6 +108,9 @@ impl Swarm {
         let geometry = *self.manifest.geometry();
         if let Some(waiting) = self.waiting.get_mut(&from) {
             waiting.said.hear(message, &geometry);
+            if let (Some(before), PeerMessage::Unchoke { .. }) = (&mut waiting.before, message) {
+                before.comes_back = now;
+            }
             self.admit(now);
         }
     }
@@ -143,7 +148,7 @@ impl Swarm {
 
     /// Gives places to peers that wait, also those of useless neighbours.
     fn admit(&mut self, now: Instant) {
-        while let Some((peer, gives)) = self.next_to_admit() {
+        while let Some((peer, gives)) = self.next_to_admit(now) {
             if self.neighbours.len() >= self.config.max_neighbours {
                 let Some(useless) = self.useless_neighbour(gives, now) else { break };
                 self.give_up(useless, now);
@@ -157,31 +162,39 @@ impl Swarm {
         }
     }
 
-    /// The peer that waits and promises most, and whether it has something that is wanted. Those that had to make room
-    /// come last, and only if nobody has to make room for them.
-    fn next_to_admit(&self) -> Option<(PeerId, bool)> {
+    /// The peer that waits and promises most, and whether it has something that is wanted. Nobody has to make room for one
+    /// that neither gives nor needs anything, nor for one that had to make room itself until it serves, or after a while:
+    /// who got its place may be no better.
+    fn next_to_admit(&self, now: Instant) -> Option<(PeerId, bool)> {
         let is_full = self.neighbours.len() >= self.config.max_neighbours;
-        let may = self.waiting.iter().filter(|(_, waiting)| !is_full || waiting.before.is_none());
+        let complete = self.is_complete();
+        let is_worth_room = |waiting: &Waiting| {
+            !(complete && waiting.said.has.is_full()) && waiting.before.is_none_or(|before| before.comes_back <= now)
+        };
+        let may = self.waiting.iter().filter(|(_, waiting)| !is_full || is_worth_room(waiting));
         let gives = |waiting: &Waiting| waiting.said.has.iter().any(|index| self.blocks.is_wanted(index));
         let ranked = may.map(|(peer, waiting)| {
             let gives = gives(waiting);
-            ((waiting.before.is_none(), gives, waiting.age), *peer, gives)
+            ((gives, waiting.before.is_none(), waiting.age), *peer, gives)
         });
         ranked.max().map(|(_, peer, gives)| (peer, gives))
     }
 
-    /// The neighbour that is needed least: one that says nothing, that neither gives nor needs anything, or that only
-    /// takes. One that could give but does not makes room only for another that has something.
+    /// The neighbour that is needed least: one that says nothing, that neither gives nor needs anything, that does not use
+    /// its place, or that only takes. One that could give but does not makes room only for another that has something.
     fn useless_neighbour(&self, for_giver: bool, now: Instant) -> Option<PeerId> {
         let complete = self.is_complete();
+        let is_taker = |peer, neighbour: &Neighbour| {
+            if complete { neighbour.served.is_idle() } else { !self.is_willing(peer, neighbour, now) }
+        };
         let uselessness = |peer: PeerId, neighbour: &Neighbour| {
             let (said, asked) = (&neighbour.said, &neighbour.asked);
             let time = now.since(neighbour.joined);
             if !said.is_introduced && time >= PATIENCE_WITH_SILENCE {
                 6
-            } else if complete && said.has.is_full() {
+            } else if complete && (said.has.is_full() || (!said.is_interested && time >= PATIENCE_WITH_SILENCE)) {
                 5
-            } else if !complete && time >= PATIENCE_WITH_TAKERS && !self.is_willing(peer, neighbour, now) {
+            } else if time >= PATIENCE_WITH_TAKERS && is_taker(peer, neighbour) {
                 4
             } else if !for_giver {
                 0
@@ -213,7 +226,8 @@ impl Swarm {
         let Some(neighbour) = self.remove(peer) else { return };
         self.give_up_copies_of(peer, now);
         let owed = neighbour.asked.owed(self.manifest.geometry());
-        let before = Before { sent: neighbour.served.total(), received: neighbour.asked.total(), owed };
+        let (sent, received) = (neighbour.served.total(), neighbour.asked.total());
+        let before = Before { sent, received, owed, comes_back: now + PATIENCE_WITH_TAKERS };
         if self.waiting.len() < MAX_WAITING {
             let age = neighbour.age(now);
             let waiting = Waiting { said: neighbour.said, is_stranger: false, age, since: now, before: Some(before) };
@@ -258,7 +272,7 @@ impl Swarm {
     fn welcome(&mut self, peer: PeerId, waiting: Waiting, now: Instant) {
         let Waiting { said, is_stranger, age, since, before } = waiting;
         let departed = self.departed.remove(&peer).map_or(0, |(owed, _)| owed);
-        let Before { sent, received, owed } = before.unwrap_or_default();
+        let Before { sent, received, owed, .. } = before.unwrap_or_default();
         let head_start = if before.is_some() { 0 } else { self.least_turn() };
         let asked = Asked::new(received, owed.max(departed), now);
         let served = Served::new(sent, head_start);

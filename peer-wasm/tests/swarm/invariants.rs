@@ -3,114 +3,222 @@
 use crate::{
     BLOCK,
     lab::{Lab, swarm_of},
+    stranger::{HONEST, Habits},
 };
-use peer_wasm::swarm::{BlockState, Config};
+use peer_wasm::swarm::{BlockState, Config, Event, Swarm};
 use proptest::prelude::*;
+use protocol::Bitfield;
 use simulator::{Behaviour, id_of};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// The most places that a peer has: 4 + 1, and those given while its line is idle.
 const MAX_SERVED: usize = 4 + 1 + 16;
+/// Longer than what stands in anybody's way can take, one after another.
+const LONG: Duration = Duration::from_secs(1_800);
+const MAX_IN_FLIGHT: u64 = 40_000;
+const MAX_RUN: u32 = 4 * BLOCK;
 
 /// What happens at one step of a run.
 #[derive(Debug, Clone)]
 enum Incident {
     Leaves(usize),
     LineBreaks(usize),
+    ComesBackAsAnother(usize),
     Joins,
+    ClientJoins(Habits),
+    ClaimerJoins,
+    MuteJoins,
     TurnsSilent(usize),
     TurnsCorrupting(usize),
+    DiskFills(usize),
+    DiskSlows(usize),
+    ReadsFail(usize),
+    RelayRefuses(u32),
 }
 
 fn incident() -> impl Strategy<Value = Incident> {
-    // Number 0 is the seed: one copy of each block remains.
+    let habits = |(tells, begins, rejects)| Habits { tells, serves: true, begins, rejects };
     prop_oneof![
-        (1..6usize).prop_map(Incident::Leaves),
+        (0..6usize).prop_map(Incident::Leaves),
         (0..6usize).prop_map(Incident::LineBreaks),
+        (0..6usize).prop_map(Incident::ComesBackAsAnother),
         Just(Incident::Joins),
-        (1..6usize).prop_map(Incident::TurnsSilent),
-        (1..6usize).prop_map(Incident::TurnsCorrupting),
+        any::<(bool, bool, bool)>().prop_map(habits).prop_map(Incident::ClientJoins),
+        Just(Incident::ClaimerJoins),
+        Just(Incident::MuteJoins),
+        (0..6usize).prop_map(Incident::TurnsSilent),
+        (0..6usize).prop_map(Incident::TurnsCorrupting),
+        (0..6usize).prop_map(Incident::DiskFills),
+        (0..6usize).prop_map(Incident::DiskSlows),
+        (0..6usize).prop_map(Incident::ReadsFail),
+        (0..=200u32).prop_map(Incident::RelayRefuses),
     ]
 }
 
-fn happen(lab: &mut Lab, incident: &Incident) {
-    match *incident {
-        Incident::Leaves(number) => _ = lab.network.remove(number, Duration::ZERO),
-        Incident::Joins => _ = lab.leecher(),
-        Incident::TurnsSilent(number) => turn(lab, number, Behaviour::Silent),
-        Incident::TurnsCorrupting(number) => turn(lab, number, Behaviour::Corrupting),
-        Incident::LineBreaks(number) => {
-            lab.network.with(number, |swarm, now| swarm.handle_line_lost(now));
-            let others: Vec<_> = lab.network.nodes().map(|(other, _)| other).filter(|&other| other != number).collect();
-            for other in others {
-                lab.network.with(other, |swarm, now| swarm.handle_peer_left(id_of(number), now));
-                if lab.network.node(number).is_some() {
-                    lab.network.introduce(number, other);
+/// A swarm to which things happen.
+struct Story {
+    lab: Lab,
+    /// Those that sent wrong blocks, and may be dropped.
+    liars: BTreeSet<usize>,
+}
+
+impl Story {
+    fn new(leechers: usize, blocks: u32, config: &Config) -> Self {
+        let mut lab = swarm_of(leechers, blocks, config);
+        lab.introductions = Some(5);
+        Self { lab, liars: BTreeSet::new() }
+    }
+
+    fn happen(&mut self, incident: &Incident) {
+        if let Incident::Leaves(number) | Incident::TurnsSilent(number) | Incident::TurnsCorrupting(number) = *incident
+            && !self.may_spare(number)
+        {
+            return;
+        }
+        let lab = &mut self.lab;
+        match *incident {
+            Incident::Leaves(number) => _ = lab.leave(number),
+            Incident::TurnsSilent(number) => self.turn(number, Behaviour::Silent),
+            Incident::TurnsCorrupting(number) => {
+                self.liars.insert(number);
+                self.turn(number, Behaviour::Corrupting);
+            }
+            Incident::LineBreaks(number) => lab.break_line(number),
+            Incident::ComesBackAsAnother(number) if lab.network.node(number).is_some() => {
+                let behaviour = lab.network.node(number).map(|node| node.behaviour).unwrap_or_default();
+                let another = lab.come_back_as_another(number);
+                lab.introduce_to_all(another);
+                if self.liars.contains(&number) {
+                    self.liars.insert(another);
+                }
+                self.turn(another, behaviour);
+            }
+            Incident::ComesBackAsAnother(_) => {}
+            Incident::Joins => _ = lab.leecher(),
+            Incident::ClientJoins(habits) => _ = lab.client(Bitfield::empty(lab.blocks()), habits),
+            Incident::ClaimerJoins => {
+                _ = lab.client(Bitfield::full(lab.blocks()), Habits { serves: false, ..HONEST });
+            }
+            Incident::MuteJoins => {
+                let mute = lab.network.add_stranger();
+                let others: Vec<_> = lab.network.nodes().map(|(other, _)| other).collect();
+                others.into_iter().for_each(|other| lab.network.introduce(mute, other));
+            }
+            Incident::DiskFills(number) => self.turn(number, Behaviour::DiskFull),
+            Incident::DiskSlows(number) => {
+                if let Some(node) = lab.network.node_mut(number) {
+                    node.disk.rate = Some(20_000);
                 }
             }
+            Incident::ReadsFail(number) => {
+                if let Some(node) = lab.network.node_mut(number) {
+                    node.disk.failing_reads = 100;
+                }
+            }
+            Incident::RelayRefuses(per_mille) => lab.network.refuse(per_mille),
         }
+    }
+
+    fn turn(&mut self, number: usize, behaviour: Behaviour) {
+        if let Some(node) = self.lab.network.node_mut(number)
+            && node.behaviour == Behaviour::Honest
+        {
+            node.behaviour = behaviour;
+        }
+    }
+
+    /// Whether others have every block and give it.
+    fn may_spare(&self, number: usize) -> bool {
+        let gives = |behaviour| matches!(behaviour, Behaviour::Honest | Behaviour::DiskFull);
+        let mut others = self.lab.network.nodes().filter(|(other, _)| *other != number);
+        others.any(|(_, node)| node.swarm.is_complete() && gives(node.behaviour))
+    }
+
+    /// Whether everyone who plays by the rules has every block.
+    fn is_done(&self) -> bool {
+        let mut nodes = self.lab.network.nodes();
+        let is_done = |swarm: &Swarm, behaviour| behaviour != Behaviour::Honest || swarm.is_complete();
+        nodes.all(|(_, node)| is_done(&node.swarm, node.behaviour))
+            && self.lab.clients.iter().all(|client| client.has.is_full())
+    }
+
+    fn check(&self, stored_before: &mut Vec<u32>) -> Result<(), TestCaseError> {
+        let now = self.lab.network.now();
+        for (number, node) in self.lab.network.nodes() {
+            let swarm = &node.swarm;
+            swarm.audit();
+            stored_before.resize(stored_before.len().max(number + 1), 0);
+            let before = std::mem::replace(&mut stored_before[number], swarm.stored().count());
+            prop_assert!(swarm.stored().count() >= before, "{number} lost verified blocks");
+            prop_assert!(swarm.in_flight() < MAX_IN_FLIGHT + u64::from(MAX_RUN), "{number} asked for too much");
+            let served = swarm.neighbours(now).filter(|other| other.served_by_us).count();
+            prop_assert!(served <= MAX_SERVED, "{number} serves {served}");
+            for event in &node.events {
+                let Event::Dropped { peer, violation } = event else { continue };
+                let is_liar = self.liars.iter().any(|liar| id_of(*liar) == *peer);
+                prop_assert!(is_liar, "{number} dropped {peer:?}, which {violation}");
+            }
+            check_repeats(number, swarm)?;
+        }
+        Ok(())
     }
 }
 
-fn turn(lab: &mut Lab, number: usize, behaviour: Behaviour) {
-    if let Some(node) = lab.network.node_mut(number) {
-        node.behaviour = behaviour;
-    }
+/// A block is asked for twice only when nothing is left to ask for once.
+fn check_repeats(number: usize, swarm: &Swarm) -> Result<(), TestCaseError> {
+    let states = swarm.block_states();
+    let repeats = states.iter().filter(|state| matches!(state, BlockState::Requested(times) if *times > 1)).count();
+    let budget = (swarm.manifest().geometry().size() / 200).div_ceil(u64::from(BLOCK)).max(1);
+    prop_assert!(repeats as u64 <= budget, "{number} repeats {repeats} requests");
+    prop_assert!(repeats == 0 || !states.iter().all(|state| *state == BlockState::Missing));
+    Ok(())
 }
 
 /// Runs to the end with incidents at some steps, and checks everyone after every step.
 fn check(leechers: usize, blocks: u32, config: &Config, incidents: &[(u32, Incident)]) -> Result<(), TestCaseError> {
-    let mut lab = swarm_of(leechers, blocks, config);
-    let mut stored_before = vec![0; leechers + 1 + incidents.len()];
+    let mut story = Story::new(leechers, blocks, config);
+    let mut stored_before = Vec::new();
     let mut steps = 0;
-    while !lab.network.all_complete() {
-        prop_assert!(lab.network.step(), "stalled at {:?}", lab.elapsed());
-        prop_assert!(lab.elapsed() < Duration::from_secs(600), "not done at {:?}", lab.elapsed());
+    let mut quiet_since = story.lab.elapsed();
+    while !story.is_done() || incidents.iter().any(|(step, _)| *step > steps) {
+        let is_over = !story.lab.step() || story.lab.elapsed() > quiet_since + LONG;
+        if is_over {
+            prop_assert!(story.is_done(), "not done: {}", story.lab.told());
+            break;
+        }
         steps += 1;
         for (_, incident) in incidents.iter().filter(|(step, _)| *step == steps) {
-            happen(&mut lab, incident);
+            quiet_since = story.lab.elapsed();
+            story.happen(incident);
         }
-        for (number, node) in lab.network.nodes() {
-            node.swarm.audit();
-            let stored = node.swarm.stored().count();
-            prop_assert!(stored >= stored_before[number], "{number} lost verified blocks");
-            stored_before[number] = stored;
-            let times = node.swarm.block_states().iter().map(|state| match state {
-                BlockState::Requested(times) => u64::from(*times),
-                BlockState::Missing | BlockState::Storing | BlockState::Stored => 0,
-            });
-            let in_flight = times.sum::<u64>() * u64::from(BLOCK);
-            prop_assert!(in_flight < config.max_in_flight + u64::from(config.max_run), "{number} asked for too much");
-            let served = node.swarm.neighbours(lab.network.now()).filter(|other| other.served_by_us).count();
-            prop_assert!(served <= MAX_SERVED, "{number} serves {served}");
-            // A block is asked for twice only when nothing is left to ask for once.
-            let twice = |state: &BlockState| matches!(state, BlockState::Requested(times) if *times > 1);
-            let missing = |state: &BlockState| *state == BlockState::Missing;
-            let states = node.swarm.block_states();
-            let repeats = states.iter().filter(|state| twice(state)).count() as u64;
-            let budget = (node.swarm.manifest().geometry().size() / 200).div_ceil(u64::from(BLOCK)).max(1);
-            prop_assert!(repeats <= budget, "{number} repeats {repeats} requests");
-            prop_assert!(repeats == 0 || steps == 0 || !states.iter().all(missing));
-        }
+        story.check(&mut stored_before)?;
     }
     Ok(())
 }
 
+/// Few cases, which take a second; `PROPTEST_CASES` asks for more.
+fn some_cases() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let is_told = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if is_told { default.cases } else { 48 }, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(some_cases())]
 
     #[test]
-    fn invariants_hold_after_every_step(
+    fn invariants_hold_after_every_step_and_everyone_honest_completes(
         leechers in 2usize..7,
         blocks in 1u32..60,
         preset in 0usize..10,
-        incidents in prop::collection::vec((0u32..600, incident()), 0..5),
+        max_neighbours in prop_oneof![2usize..9, Just(60)],
+        incidents in prop::collection::vec((1u32..600, incident()), 0..6),
     ) {
         // One more than there are presets: the default.
         let config = Config::presets().into_iter().nth(preset).map_or_else(Config::default, |(_, config)| config);
-        let config = Config { max_in_flight: 40_000, ..config };
+        let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours, ..config };
         check(leechers, blocks, &config, &incidents)?;
     }
 
@@ -121,13 +229,13 @@ proptest! {
         incidents in prop::collection::vec((0u32..300, incident()), 0..4),
     ) {
         let run = || {
-            let mut lab = swarm_of(leechers, blocks, &Config::default());
-            lab.network.trace = Some(Vec::new());
+            let mut story = Story::new(leechers, blocks, &Config::default());
+            story.lab.network.trace = Some(Vec::new());
             for step in 0..600 {
-                incidents.iter().filter(|(when, _)| *when == step).for_each(|(_, incident)| happen(&mut lab, incident));
-                lab.network.step();
+                incidents.iter().filter(|(when, _)| *when == step).for_each(|(_, incident)| story.happen(incident));
+                story.lab.step();
             }
-            lab.network.trace
+            story.lab.network.trace
         };
         prop_assert_eq!(run(), run());
     }

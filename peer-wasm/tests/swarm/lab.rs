@@ -4,7 +4,7 @@ use crate::stranger::{Client, Habits};
 use peer_wasm::swarm::Config;
 use protocol::{Bitfield, PeerMessage};
 use simulator::{Behaviour, File, Line, Network, id_of};
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 /// One way, from any peer to any other.
 pub const LATENCY: Duration = Duration::from_millis(20);
@@ -90,10 +90,16 @@ impl Lab {
         }
     }
 
+    /// A peer leaves; tells what it had.
+    pub fn leave(&mut self, number: usize) -> Option<Bitfield> {
+        self.clients.iter_mut().for_each(|client| client.forget(number));
+        Some(self.network.remove(number, Duration::ZERO)?.swarm.stored().clone())
+    }
+
     /// A peer leaves, and comes back under a new id with what it has; tells its number.
     pub fn come_back_as_another(&mut self, number: usize) -> usize {
-        let node = self.network.remove(number, Duration::ZERO).unwrap();
-        self.add(node.swarm.stored().clone())
+        let had = self.leave(number).unwrap();
+        self.add(had)
     }
 
     /// Whether everyone has every block, clients that do as they should included.
@@ -136,6 +142,20 @@ impl Lab {
         self.network.now().since_start()
     }
 
+    /// How everyone stands, to be read when a test fails.
+    pub fn told(&self) -> String {
+        let now = self.network.now();
+        let mut told = format!("{:?}\n", self.elapsed());
+        for (number, node) in self.network.nodes() {
+            let swarm = &node.swarm;
+            let (stored, want, behaviour) = (swarm.stored().count(), swarm.want(now), node.behaviour);
+            _ = writeln!(told, "{number} {:?}: {stored} blocks, {behaviour:?}, wants {want:?}", id_of(number));
+            swarm.neighbours(now).for_each(|other| _ = writeln!(told, "    {other:?}"));
+        }
+        self.clients.iter().for_each(|client| _ = writeln!(told, "{:?} {client:?}", id_of(client.number)));
+        told
+    }
+
     pub fn blocks(&self) -> u32 {
         self.network.file().manifest.geometry().blocks()
     }
@@ -149,7 +169,7 @@ impl Lab {
         }
     }
 
-    fn introduce_to_all(&mut self, number: usize) {
+    pub fn introduce_to_all(&mut self, number: usize) {
         let others: Vec<_> = self.network.nodes().map(|(other, _)| other).filter(|&other| other != number).collect();
         others.into_iter().for_each(|other| self.network.introduce(number, other));
         self.clients.iter_mut().for_each(|client| client.meet(number, &mut self.network));

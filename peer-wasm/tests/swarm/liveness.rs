@@ -4,8 +4,9 @@ use crate::{
     BLOCK,
     alone::{Alone, blocks},
     lab::{Lab, lab},
+    stranger::{HONEST, Habits},
 };
-use peer_wasm::swarm::Config;
+use peer_wasm::swarm::{Config, Event};
 use protocol::{Bitfield, PeerMessage};
 use simulator::{Behaviour, File, id_of};
 use std::time::Duration;
@@ -113,6 +114,41 @@ fn a_slow_seed_is_not_given_up_for_peers_that_have_nothing() {
         lab.settle_for(secs(10));
     }
     assert!(lab.network.all_complete(), "{} of 4", stored(&lab, me));
+}
+
+#[test]
+fn clients_of_other_authors_give_and_take_whatever_their_habits() {
+    for (tells, begins, rejects) in
+        [(true, true, false), (false, true, false), (false, true, true), (true, false, false), (false, false, true)]
+    {
+        let habits = Habits { tells, serves: true, begins, rejects };
+        let mut lab = lab(File::new(40 * u64::from(BLOCK), BLOCK));
+        lab.client(Bitfield::full(40), habits);
+        (0..3).for_each(|_| _ = lab.leecher());
+        let unlucky = lab.leecher();
+        lab.client(Bitfield::empty(40), habits);
+        lab.settle_for(secs(1));
+        lab.break_line(unlucky);
+        lab.run_until_complete();
+        assert!(lab.elapsed() < secs(60), "{habits:?}: {:?}", lab.elapsed());
+        let told =
+            |number| lab.network.node(number).unwrap().events.iter().filter(|event| **event != Event::WantsPeers);
+        for (number, _) in lab.network.nodes() {
+            assert!(told(number).eq([&Event::Completed]), "{habits:?}: nobody is dropped");
+        }
+    }
+}
+
+#[test]
+fn a_client_whose_words_were_lost_is_asked_to_begin() {
+    let mut lab = lab(File::new(40 * u64::from(BLOCK), BLOCK));
+    let me = lab.leecher();
+    let client = lab.client(Bitfield::full(40), HONEST);
+    // What it said first is lost with the line, and the tracker tells only this peer of it again.
+    lab.network.break_line(me);
+    lab.network.introduce(client, me);
+    lab.run_until_complete();
+    assert!(lab.elapsed() < secs(30), "{:?}", lab.elapsed());
 }
 
 #[test]

@@ -80,6 +80,18 @@ fn a_seed_that_comes_back_under_a_new_id_is_let_in_by_many_that_ask_the_tracker(
     }
 }
 
+#[test]
+fn who_says_nothing_makes_room_after_ten_seconds_also_for_one_that_has_nothing() {
+    let (silent, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::empty(64), Config { max_neighbours: 1, ..Config::default() });
+    alone.join(silent);
+    alone.join(other);
+    alone.wait_for(secs(9));
+    assert!(alone.swarm.is_neighbour(silent), "its words may be on their way");
+    alone.wait_for(secs(11));
+    assert!(alone.swarm.is_neighbour(other));
+}
+
 /// One with a place for one neighbour, which has block 0 and never served in twenty seconds, but has requests that wait.
 fn with_a_useless_neighbour(useless: PeerId) -> Alone {
     let mut alone = Alone::new(blocks(1..60, 64), Config { max_neighbours: 1, ..Config::default() });
@@ -129,6 +141,91 @@ fn what_a_peer_says_that_had_to_make_room_is_known_when_it_comes_back() {
     alone.said();
     alone.leave(giver);
     assert_eq!(alone.requests(), [(useless, 0, 1)]);
+}
+
+#[test]
+fn a_peer_that_had_to_make_room_comes_back_in_place_of_one_that_is_no_better() {
+    let (useless, claimer) = (id_of(7), id_of(8));
+    let mut alone = with_a_useless_neighbour(useless);
+    alone.join(claimer);
+    alone.hear_bitfield(claimer, &Bitfield::full(64), false);
+    alone.wait_for(secs(15));
+    assert!(alone.swarm.is_neighbour(claimer), "it has some time to show that it serves");
+    alone.wait_for(secs(15));
+    assert!(alone.swarm.is_neighbour(useless));
+}
+
+#[test]
+fn a_peer_that_had_to_make_room_and_serves_now_comes_back_as_soon_as_that_helps() {
+    let (useless, other) = (id_of(7), id_of(8));
+    let mut alone = with_a_useless_neighbour(useless);
+    let file = alone.swarm.tag();
+    alone.join(other);
+    alone.hear_bitfield(other, &blocks(0..1, 64), false);
+    assert!(alone.swarm.is_neighbour(other) && !alone.swarm.is_neighbour(useless));
+    alone.hear_bitfield(other, &Bitfield::empty(64), false);
+    alone.hear_bitfield(useless, &blocks(0..1, 64), false);
+    assert!(alone.swarm.is_neighbour(other));
+    alone.hear(useless, PeerMessage::Unchoke { file });
+    assert_eq!(alone.requests(), [(useless, 0, 1)]);
+}
+
+#[test]
+fn seeds_do_not_take_turns_in_the_last_place_of_a_seed() {
+    let (first, second) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 1, ..Config::default() });
+    alone.meet(first, &Bitfield::full(64));
+    alone.join(second);
+    assert!(alone.swarm.is_neighbour(second), "it may need something");
+    alone.hear_bitfield(second, &Bitfield::full(64), false);
+    alone.said();
+    alone.wait_for(secs(300));
+    assert!(alone.swarm.is_neighbour(second) && alone.said().is_empty());
+}
+
+#[test]
+fn a_seed_lets_in_who_needs_it_in_place_of_those_that_want_nothing_or_do_not_ask() {
+    let needs_nothing = |lab: &mut Lab, seed| {
+        (1_000..1_008).for_each(|other| {
+            lab.pretend_to_join(seed, other);
+            let not_interested = PeerMessage::NotInterested { file: lab.network.file().manifest.file().tag() };
+            lab.network.with(seed, |swarm, now| swarm.handle_message(id_of(other), not_interested, now));
+        });
+    };
+    let does_not_ask = |lab: &mut Lab, seed| (1_000..1_008).for_each(|other| lab.pretend_to_join(seed, other));
+    for occupy in [&needs_nothing as &dyn Fn(&mut Lab, usize), &does_not_ask] {
+        let mut lab = small_lab(8);
+        let seed = lab.seed();
+        occupy(&mut lab, seed);
+        (1_000..1_008).for_each(|other| {
+            let (file, blocks) = (lab.network.file().manifest.file().tag(), Bitfield::empty(40).to_bytes());
+            let bitfield = PeerMessage::Bitfield { file, blocks, begin: false };
+            lab.network.with(seed, |swarm, now| swarm.handle_message(id_of(other), bitfield, now));
+        });
+        lab.leecher();
+        lab.run_until_complete();
+        assert!(lab.elapsed() < secs(60), "{:?}", lab.elapsed());
+    }
+}
+
+#[test]
+fn who_is_sent_what_it_asked_for_long_ago_uses_its_place() {
+    let (patient, newcomer) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 1, ..Config::default() });
+    let file = alone.swarm.tag();
+    alone.join(patient);
+    alone.hear_bitfield(patient, &Bitfield::empty(64), false);
+    alone.hear(patient, PeerMessage::Interested { file });
+    alone.wait_for(secs(1));
+    for index in 0..6 {
+        alone.hear(patient, PeerMessage::Request { file, index, count: 1 });
+        alone.said();
+        alone.wait_for(secs(2));
+        alone.read();
+        alone.wait_for(secs(2));
+    }
+    alone.join(newcomer);
+    assert!(alone.swarm.is_neighbour(patient));
 }
 
 #[test]

@@ -226,6 +226,19 @@ fn what_the_only_source_rejected_is_asked_again_after_a_while_and_less_and_less_
 }
 
 #[test]
+fn a_refused_request_is_asked_again_after_a_while_and_its_receiver_not_taken_for_silent() {
+    let seed = id_of(7);
+    let mut alone = Alone::with_seed(1, seed);
+    assert_eq!(alone.requests(), [(seed, 0, 1)]);
+    alone.refuse(seed, Kind::Request);
+    assert_eq!(alone.swarm.in_flight(), 0);
+    assert_eq!(alone.requests(), [], "it would be refused again");
+    alone.wait_for(secs(3));
+    assert_eq!(alone.requests(), [(seed, 0, 1)]);
+    assert!(alone.swarm.neighbours(alone.now).all(|other| !other.snubbed));
+}
+
+#[test]
 fn what_was_rejected_is_asked_again_at_once_of_who_chokes_and_unchokes() {
     let seed = id_of(7);
     let mut alone = Alone::with_seed(1, seed);

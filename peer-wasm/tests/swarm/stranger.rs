@@ -29,6 +29,7 @@ pub struct Habits {
 
 pub const HONEST: Habits = Habits { tells: true, serves: true, begins: true, rejects: false };
 
+#[derive(Debug)]
 pub struct Client {
     pub number: usize,
     pub has: Bitfield,
@@ -45,6 +46,7 @@ pub struct Client {
 }
 
 /// What it knows of another peer.
+#[derive(Debug)]
 struct Other {
     has: Bitfield,
     chokes: bool,
@@ -78,6 +80,12 @@ impl Client {
         self.asked = self.asked.filter(|(peer, ..)| *peer != other);
         network.introduce(self.number, other);
         self.introduce(other, network);
+    }
+
+    /// Is told that a peer left.
+    pub fn forget(&mut self, other: usize) {
+        self.others.remove(&other);
+        self.asked = self.asked.filter(|(peer, ..)| *peer != other);
     }
 
     /// Hears what came, and does what is to be done.
@@ -139,7 +147,10 @@ impl Client {
             }
             PeerMessage::Block { file, index, data, .. } => {
                 self.asked = self.asked.filter(|(peer, asked, _)| (*peer, *asked) != (from, index));
-                assert_eq!(data, content(network, index, 1), "a core sent a wrong block");
+                if data != content(network, index, 1) {
+                    self.others.remove(&from);
+                    return;
+                }
                 if self.has.set(index) && self.habits.tells {
                     let others: Vec<_> = self.others.keys().copied().collect();
                     let have = PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] };
@@ -177,11 +188,12 @@ impl Client {
         }
     }
 
-    /// Asks somebody for a block, not the one that was late if there is another.
+    /// Asks somebody for a block, the next one after who was late.
     fn ask(&mut self, late: Option<usize>, network: &mut Network) {
         let lacks = |other: &Other| other.has.iter().find(|index| !self.has.has(*index) && !other.refused.has(*index));
         let offers = self.others.iter().filter(|(_, other)| !other.chokes);
-        let offers = offers.filter_map(|(&peer, other)| Some((Some(peer) == late, peer, lacks(other)?)));
+        let offers =
+            offers.filter_map(|(&peer, other)| Some((late.is_some_and(|late| peer <= late), peer, lacks(other)?)));
         if let Some((_, peer, index)) = offers.min() {
             let file = network.file().manifest.file().tag();
             self.asked = Some((peer, index, network.now()));

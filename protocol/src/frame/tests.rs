@@ -173,6 +173,14 @@ fn a_long_complaint_is_cut() {
         panic!("must be unknown")
     };
     assert!(name.len() < 300);
+    let whole = "x".repeat(MAX_COMPLAINT);
+    assert_eq!(shortened(whole.clone()), whole);
+    assert_eq!(shortened(format!("{whole}y")), format!("{whole}…"));
+    // A character is cut nowhere but at its end.
+    assert_eq!(
+        shortened(format!("x{}", "é".repeat(MAX_COMPLAINT))),
+        format!("x{}…", "é".repeat(MAX_COMPLAINT / 2 - 1))
+    );
 }
 
 #[test]
@@ -228,7 +236,8 @@ fn a_block_has_some_data_and_no_more_than_a_request_may_ask_for() {
 fn of_a_long_block_the_data_is_measured_and_not_read() {
     for len in [1_000, 1_001, 1_002, 1_003] {
         let text = text_block(len);
-        assert_eq!(read_long_envelope(&text).map(|(.., data_len)| data_len), Some(len));
+        let (to, subject, message) = read_envelope(&text).unwrap();
+        assert_eq!(read_long_envelope(&text), Some((to, subject, message, len)));
     }
     let short = text_block(500);
     assert!(short.len() < LONG_TEXT);
@@ -239,6 +248,22 @@ fn of_a_long_block_the_data_is_measured_and_not_read() {
     assert!(decode_client_text(&late).is_ok());
     let no_base64 = late.replace("Bw", "!!");
     assert!(decode_client_text(&no_base64).is_err());
+}
+
+#[test]
+fn what_would_end_a_string_is_found_wherever_it_stands() {
+    for len in [0, 1, 2, 255, 256, 257, 511, 513] {
+        let plain = vec![b'A'; len];
+        assert!(is_plain(&plain), "{len}");
+        for place in 0..len {
+            let mut one = plain.clone();
+            one[place] = b'"';
+            let mut two = one.clone();
+            two[(place + 1) % len] = b'\\';
+            assert!(!is_plain(&one) && !is_plain(&two), "{len}, {place}");
+        }
+    }
+    assert!(is_plain(" ~é".as_bytes()) && !is_plain(b"\x1f"));
 }
 
 #[test]
@@ -280,6 +305,13 @@ fn what_its_receiver_could_not_understand_is_refused() {
         assert_eq!((refused.seq, refused.to), (None, Some(ALICE)), "{message}");
         assert_eq!(refused.error.code(), ErrorCode::Malformed);
     }
+    // Nor where the data is not parsed.
+    let without_index = |text: String| text.replace(r#""index":3,"#, "");
+    let long = text_block(2_000);
+    assert!(decode_client_text(&long).is_ok() && decode_client_text(&without_index(long)).is_err());
+    let head = envelope(&format!(r#"{{"type":"block","file":"{tag}"}}"#));
+    let binary = [&(head.len() as u32).to_be_bytes(), head.as_bytes(), b"data"].concat();
+    assert!(decode_client_binary(&binary.into()).is_err());
 }
 
 #[test]

@@ -76,8 +76,8 @@ fn main() -> Result<()> {
     let scale = Scale::asked();
     let numbers = env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let numbers: Vec<usize> = numbers.map(|text| text.parse().context("a number")).collect::<Result<_>>()?;
-    let megabytes = numbers.first().copied().unwrap_or(MEGABYTES.at(scale));
-    let rounds = numbers.get(1).copied().unwrap_or(ROUNDS.at(scale));
+    let megabytes = numbers.first().copied().unwrap_or_else(|| MEGABYTES.at(scale));
+    let rounds = numbers.get(1).copied().unwrap_or_else(|| ROUNDS.at(scale));
     ensure!(megabytes > 0 && rounds > 0, "there is nothing to measure");
     page_dir()?;
 

@@ -5,11 +5,15 @@ use anyhow::{Context as _, Result};
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
 /// What it prints before the port it listens on.
 const GREETING: &str = "started successfully on port ";
+/// How often it is started before it is given up: it takes a port that is free in IPv6 and ends if the same one is in use
+/// in IPv4, which is not rare after tests with thousands of connections.
+const ATTEMPTS: usize = 5;
 
 /// A running chromedriver on a port of its own; it ends when this is dropped.
 #[derive(Debug)]
@@ -27,7 +31,13 @@ impl Chromedriver {
     /// If there is none, or it does not start.
     pub fn start() -> Result<Self> {
         let program = env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
-        let mut child = Command::new(&program)
+        let program = Path::new(&program);
+        let earlier = (1..ATTEMPTS).find_map(|_| Self::start_once(program).ok());
+        earlier.map_or_else(|| Self::start_once(program), Ok)
+    }
+
+    fn start_once(program: &Path) -> Result<Self> {
+        let mut child = Command::new(program)
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

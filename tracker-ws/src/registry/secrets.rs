@@ -46,5 +46,6 @@ mod tests {
         assert!(secrets.fits(&Identity { id: alice, secret }));
         assert!(!secrets.fits(&Identity { id: bob, secret }));
         assert!(!Secrets::new([8; 32]).fits(&Identity { id: alice, secret }));
+        assert_eq!(format!("{secrets:?}"), "Secrets(..)");
     }
 }

@@ -3,7 +3,7 @@
 use super::link::{CopyLink, FileName};
 use crate::{browser, format, model::Model, texts::fill};
 use leptos::{html, prelude::*};
-use peer_wasm::page::{Command, Stage};
+use peer_wasm::page::{Command, Connection, Stage};
 use protocol::FileId;
 
 /// The list of the room's files, the one that the address names first.
@@ -84,7 +84,14 @@ fn FileItem(model: Model, file: FileId) -> impl IntoView {
             })
         })
     };
-    let missing = move || facts.with(Option::is_none) && held.with(|held| *held == Held::Not);
+    let missing = move || {
+        let texts = model.texts();
+        if !facts.with(Option::is_none) || held.with(|held| *held != Held::Not) {
+            return None;
+        }
+        let online = model.connection.with(|connection| matches!(connection, Connection::Online { .. }));
+        Some(if online { texts.files.missing.as_str() } else { texts.waits.tracker.as_str() })
+    };
     let state = move || {
         let words = &model.texts().files;
         held.with(|held| match held {
@@ -136,7 +143,7 @@ fn FileItem(model: Model, file: FileId) -> impl IntoView {
                     {action}
                 </div>
             </div>
-            <p class="quiet" hidden=move || !missing()>{model.text(|texts| &texts.files.missing)}</p>
+            <p class="quiet" hidden=move || missing().is_none()>{missing}</p>
         </li>
     }
 }

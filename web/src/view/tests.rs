@@ -1,9 +1,10 @@
 //! The components in a real browser, fed with updates by hand.
 
 use super::{Page, share};
-use crate::{locale::Locale, model::Model, problems::Notice, route::Route, worker::WorkerHandle};
+use crate::{locale::Locale, model::Model, problems, problems::Notice, route::Route, worker::WorkerHandle};
 use leptos::{mount::mount_to, prelude::*, task::tick};
 use peer_wasm::{
+    client::WaitsFor,
     page::{About, Command, Connection, Peer, Problem, RoomFile, Stage, Storage, Transfer, Update as FromWorker},
     swarm::{NeighbourStatus, StorageError},
 };
@@ -16,6 +17,15 @@ use web_sys::{DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement
 wasm_bindgen_test_configure!(run_in_browser);
 
 const NAME: &str = "relatório final.pdf";
+const ALL_REASONS: [WaitsFor; 7] = [
+    WaitsFor::Tracker,
+    WaitsFor::Source,
+    WaitsFor::Manifest,
+    WaitsFor::HeldBack,
+    WaitsFor::Rejected,
+    WaitsFor::Answer,
+    WaitsFor::Storage,
+];
 
 #[wasm_bindgen_test]
 async fn a_file_of_the_room_offers_download_until_it_is_fetched() {
@@ -81,6 +91,7 @@ async fn a_link_opens_onto_its_file_even_when_nobody_has_it() {
     let page = mounted(Locale::English);
     page.model.follow(Route::parse(&format!("#/sala-3/{}", id(9))));
     assert!(matches!(page.sent().as_slice(), [Command::Join { room, .. }] if room.as_str() == "sala-3"));
+    page.tell(online()).await;
     page.tell(room(&[room_file(1, "a.bin", 1)])).await;
     let first = page.root.query_selector(".files > li").unwrap().expect("the linked file");
     assert!(first.class_list().contains("linked"));
@@ -93,6 +104,38 @@ async fn a_link_opens_onto_its_file_even_when_nobody_has_it() {
     assert_eq!(first.get_attribute("aria-label").as_deref(), Some("z.bin"), "first against the order of names");
     page.model.follow(Route::parse("#/sala-3"));
     assert!(page.sent().is_empty(), "the same room is not joined twice");
+}
+
+#[wasm_bindgen_test]
+async fn a_link_says_why_its_file_does_not_come() {
+    let page = mounted(Locale::English);
+    page.model.follow(Route::parse(&format!("#/lobby/{}", id(9))));
+    tick().await;
+    let first = page.root.query_selector(".files > li").unwrap().expect("the linked file");
+    assert!(text(&first).contains("Waiting for the tracker"), "{}", text(&first));
+    page.tell(online()).await;
+    assert!(text(&first).contains("Nobody in this room has this file yet."), "{}", text(&first));
+    assert!(!text(&first).contains("Waiting for the tracker"), "{}", text(&first));
+}
+
+#[wasm_bindgen_test]
+async fn what_a_transfer_waits_for_is_said_in_both_languages() {
+    for locale in Locale::ALL {
+        let page = mounted(locale);
+        page.tell(transfer(1, Stage::Downloading, 1_000)).await;
+        let item = page.item(".transfers", NAME);
+        let status = item.query_selector("[role=status]").unwrap().expect("a place for it");
+        assert!(status.has_attribute("hidden"), "something comes");
+        for reason in ALL_REASONS {
+            let FromWorker::Transfer { mut transfer } = transfer(1, Stage::Searching, 0) else { unreachable!() };
+            transfer.waits_for = Some(reason);
+            page.tell(FromWorker::Transfer { transfer }).await;
+            assert!(!status.has_attribute("hidden"));
+            assert_eq!(text(&status), problems::waiting(reason, locale));
+        }
+        page.tell(transfer(1, Stage::Downloading, 1_000)).await;
+        assert!(status.has_attribute("hidden"), "it goes on");
+    }
 }
 
 #[wasm_bindgen_test]
@@ -112,13 +155,11 @@ async fn a_wrong_address_and_other_problems_are_told_until_dismissed() {
 #[wasm_bindgen_test]
 async fn the_connection_is_told_in_words() {
     let page = mounted(Locale::English);
-    let peer = PeerId::from_bytes([0xab, 0xcd, 0, 0, 0, 0, 0, 0]);
-    let online = Connection::Online { id: peer, room: "lobby".parse().unwrap() };
     let waiting = || FromWorker::Connection { connection: Connection::Waiting { retry_ms: 7_500, problem: None } };
     assert!(text(&page.root).contains("Connecting to the tracker…"));
     page.tell(waiting()).await;
     assert!(text(&page.root).contains("The tracker does not answer."));
-    page.tell(FromWorker::Connection { connection: online }).await;
+    page.tell(online()).await;
     assert!(text(&page.root).contains("In room lobby as peer abcd"));
     page.tell(waiting()).await;
     assert!(text(&page.root).contains("The connection to the tracker is lost."));
@@ -278,6 +319,11 @@ impl Drop for Mounted {
 
 fn id(byte: u8) -> FileId {
     FileId::from_bytes([byte; 32])
+}
+
+fn online() -> FromWorker {
+    let id = PeerId::from_bytes([0xab, 0xcd, 0, 0, 0, 0, 0, 0]);
+    FromWorker::Connection { connection: Connection::Online { id, room: "lobby".parse().unwrap() } }
 }
 
 fn room(files: &[RoomFile]) -> FromWorker {

@@ -62,6 +62,8 @@ fn TransferItem(
         Stage::Failed { problem } => Some(problems::sentence(&problem, model.locale.get())),
         Stage::Searching | Stage::Downloading | Stage::Complete | Stage::Sharing => None,
     };
+    let waits_for = Memo::new(move |_| transfer.with(|transfer| transfer.waits_for));
+    let waiting = move || waits_for.get().map(|reason| problems::waiting(reason, model.locale.get()));
     let in_memory = move || transfer.with(|transfer| transfer.storage == Some(Storage::Memory));
     view! {
         <li class="card transfer" tabindex="-1" aria-label=name data-file=file.to_string()>
@@ -88,6 +90,7 @@ fn TransferItem(
                 </div>
             </div>
             <p class="problem" hidden=move || !failed()>{problem}</p>
+            <p class="quiet" role="status" hidden=move || waits_for.get().is_none()>{waiting}</p>
             <Progress model file transfer />
             <Figures model transfer />
             <p class="quiet" hidden=move || !in_memory()>{model.text(|texts| &texts.transfers.memory)}</p>
