@@ -31,8 +31,9 @@ async fn without_a_tracker_every_command_says_so() -> anyhow::Result<()> {
     // Nobody listens on a port that was free a moment ago.
     let tracker = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
     let shared = sample.path.display().to_string();
-    for command in [["get", &sample.id()], ["get", "sample.bin"], ["share", &shared]] {
-        Minibit::run(&tracker, sample.folder.path(), &command)?.says("the tracker cannot be reached").await?;
+    let commands = [["get", &sample.id()], ["get", "sample.bin"], ["share", &shared]];
+    for command in commands.map(|command| Minibit::run(&tracker, sample.folder.path(), &command)) {
+        command?.says("the tracker cannot be reached").await?;
     }
     Ok(())
 }
@@ -111,7 +112,8 @@ async fn a_peer_that_rejects_is_told_of() -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        said = get.says("refused to send it") => said,
+        // When it is asked again, an answer is waited for, for a moment.
+        said = get.says_at_last("refused to send it") => said,
         ended = reject => ended,
     }
 }
@@ -188,11 +190,20 @@ impl Minibit {
 
     /// Reads the next line of the standard error, which is about this.
     async fn says(&mut self, part: &str) -> anyhow::Result<()> {
-        let line =
-            timeout(DEADLINE, self.stderr.next_line()).await.with_context(|| format!("no word of {part:?}"))??;
-        let line = line.with_context(|| format!("it ended without a word of {part:?}"))?;
+        let line = self.next_word().await.with_context(|| format!("no word of {part:?}"))?;
         ensure!(line.contains(part), "{part:?} is not in {line:?}");
         Ok(())
+    }
+
+    /// Reads lines of the standard error until one is about this.
+    async fn says_at_last(&mut self, part: &str) -> anyhow::Result<()> {
+        while !self.next_word().await.with_context(|| format!("no word of {part:?}"))?.contains(part) {}
+        Ok(())
+    }
+
+    async fn next_word(&mut self) -> anyhow::Result<String> {
+        let line = timeout(DEADLINE, self.stderr.next_line()).await.context("it is silent")??;
+        line.context("it ended")
     }
 
     /// Waits until a file is fetched, and tells where it is.
