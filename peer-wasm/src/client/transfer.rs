@@ -8,8 +8,8 @@ use crate::{
 };
 use bytes::Bytes;
 use protocol::{
-    FileFacts, FileId, Geometry, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage,
-    encode_envelope,
+    FileFacts, FileId, Geometry, MAX_PART_BYTES, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo,
+    PeerMessage, encode_envelope,
 };
 use rand::Rng;
 use std::{
@@ -25,9 +25,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
-
-/// The most bytes of a part of a manifest on the wire, about.
-const MAX_PART: u64 = 16 << 10;
 
 /// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
 const MAX_CONTACTS: usize = 512;
@@ -228,7 +225,7 @@ impl Transfer {
     /// The most bytes that one message may have which was asked for.
     pub(super) fn largest_answer(&self, max_run: u32) -> u64 {
         match &self.stage {
-            Stage::Searching(search) if !search.is_in_vain() => MAX_PART,
+            Stage::Searching(search) if !search.is_in_vain() => MAX_PART_BYTES as u64,
             Stage::Active { swarm, .. } => {
                 let block_size = swarm.manifest().geometry().block_size().bytes();
                 swarm.in_flight().min(max_run.max(block_size).into())
