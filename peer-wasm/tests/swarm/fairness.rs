@@ -133,6 +133,9 @@ fn who_serves_and_tells_of_nothing_gets_no_more_for_that() {
         let file = alone.swarm.tag();
         alone.meet(taker, &Bitfield::empty(128));
         alone.hear(taker, PeerMessage::Interested { file });
+        // Somebody else wants something too, or there would be no reason to be strict.
+        alone.meet(id_of(8), &Bitfield::empty(128));
+        alone.hear(id_of(8), PeerMessage::Interested { file });
         let mut sent = 0;
         for index in 0..64 {
             alone.hear(taker, PeerMessage::Request { file, index, count: 1 });
