@@ -359,7 +359,7 @@ fn transfer(byte: u8, stage: Stage, verified: u64) -> FromWorker {
             about: Some(about),
             stage,
             waits_for: None,
-            storage: Storage::Disk,
+            storage: Some(Storage::Disk),
             verified,
             down_rate: 2_000_000,
             up_rate: 1_000_000,

@@ -71,7 +71,7 @@ fn TransferItem(
     };
     let waits_for = lasting(Memo::new(move |_| transfer.with(|transfer| transfer.waits_for)));
     let waiting = move || waits_for().map(|reason| problems::waiting(reason, model.locale.get()));
-    let in_memory = move || transfer.with(|transfer| transfer.storage == Storage::Memory);
+    let in_memory = move || transfer.with(|transfer| transfer.storage == Some(Storage::Memory));
     view! {
         <li class="card transfer" tabindex="-1" aria-label=name data-file=file.to_string()>
             <div class="row">
