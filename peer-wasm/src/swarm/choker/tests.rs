@@ -245,6 +245,17 @@ fn only_tit_for_tat_gives_its_free_places_to_who_has_least() {
 }
 
 #[test]
+fn a_place_that_nobody_would_use_need_not_be_earned() {
+    let mut all = candidates(&[9, 0]);
+    all.iter_mut().for_each(|candidate| candidate.idle = true);
+    all[0].blocks = 10;
+    let mut choker = Choker::default();
+    let config = Config { fixed_slots: 1, trial_slots: 0, ..config(PeerStrategy::Reciprocal) };
+    choker.round(all, &config, &mut rng());
+    assert_eq!(choker.fixed, [peer(1)].into());
+}
+
+#[test]
 fn a_trial_lasts_as_many_rounds_as_it_is_told_to() {
     for optimistic_rounds in 1..5 {
         let config = Config { fixed_slots: 1, optimistic_rounds, ..config(PeerStrategy::Reciprocal) };
@@ -290,6 +301,7 @@ fn who_wants_nothing_or_does_not_use_it_loses_a_place_only_to_one_that_waits() {
         assert!(choker.serves(peer(0)), "nobody waits");
         let mut idle = all.clone();
         lose(&mut idle[2]);
+        idle[2].age = Duration::from_secs(9);
         choker.fill(idle, &config, &mut rng());
         assert_eq!(choker.fixed, [0, 1].map(peer).into(), "who waits would not use it either");
         choker.fill(all, &config, &mut rng());
