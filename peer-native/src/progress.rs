@@ -125,10 +125,11 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates are written above")
 }
 
-/// Which lines to write: one when something is waited for that was not said before, and one when it goes on.
+/// Which lines to write: one when there was something to wait for all the time, one for each other reason that stands
+/// as long, and one when it goes on.
 #[derive(Debug, Default)]
 struct Lines {
-    /// What is waited for, and since when.
+    /// What is waited for, and since when; before the first line, since when there was anything.
     wait: Option<(Reason, Instant)>,
     said: Option<Reason>,
 }
@@ -141,7 +142,8 @@ impl Lines {
             return self.said.take().map(|_| format!("going on: {}", moment.doing));
         };
         let since = match &self.wait {
-            Some((before, since)) if before == reason => *since,
+            // Reasons take turns: what is rejected is asked for again, for a moment.
+            Some((before, since)) if before == reason || self.said.is_none() => *since,
             _ => now,
         };
         self.wait = Some((reason.clone(), since));
@@ -212,14 +214,16 @@ mod tests {
         let [source, answer] = [WaitsFor::Source, WaitsFor::Answer];
         assert_eq!(see(0, None), (None, None));
         assert_eq!(see(100, Some(source)), (None, Some(2_100)));
-        assert_eq!(see(1_000, Some(answer)), (None, Some(3_000)), "the first did not stand");
-        assert_eq!(see(2_999, Some(answer)), (None, Some(3_000)));
-        assert_eq!(see(3_000, Some(answer)), (Some("File(Answer)".to_owned()), None));
+        assert_eq!(see(1_000, Some(answer)), (None, Some(2_100)), "there was something all the time");
+        assert_eq!(see(2_099, Some(answer)), (None, Some(2_100)));
+        assert_eq!(see(2_100, Some(answer)), (Some("File(Answer)".to_owned()), None));
         assert_eq!(see(60_000, Some(answer)), (None, None), "it was said");
         assert_eq!(see(61_000, Some(source)), (None, Some(63_000)));
         assert_eq!(see(62_000, Some(answer)), (None, None), "it is what was said");
         assert_eq!(see(63_000, None), (Some("going on: a.txt from 1 peer".to_owned()), None));
         assert_eq!(see(64_000, None), (None, None));
+        assert_eq!(see(64_100, Some(source)), (None, Some(66_100)));
+        assert_eq!(see(64_200, None), (None, None), "what passes is not worth a line");
         assert_eq!(see(65_000, Some(answer)), (None, Some(67_000)));
         assert_eq!(see(67_000, Some(answer)), (Some("File(Answer)".to_owned()), None), "it waits anew");
     }

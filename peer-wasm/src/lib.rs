@@ -2,7 +2,8 @@
 //!
 //! # Finding
 //! A [`client::Client`] registers with the tracker and watches the files of its room. To fetch one it asks the tracker
-//! who has it, asks one of those for the manifest, and believes it only if the block hashes merge to the file's id.
+//! who has it, asks those for the parts of its manifest, several at once, and believes each only if its block hashes merge
+//! to the file's id.
 //!
 //! # Asking
 //! Each file has a [`swarm::Swarm`]. Neighbours exchange bitfields and say whether they are interested. One that

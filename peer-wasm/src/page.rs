@@ -165,8 +165,8 @@ pub struct Transfer {
     pub stage: Stage,
     /// Why nothing comes, if nothing does although something is missing.
     pub waits_for: Option<WaitsFor>,
-    /// Where the bytes are kept.
-    pub storage: Storage,
+    /// Where the bytes are kept, once they are.
+    pub storage: Option<Storage>,
     /// Bytes verified and stored.
     pub verified: u64,
     /// Bytes received per second, over the last seconds.

@@ -21,7 +21,7 @@ const MAX_HEAD: usize = 4 << 10;
 /// A text frame from this size on is looked at for the form that blocks have.
 const LONG_TEXT: usize = 1 << 10;
 /// The most bytes of a `manifest` message: 256 hashes, proof and tail in base64 have 13 KiB, facts at most 2 KiB.
-const MAX_PART: usize = 20 << 10;
+pub const MAX_PART_BYTES: usize = 20 << 10;
 /// The most bytes of a parser's complaint that are passed on.
 const MAX_COMPLAINT: usize = 200;
 
@@ -418,7 +418,7 @@ fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
         | Kind::Request
         | Kind::Cancel
         | Kind::Reject => {
-            let most = if kind == Kind::Manifest { MAX_PART } else { MAX_SMALL_BYTES };
+            let most = if kind == Kind::Manifest { MAX_PART_BYTES } else { MAX_SMALL_BYTES };
             if message.len() > most {
                 return Err(ParseError::malformed(format!("a message of this type has at most {most} bytes")));
             }

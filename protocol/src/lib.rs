@@ -17,9 +17,9 @@ mod names;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use frame::{
-    ClientBinary, ClientFrame, Frame, Kind, ParseError, Subject, TrackerFrame, Unreadable, decode_client_binary,
-    decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope, encode_forwarded, encode_request,
-    encode_response, forwarded_head,
+    ClientBinary, ClientFrame, Frame, Kind, MAX_PART_BYTES, ParseError, Subject, TrackerFrame, Unreadable,
+    decode_client_binary, decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope,
+    encode_forwarded, encode_request, encode_response, forwarded_head,
 };
 pub use geometry::{
     BlockSize, Geometry, GeometryError, MAX_BLOCKS, MAX_FILE_SIZE, MAX_MESSAGE_BYTES, MAX_RUN_BYTES, MAX_SMALL_BYTES,
@@ -27,7 +27,8 @@ pub use geometry::{
 };
 pub use ids::{FileId, FileTag, IdError, PeerId, Secret};
 pub use manifest::{
-    BlockHash, FileFacts, Manifest, ManifestError, ManifestHasher, ManifestPart, PartialManifest, SizeChanged,
+    BlockHash, FileFacts, Manifest, ManifestError, ManifestHasher, ManifestPart, PART_BLOCKS, PartialManifest,
+    SizeChanged,
 };
 pub use messages::{
     ErrorCode, FileInfo, HaveRun, Identity, Limits, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request, Response,

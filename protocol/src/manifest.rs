@@ -21,7 +21,7 @@ const HASH_LEN: usize = 32;
 const CHUNK_LEN: usize = 1_024;
 /// The most blocks whose hashes travel together: 8 KiB of hashes cross a line of 100 kbit/s within a second. A power of
 /// two, so that they are a subtree.
-const PART_BLOCKS: u32 = 256;
+pub const PART_BLOCKS: u32 = 256;
 
 /// The hash of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub enum ManifestError {
     WrongSize,
 }
 
-/// The hashes of up to [`PART_BLOCKS`] blocks, with what proves that they belong to the file.
+/// The hashes of up to 256 blocks, with what proves that they belong to the file.
 ///
 /// Part `p` holds the blocks from `p × 256` on, so that it is a subtree of the file's tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +96,17 @@ pub struct Manifest {
     facts: FileFacts,
     geometry: Geometry,
     hashes: Vec<BlockHash>,
+    /// The hash of each part's subtree, of which proofs are made.
+    subtrees: Vec<BlockHash>,
     tail: Bytes,
 }
 
 impl Manifest {
+    fn new(facts: FileFacts, geometry: Geometry, hashes: Vec<BlockHash>, tail: Bytes) -> Self {
+        let subtrees = hashes.chunks(PART_BLOCKS as usize).map(|part| BlockHash(merge_inner(part))).collect();
+        Self { facts, geometry, hashes, subtrees, tail }
+    }
+
     /// The file's id.
     pub const fn file(&self) -> FileId {
         self.facts.file
@@ -121,7 +128,7 @@ impl Manifest {
         let part = part.unwrap_or(last);
         let blocks = part_blocks(&self.geometry, part)?;
         let mut proof = Vec::new();
-        prove(&self.hashes, blocks.start, &mut proof);
+        prove(&self.subtrees, part as usize, &mut proof);
         let hashes = self.hashes[blocks].iter().flat_map(|hash| hash.0).collect::<Vec<_>>();
         let tail = if part == last { self.tail.clone() } else { Bytes::new() };
         Some(ManifestPart { part, hashes: hashes.into(), proof: proof.into(), tail })
@@ -219,7 +226,7 @@ impl PartialManifest {
         let hashes =
             parts.flat_map(|part| part.hashes.as_chunks::<HASH_LEN>().0).map(|hash| BlockHash(*hash)).collect();
         let tail = self.part(None).map(|last| last.tail.clone()).unwrap_or_default();
-        Some(Manifest { facts: self.facts.clone(), geometry: self.geometry, hashes, tail })
+        Some(Manifest::new(self.facts.clone(), self.geometry, hashes, tail))
     }
 }
 
@@ -235,16 +242,16 @@ fn part_blocks(geometry: &Geometry, part: u32) -> Option<Range<usize>> {
     Some(start as usize..(start + PART_BLOCKS).min(geometry.blocks()) as usize)
 }
 
-/// Collects the hashes of the subtrees beside the way from the root of `hashes` to the part that begins at `start`.
-fn prove(hashes: &[BlockHash], start: usize, proof: &mut Vec<u8>) {
-    if hashes.len() > PART_BLOCKS as usize {
-        let (left, right) = hashes.split_at(left_len(hashes.len()));
-        if start < left.len() {
+/// Collects the hashes of the subtrees beside the way from the root of all parts to this one.
+fn prove(parts: &[BlockHash], part: usize, proof: &mut Vec<u8>) {
+    if parts.len() > 1 {
+        let (left, right) = parts.split_at(left_len(parts.len()));
+        if part < left.len() {
             proof.extend(merge_inner(right));
-            prove(left, start, proof);
+            prove(left, part, proof);
         } else {
             proof.extend(merge_inner(left));
-            prove(right, start - left.len(), proof);
+            prove(right, part - left.len(), proof);
         }
     }
 }
@@ -433,7 +440,7 @@ impl ManifestHasher {
             block_size: geometry.block_size(),
         };
         let tail = tail_of(&last, geometry.offset(geometry.blocks().saturating_sub(1)));
-        Ok(Manifest { facts, geometry, hashes, tail })
+        Ok(Manifest::new(facts, geometry, hashes, tail))
     }
 }
 

@@ -117,7 +117,7 @@ impl BusyLine {
 }
 
 /// What a line can do with the data that waits.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 pub(crate) enum Next {
     /// It is busy, or no data waits.
     Nothing,

@@ -3,7 +3,6 @@
 mod access;
 mod endpoints;
 mod hostile;
-mod json_peer;
 mod limits;
 mod stopping;
 mod swarm;

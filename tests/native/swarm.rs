@@ -1,6 +1,5 @@
 //! Native peers and JSON-only clients on a real tracker, with real files.
 
-use crate::json_peer::{JsonPeer, bits};
 use anyhow::Context as _;
 use data_encoding::BASE64;
 use peer_native::{Peer, PeerConfig, Stage, State};
@@ -13,6 +12,7 @@ use std::{
 use tempfile::TempDir;
 use tests::{
     client::{Client, DEADLINE},
+    json_peer::{JsonPeer, bits},
     noise::noise,
     tracker::TestTracker,
 };

@@ -6,6 +6,7 @@ pub mod eventually;
 pub mod figures;
 pub mod hostile;
 pub mod http;
+pub mod json_peer;
 pub mod link;
 pub mod noise;
 pub mod observer;

@@ -29,7 +29,19 @@ impl TestTracker {
     /// # Errors
     /// If no port is free.
     pub async fn start_with(config: Config) -> anyhow::Result<Self> {
-        let tracker = Tracker::bind(Config { port: 0, ..config }).await?;
+        Self::run(Config { port: 0, ..config }).await
+    }
+
+    /// Starts a tracker with the default settings on the port of another that has stopped.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn start_at(port: u16) -> anyhow::Result<Self> {
+        Self::run(Config { port, ..Config::default() }).await
+    }
+
+    async fn run(config: Config) -> anyhow::Result<Self> {
+        let tracker = Tracker::bind(config).await?;
         let addr = tracker.local_addr();
         let fingerprint = tracker.certificate().map(|certificate| certificate.fingerprint());
         let (stop, stopped) = oneshot::channel();

@@ -2,7 +2,7 @@
 
 use super::seconds;
 use crate::Instant;
-use protocol::{FileId, PeerId};
+use protocol::{FileId, PART_BLOCKS, PeerId};
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
@@ -20,8 +20,6 @@ const FREE_MANIFESTS: u32 = 2;
 const ANSWER_EVERY: Duration = seconds(1);
 /// The most peers and files of which it is remembered how much was sent.
 const MAX_ACCOUNTS: usize = 1_024;
-/// How many blocks a part tells of.
-const BLOCKS_PER_PART: u32 = 256;
 
 /// A part that somebody waits for, the last one if it is not said which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +42,7 @@ pub(super) struct Manifests {
 impl Manifests {
     /// Whether a peer may have one more answer on a file of so many blocks; if so, it counts.
     pub(super) fn charge(&mut self, peer: PeerId, file: FileId, blocks: u32, now: Instant) -> bool {
-        let free = ANSWER_EVERY * FREE_MANIFESTS * (blocks / BLOCKS_PER_PART + 1);
+        let free = ANSWER_EVERY * FREE_MANIFESTS * (blocks / PART_BLOCKS + 1);
         let lasts = self.accounts.get(&(peer, file)).copied().unwrap_or_default().max(now) + ANSWER_EVERY;
         if lasts.since(now) > free {
             return false;

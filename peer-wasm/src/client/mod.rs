@@ -336,7 +336,9 @@ impl Client {
     fn prepare(&mut self, file: FileId, manifest: Arc<Manifest>, now: Instant) {
         let store = self.new_store(file);
         self.outputs.push_back(Output::Create { store, manifest: Arc::clone(&manifest) });
-        self.replace(file, Some(Transfer::fetching(store, manifest, now)));
+        if let Some(transfer) = self.transfers.get_mut(&file) {
+            transfer.prepare(store, manifest, now);
+        }
     }
 
     /// Joins the swarm of a file whose storage is there.

@@ -87,6 +87,7 @@ impl Client {
         if let Some(transfer) = self.transfers.get_mut(&file) {
             transfer.handle_no_manifest(from, now);
             self.ask_for_manifest(file, now);
+            self.settle_one(file, now);
         }
     }
 

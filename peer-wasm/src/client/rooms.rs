@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How often it is looked whether the files still need what they have, while one needs more: a fraction of a round of
 /// choking, and seldom enough to cost nothing.
 const DIVIDE_EVERY: Duration = Duration::from_millis(250);
+/// How often others come first, if there are more files than have room: as long as a round of choking, so that who is
+/// served meanwhile gets something done.
+const TURN_EVERY: Duration = Duration::from_secs(2);
 /// Of what the tracker keeps for a receiver, one part in so many is asked for; control messages and what is answered
 /// twice have the rest.
 const QUEUE_SHARE: u64 = 2;
@@ -21,8 +24,9 @@ pub(super) struct Rooms {
     divide_at: Option<Instant>,
     /// Some files have not what is due to them, because others hold it.
     is_owing: bool,
-    /// Which file comes first. It changes while there are more of them than have room.
+    /// Which file comes first, and when another one may.
     turn: usize,
+    turn_at: Instant,
 }
 
 /// What one file has of a budget.
@@ -36,7 +40,7 @@ struct Claim {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { queue_bytes: u64::MAX, divide_at: None, is_owing: false, turn: 0 }
+        Self { queue_bytes: u64::MAX, divide_at: None, is_owing: false, turn: 0, turn_at: Instant::default() }
     }
 }
 
@@ -99,8 +103,9 @@ impl Client {
         let has_none = |claims: &[Claim], rooms: &[u64]| {
             claims.iter().zip(rooms).any(|(claim, room)| claim.wants_more && *room == 0)
         };
-        if has_none(&down, &down_rooms) || has_none(&up, &up_rooms) {
+        if now >= self.rooms.turn_at && (has_none(&down, &down_rooms) || has_none(&up, &up_rooms)) {
             self.rooms.turn = self.rooms.turn.wrapping_add(1);
+            self.rooms.turn_at = now + TURN_EVERY;
         }
         let excess = |claims: &[Claim], rooms: &[u64]| claims.iter().zip(rooms).any(|(claim, room)| claim.held > *room);
         self.rooms.is_owing = excess(&down, &down_rooms) || excess(&up, &up_rooms);
@@ -129,7 +134,7 @@ fn divide(total: u64, least: u64, claims: &[Claim]) -> Vec<u64> {
 }
 
 /// What is due to each: as much as it needs, or else as much as anybody has, but none has less than the `least` that is
-/// of use. Where there is not even that for all, the first ones have it.
+/// of use. Where there is not even that for all, the first ones have it. What nobody needs is there to begin with.
 fn shares(total: u64, least: u64, claims: &[Claim]) -> Vec<u64> {
     // Whoever holds something will soon ask for the next.
     let need = |claim: &Claim| match claim {
@@ -146,6 +151,8 @@ fn shares(total: u64, least: u64, claims: &[Claim]) -> Vec<u64> {
         shares[place] = need.min(left / (count - rank));
         left -= shares[place];
     }
+    let beginners = (left / least).min(claims.len() as u64);
+    shares.iter_mut().take(beginners as usize).for_each(|share| *share += left / beginners);
     shares
 }
 
@@ -167,6 +174,7 @@ mod tests {
     #[test]
     fn all_of_it_is_for_the_only_one() {
         assert_eq!(divide(8_000, LEAST, &[hungry(0)]), [8_000]);
+        assert_eq!(divide(8_000, LEAST, &[content(1_000)]), [8_000]);
         assert_eq!(divide(8_000, LEAST, &[content(0), hungry(1_000), content(0)]), [0, 8_000, 0]);
         assert_eq!(divide(100, LEAST, &[hungry(0)]), [100]);
     }

@@ -8,8 +8,8 @@ use crate::{
 };
 use bytes::Bytes;
 use protocol::{
-    FileFacts, FileId, Geometry, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo, PeerMessage,
-    encode_envelope,
+    FileFacts, FileId, Geometry, MAX_PART_BYTES, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo,
+    PeerMessage, encode_envelope,
 };
 use rand::Rng;
 use std::{
@@ -25,9 +25,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
-
-/// The most bytes of a part of a manifest on the wire, about.
-const MAX_PART: u64 = 16 << 10;
 
 /// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
 const MAX_CONTACTS: usize = 512;
@@ -54,7 +51,7 @@ pub(super) enum Stage {
 pub(super) struct Transfer {
     pub(super) file: FileId,
     pub(super) stage: Stage,
-    pub(super) storage: Storage,
+    pub(super) storage: Option<Storage>,
     /// Whether this peer shared the file itself.
     pub(super) shared: bool,
     /// Whether it was said that the fetched file is whole.
@@ -98,21 +95,16 @@ impl Transfer {
         Self::new(file, Stage::Searching(Search::new(now)), now)
     }
 
-    /// A file whose manifest was found, and whose storage is being made.
-    pub(super) fn fetching(store: StoreId, manifest: Arc<Manifest>, now: Instant) -> Self {
-        Self::new(manifest.file(), Stage::Preparing { store, manifest }, now)
-    }
-
     /// A file that this peer has and shares.
     pub(super) fn sharing(store: StoreId, manifest: Arc<Manifest>, now: Instant) -> Self {
-        Self { shared: true, ..Self::fetching(store, manifest, now) }
+        Self { shared: true, ..Self::new(manifest.file(), Stage::Preparing { store, manifest }, now) }
     }
 
     fn new(file: FileId, stage: Stage, now: Instant) -> Self {
         Self {
             file,
             stage,
-            storage: Storage::Memory,
+            storage: None,
             shared: false,
             finished: false,
             contacts: BTreeMap::new(),
@@ -129,13 +121,19 @@ impl Transfer {
         }
     }
 
+    /// The manifest was found, and the storage is being made.
+    pub(super) fn prepare(&mut self, store: StoreId, manifest: Arc<Manifest>, now: Instant) {
+        self.stage = Stage::Preparing { store, manifest };
+        self.report_soon(now);
+    }
+
     /// Joins the swarm, if the transfer waits for its storage.
     pub(super) fn activate(&mut self, join: impl FnOnce(Arc<Manifest>) -> Swarm, storage: Storage, now: Instant) {
         if let Stage::Preparing { store, manifest } = &self.stage {
             let swarm = Box::new(join(Arc::clone(manifest)));
             self.stage = Stage::Active { store: *store, swarm };
-            self.storage = storage;
-            self.report_at = Some(now);
+            self.storage = Some(storage);
+            self.report_soon(now);
         }
     }
 
@@ -170,18 +168,14 @@ impl Transfer {
     }
 
     pub(super) fn peer_joined(&mut self, peer: PeerInfo, now: Instant) {
-        let id = peer.id;
-        match &mut self.stage {
-            Stage::Searching(search) => search.found(id),
-            Stage::Active { swarm, .. } => {
-                swarm.handle_peer_joined(id, Duration::from_secs(peer.age.into()), now);
-                if self.contacts.len() < MAX_CONTACTS {
-                    self.contacts.insert(id, peer);
-                }
-                self.report_soon(now);
-            }
-            Stage::Preparing { .. } | Stage::Failed { .. } => {}
+        let (id, age) = (peer.id, Duration::from_secs(peer.age.into()));
+        if self.contacts.len() < MAX_CONTACTS {
+            self.contacts.insert(id, peer);
         }
+        if let Stage::Searching(search) = &mut self.stage {
+            search.found(id);
+        }
+        self.with_swarm(now, |swarm| swarm.handle_peer_joined(id, age, now));
     }
 
     pub(super) fn peer_left(&mut self, peer: PeerId, now: Instant) {
@@ -231,7 +225,7 @@ impl Transfer {
     /// The most bytes that one message may have which was asked for.
     pub(super) fn largest_answer(&self, max_run: u32) -> u64 {
         match &self.stage {
-            Stage::Searching(search) if !search.is_in_vain() => MAX_PART,
+            Stage::Searching(search) if !search.is_in_vain() => MAX_PART_BYTES as u64,
             Stage::Active { swarm, .. } => {
                 let block_size = swarm.manifest().geometry().block_size().bytes();
                 swarm.in_flight().min(max_run.max(block_size).into())

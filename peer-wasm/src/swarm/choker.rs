@@ -12,8 +12,9 @@ use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 /// The most neighbours served beyond the places.
 const MAX_EXTRA: usize = 16;
-/// The most newcomers among them that come in one round: whoever comes again and again under new ids takes no more.
-const MAX_NEWCOMERS: usize = 4;
+/// The most newcomers that are given a place in one round, those that left since among them: whoever comes again and again
+/// under new ids takes no more.
+const MAX_NEWCOMERS: usize = MAX_EXTRA;
 
 /// What the choice depends on, for one neighbour that lacks blocks.
 #[derive(Debug, Clone)]

@@ -70,11 +70,12 @@ impl Swarm {
         self.apply_choker();
     }
 
+    /// Those who may be given a place: everybody who lacks blocks, but whoever only takes only if nobody else wants any.
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
         let complete = self.is_complete();
         let block_size = self.manifest.geometry().block_size().bytes();
         let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.has.is_full());
-        lacking
+        let mut candidates: Vec<_> = lacking
             .map(|(&peer, neighbour)| Candidate {
                 peer,
                 interested: neighbour.said.is_interested || neighbour.is_unknown(now),
@@ -84,8 +85,11 @@ impl Swarm {
                 blocks: neighbour.blocks(block_size),
                 age: neighbour.age(now),
             })
-            .filter(|candidate| complete || candidate.willing)
-            .collect()
+            .collect();
+        if !complete && candidates.iter().any(|candidate| candidate.willing && candidate.interested) {
+            candidates.retain(|candidate| candidate.willing);
+        }
+        candidates
     }
 
     /// Whether a neighbour gives, or had no chance yet to show it. Those who fell behind have nothing that is wanted
@@ -105,10 +109,13 @@ impl Swarm {
         neighbour.served.total() < trust + offered + RECIPROCITY * neighbour.asked.total()
     }
 
-    /// Takes the place of a neighbour that took more than it may for what it gave.
+    /// Takes the place of a neighbour that took more than it may for what it gave, if others want it.
     pub(super) fn stop_serving_taker(&mut self, peer: PeerId, now: Instant) {
         let Some(neighbour) = self.neighbours.get(&peer) else { return };
-        if !self.is_complete() && !self.is_willing(peer, neighbour, now) {
+        if self.is_complete() || self.is_willing(peer, neighbour, now) {
+            return;
+        }
+        if self.candidates(now).iter().all(|candidate| candidate.peer != peer) {
             self.choker.evict(peer);
             self.fill_slots(now);
         }

@@ -171,6 +171,11 @@ impl Swarm {
             self.offer_room(now);
             return Ok(());
         }
+        // No room was kept for what comes late. Without anything to store it is taken, or a slow line would bring nothing.
+        if asked.is_none() && self.storing_bytes > 0 && self.in_flight() >= self.config.max_in_flight {
+            self.request_of(from, now);
+            return Ok(());
+        }
         let correct = (self.config.check)(&self.manifest, run, data);
         self.store_correct(run, data, &correct);
         if correct.contains(&false) {

@@ -72,12 +72,13 @@ impl Alone {
         self.swarm.handle_refused(to, &about, self.now);
     }
 
-    /// Its storage reads what it was asked to.
+    /// Its storage reads what it was asked to, and its line takes it at once.
     pub fn read(&mut self) {
         self.said();
         for (id, offset, len) in std::mem::take(&mut self.unread) {
             let data = self.file.content.slice(offset as usize..offset as usize + len as usize);
             self.swarm.handle_read(id, Ok(data), self.now);
+            self.swarm.handle_sent(len.into(), self.now);
         }
     }
 

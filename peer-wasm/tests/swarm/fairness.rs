@@ -2,11 +2,11 @@
 
 use crate::{
     BLOCK,
-    alone::Alone,
+    alone::{Alone, blocks},
     lab::{Lab, lab},
 };
 use peer_wasm::swarm::Config;
-use protocol::{Bitfield, PeerMessage};
+use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
 use simulator::{Behaviour, File, id_of};
 use std::{collections::BTreeMap, time::Duration};
 #[cfg(target_arch = "wasm32")]
@@ -51,33 +51,105 @@ fn a_slow_seed_gives_everyone_the_same() {
     assert!(shares.iter().max() < shares.iter().min().map(|least| least * 3 / 2).as_ref(), "{shares:?}");
 }
 
+/// A seed with one place, which another seed keeps from giving first copies.
+fn with_one_place(config: Config) -> Alone {
+    let mut alone = Alone::new(Bitfield::full(64), config);
+    alone.meet(id_of(9), &Bitfield::full(64));
+    alone
+}
+
+fn want(alone: &mut Alone, peer: PeerId) {
+    alone.hear_bitfield(peer, &Bitfield::empty(64), false);
+    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
+}
+
+fn served(alone: &Alone) -> Vec<PeerId> {
+    let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
+    served.map(|other| other.peer).collect()
+}
+
+/// Whoever has the place asks for this block, and gets it.
+fn take_turn(alone: &mut Alone, index: u32) -> PeerId {
+    let taker = served(alone)[0];
+    alone.hear(taker, PeerMessage::Request { file: alone.swarm.tag(), index, count: 1 });
+    alone.read();
+    alone.wait_for(A_SECOND * 2);
+    taker
+}
+
 #[test]
 fn who_did_not_use_its_place_gets_one_again_when_it_says_that_it_wants_something() {
     let (idle, busy) = (id_of(7), id_of(8));
-    let mut alone = Alone::new(Bitfield::full(64), Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
-    let file = alone.swarm.tag();
-    // Another seed, so that nothing is a first copy.
-    alone.meet(id_of(9), &Bitfield::full(64));
+    let mut alone = with_one_place(Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
     for (peer, time) in [(idle, A_SECOND * 5), (busy, A_SECOND * 2)] {
         alone.join(peer);
-        alone.hear_bitfield(peer, &Bitfield::empty(64), false);
-        alone.hear(peer, PeerMessage::Interested { file });
+        want(&mut alone, peer);
         alone.wait_for(time);
     }
-    let served = |alone: &Alone| {
-        let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
-        served.map(|other| other.peer).collect::<Vec<_>>()
-    };
-    for index in 0..8 {
-        alone.hear(busy, PeerMessage::Request { file, index, count: 1 });
-        alone.read();
-        alone.wait_for(A_SECOND);
-    }
-    assert_eq!(served(&alone), [busy]);
-    alone.hear(idle, PeerMessage::Interested { file });
-    alone.hear(busy, PeerMessage::Request { file, index: 9, count: 1 });
-    alone.wait_for(A_SECOND * 2);
+    assert!((0..8).all(|index| take_turn(&mut alone, index) == busy));
+    want(&mut alone, idle);
+    take_turn(&mut alone, 8);
     assert_eq!(served(&alone), [idle]);
+}
+
+#[test]
+fn a_newcomer_takes_its_turn_among_those_who_got_much_already() {
+    let (early, newcomer) = ([id_of(6), id_of(7)], id_of(8));
+    let mut alone = with_one_place(Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
+    for peer in early {
+        alone.join(peer);
+        want(&mut alone, peer);
+    }
+    alone.wait_for(A_SECOND * 2);
+    (0..20).for_each(|index| _ = take_turn(&mut alone, index));
+    alone.join(newcomer);
+    want(&mut alone, newcomer);
+    let turns = (20..32).filter(|index| take_turn(&mut alone, *index) == newcomer).count();
+    assert!((3..=5).contains(&turns), "{turns} of 12 turns for one of three");
+}
+
+#[test]
+fn of_two_of_whom_nothing_else_is_known_the_one_that_is_longer_in_the_swarm_is_tried_first() {
+    let (young, old) = (id_of(7), id_of(8));
+    let config = Config { fixed_slots: 0, trial_slots: 1, optimistic_rounds: 1, ..Config::default() };
+    let mut alone = with_one_place(config);
+    let file = alone.swarm.tag();
+    for (peer, age) in [(young, A_SECOND), (old, A_SECOND * 60)] {
+        alone.swarm.handle_peer_joined(peer, age, alone.now);
+        want(&mut alone, peer);
+    }
+    for index in 0..10 {
+        alone.wait_for(A_SECOND * 2);
+        assert_eq!(served(&alone), [old]);
+        alone.hear(old, PeerMessage::Request { file, index, count: 1 });
+    }
+}
+
+#[test]
+fn who_serves_and_tells_of_nothing_gets_no_more_for_that() {
+    let got = |tells: bool| {
+        let taker = id_of(7);
+        let mut alone = Alone::new(blocks(0..64, 128), Config::default());
+        let file = alone.swarm.tag();
+        alone.meet(taker, &Bitfield::empty(128));
+        alone.hear(taker, PeerMessage::Interested { file });
+        // Somebody else wants something too, or there would be no reason to be strict.
+        alone.meet(id_of(8), &Bitfield::empty(128));
+        alone.hear(id_of(8), PeerMessage::Interested { file });
+        let mut sent = 0;
+        for index in 0..64 {
+            alone.hear(taker, PeerMessage::Request { file, index, count: 1 });
+            alone.read();
+            let is_block = |message: &PeerMessage| matches!(message, PeerMessage::Block { .. });
+            sent += alone.said_to(taker).iter().filter(|message| is_block(message)).count();
+            if tells {
+                alone.hear(taker, PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] });
+            }
+        }
+        sent
+    };
+    assert_eq!(got(true), 64);
+    assert!(got(false) <= 17, "{} blocks", got(false));
 }
 
 #[test]

@@ -152,7 +152,8 @@ impl Story {
             stored_before.resize(stored_before.len().max(number + 1), 0);
             let before = std::mem::replace(&mut stored_before[number], swarm.stored().count());
             prop_assert!(swarm.stored().count() >= before, "{number} lost verified blocks");
-            prop_assert!(swarm.in_flight() < MAX_IN_FLIGHT + u64::from(MAX_RUN), "{number} asked for too much");
+            // One run is begun while there is room, and one may come late.
+            prop_assert!(swarm.in_flight() < MAX_IN_FLIGHT + 2 * u64::from(MAX_RUN), "{number} has no room for that");
             let served = swarm.neighbours(now).filter(|other| other.served_by_us).count();
             prop_assert!(served <= MAX_SERVED, "{number} serves {served}");
             for event in &node.events {

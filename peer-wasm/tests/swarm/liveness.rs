@@ -152,6 +152,19 @@ fn a_client_whose_words_were_lost_is_asked_to_begin() {
 }
 
 #[test]
+fn who_has_only_what_it_got_here_gets_the_rest_if_nobody_else_wants_it() {
+    // The seed is gone, and the half that is left goes from one to the next; what the next has is no news to the first.
+    let mut lab = lab(File::new(200 * u64::from(BLOCK), BLOCK));
+    let mut half = Bitfield::empty(200);
+    (0..100).for_each(|index| _ = half.set(index));
+    let first = lab.add(half);
+    let next = lab.add(Bitfield::empty(200));
+    lab.network.introduce(first, next);
+    lab.settle_for(secs(10));
+    assert_eq!(stored(&lab, next), 100);
+}
+
+#[test]
 fn claiming_to_serve_is_no_reason_to_be_served_for_ever() {
     let got_from_leechers = |claims: bool| {
         let mut lab = lab(File::new(8_000 * u64::from(BLOCK), BLOCK));

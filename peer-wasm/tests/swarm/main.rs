@@ -1,4 +1,16 @@
 //! The swarm in virtual time: the production `Swarm`, black box, on every target.
+//!
+//! | file | what it tests, or lends |
+//! |---|---|
+//! | `places` | who gets a place, and what those are told who lose theirs |
+//! | `restating` | what the tracker refused or lost |
+//! | `fairness` | whose turn it is |
+//! | `storage` | slow and failing storage, and memory |
+//! | `wants` | what people are told when nothing comes |
+//! | `liveness` | that nobody waits for ever |
+//! | `hostile` | liars and takers |
+//! | `invariants` | what holds after every step, whatever happens |
+//! | `lab`, `alone`, `stranger` | a network, one swarm by itself, a client of another author |
 
 #![allow(unreachable_pub, reason = "modules of a test have no other crate to be unreachable from")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

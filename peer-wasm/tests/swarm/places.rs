@@ -209,6 +209,26 @@ fn a_seed_lets_in_who_needs_it_in_place_of_those_that_want_nothing_or_do_not_ask
 }
 
 #[test]
+fn who_is_sent_what_it_asked_for_long_ago_uses_its_place() {
+    let (patient, newcomer) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 1, ..Config::default() });
+    let file = alone.swarm.tag();
+    alone.join(patient);
+    alone.hear_bitfield(patient, &Bitfield::empty(64), false);
+    alone.hear(patient, PeerMessage::Interested { file });
+    alone.wait_for(secs(1));
+    for index in 0..6 {
+        alone.hear(patient, PeerMessage::Request { file, index, count: 1 });
+        alone.said();
+        alone.wait_for(secs(2));
+        alone.read();
+        alone.wait_for(secs(2));
+    }
+    alone.join(newcomer);
+    assert!(alone.swarm.is_neighbour(patient));
+}
+
+#[test]
 fn whatever_a_stranger_says_introduces_it_answers_aside() {
     let file = Alone::new(Bitfield::empty(8), Config::default()).swarm.tag();
     let data = bytes::Bytes::from(vec![0; BLOCK as usize]);

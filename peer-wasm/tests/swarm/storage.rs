@@ -97,6 +97,28 @@ fn blocks_that_wait_for_the_storage_take_room_until_they_are_stored() {
 }
 
 #[test]
+fn blocks_that_come_late_find_no_room_while_others_wait_for_the_storage() {
+    let [late, punctual] = [7, 8].map(id_of);
+    let mut alone = Alone::new(Bitfield::empty(96), Config { max_in_flight: ROOM, ..Config::default() });
+    alone.is_slow = true;
+    alone.meet(late, &Bitfield::full(96));
+    let asked_first = alone.requests();
+    alone.wait_for(Duration::from_secs(60));
+    alone.meet(punctual, &Bitfield::full(96));
+    let mut asked: Vec<_> = alone.requests().into_iter().filter(|(of, ..)| *of == punctual).collect();
+    while let Some((of, index, count)) = asked.pop() {
+        alone.hear_block(of, index, count);
+        asked.extend(alone.requests().into_iter().filter(|(of, ..)| *of == punctual));
+    }
+    let before = alone.swarm.in_flight();
+    for (of, index, count) in asked_first {
+        alone.hear_block(of, index, count);
+    }
+    assert!(alone.swarm.is_neighbour(late), "it is no violation");
+    assert!(before >= ROOM && alone.swarm.in_flight() == before, "{before} and {}", alone.swarm.in_flight());
+}
+
+#[test]
 fn less_room_ends_the_asking_and_more_is_used_at_once() {
     let (mut alone, _) = with_little_room();
     let asked = alone.requests();

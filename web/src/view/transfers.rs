@@ -6,9 +6,16 @@ use super::{
     peers::Peers,
 };
 use crate::{browser, format, model::Model, problems, texts::fill};
-use leptos::{html, prelude::*};
-use peer_wasm::page::{Command, Stage, Storage, Transfer};
+use leptos::{html, leptos_dom::helpers::TimeoutHandle, prelude::*};
+use peer_wasm::{
+    client::WaitsFor,
+    page::{Command, Stage, Storage, Transfer},
+};
 use protocol::FileId;
+use std::time::Duration;
+
+/// How long something is waited for before the card says so; most of it passes sooner.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 /// The list of this tab's transfers, newest first.
 #[component]
@@ -62,9 +69,9 @@ fn TransferItem(
         Stage::Failed { problem } => Some(problems::sentence(&problem, model.locale.get())),
         Stage::Searching | Stage::Downloading | Stage::Complete | Stage::Sharing => None,
     };
-    let waits_for = Memo::new(move |_| transfer.with(|transfer| transfer.waits_for));
-    let waiting = move || waits_for.get().map(|reason| problems::waiting(reason, model.locale.get()));
-    let in_memory = move || transfer.with(|transfer| transfer.storage == Storage::Memory);
+    let waits_for = lasting(Memo::new(move |_| transfer.with(|transfer| transfer.waits_for)));
+    let waiting = move || waits_for().map(|reason| problems::waiting(reason, model.locale.get()));
+    let in_memory = move || transfer.with(|transfer| transfer.storage == Some(Storage::Memory));
     view! {
         <li class="card transfer" tabindex="-1" aria-label=name data-file=file.to_string()>
             <div class="row">
@@ -90,7 +97,7 @@ fn TransferItem(
                 </div>
             </div>
             <p class="problem" hidden=move || !failed()>{problem}</p>
-            <p class="quiet" role="status" hidden=move || waits_for.get().is_none()>{waiting}</p>
+            <p class="quiet" role="status" hidden=move || waits_for().is_none()>{waiting}</p>
             <Progress model file transfer />
             <Figures model transfer />
             <p class="quiet" hidden=move || !in_memory()>{model.text(|texts| &texts.transfers.memory)}</p>
@@ -98,6 +105,22 @@ fn TransferItem(
             <Peers model transfer />
         </li>
     }
+}
+
+/// What is waited for, once there has been something for a while.
+fn lasting(waits_for: Memo<Option<WaitsFor>>) -> impl Fn() -> Option<WaitsFor> + Copy {
+    let lasts = RwSignal::new(false);
+    let is_waiting = Memo::new(move |_| waits_for.get().is_some());
+    Effect::new(move |timer: Option<Option<TimeoutHandle>>| {
+        if let Some(timer) = timer.flatten() {
+            timer.clear();
+        }
+        lasts.set(false);
+        // The card may be gone when the time is over.
+        let last = move || _ = lasts.try_set(true);
+        if is_waiting.get() { set_timeout_with_handle(last, WORTH_SAYING).ok() } else { None }
+    });
+    move || waits_for.get().filter(|_| lasts.get())
 }
 
 fn stage_words(stage: &Stage, model: Model) -> &'static str {

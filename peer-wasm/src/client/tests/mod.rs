@@ -262,7 +262,7 @@ fn a_choked_peer_that_floods_requests_is_dropped() {
     let mut lab = Lab::online();
     lab.client.share(manifest, lab.now);
     lab.drain();
-    for number in (10..30).chain([3]) {
+    for number in (10..40).chain([3]) {
         lab.respond(None, &Response::PeerJoined { file, peer: info(number) });
         lab.say(
             number,

@@ -61,3 +61,23 @@ fn who_is_gone_or_was_not_introduced_is_no_neighbour() {
         assert_eq!(lab.client.swarm(two.file()).unwrap().is_neighbour(peer(3)), stays, "{code}");
     }
 }
+
+#[test]
+fn what_the_tracker_said_of_a_peer_during_the_search_is_known_afterwards() {
+    let (_, manifest) = large(32);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.fetch(file, lab.now);
+    lab.drain();
+    let named = PeerInfo { name: Some("ana".parse().unwrap()), ..info(2) };
+    lab.respond(None, &Response::Peers { file, peers: vec![named] });
+    lab.say(2, part_of(&manifest, None));
+    let store = lab.wanted_store();
+    lab.client.handle_created(store, Ok((Bitfield::empty(32), Storage::Disk)), lab.now);
+    lab.say(2, PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::full(32).to_bytes(), begin: true });
+    while lab.client.poll_timeout().unwrap() < Instant::after_start(seconds(1)) {
+        lab.sleep();
+    }
+    let report = lab.last_report();
+    assert_eq!(report.peers[0].name.as_ref().unwrap().as_str(), "ana");
+}

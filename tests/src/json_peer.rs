@@ -1,14 +1,16 @@
 //! A peer as a stranger would write it from PROTOCOL.md: JSON only, no code of the project.
 
+use crate::{client::Client, tracker::TestTracker};
 use anyhow::{Context as _, ensure};
 use data_encoding::BASE64;
 use protocol::{Manifest, PeerMessage};
 use serde_json::{Value, json};
-use tests::{client::Client, tracker::TestTracker};
 
 /// A JSON client in the swarm of one file.
-pub(crate) struct JsonPeer {
-    pub(crate) client: Client,
+#[derive(Debug)]
+pub struct JsonPeer {
+    /// Its connection.
+    pub client: Client,
     manifest: Manifest,
     file: String,
     block_size: usize,
@@ -16,7 +18,10 @@ pub(crate) struct JsonPeer {
 
 impl JsonPeer {
     /// Joins the lobby and the swarm of the file, saying that it has all blocks or none.
-    pub(crate) async fn join(tracker: &TestTracker, manifest: &Manifest, has_all: bool) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If the tracker refuses.
+    pub async fn join(tracker: &TestTracker, manifest: &Manifest, has_all: bool) -> anyhow::Result<Self> {
         let mut client = Client::join(tracker, "lobby").await?;
         let facts = manifest.facts();
         let mut announce = json!({
@@ -39,7 +44,10 @@ impl JsonPeer {
     }
 
     /// Tells another peer something about the file, which only its manifest names in full.
-    pub(crate) async fn tell(&mut self, to: &str, kind: &str, mut fields: Value) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub async fn tell(&mut self, to: &str, kind: &str, mut fields: Value) -> anyhow::Result<()> {
         fields["type"] = kind.into();
         fields["file"] =
             if matches!(kind, "manifest" | "no_manifest") { self.file.as_str() } else { &self.file[..16] }.into();
@@ -47,7 +55,10 @@ impl JsonPeer {
     }
 
     /// Reads until another peer says one of `kinds`, answering manifests on the way; gives the peer and the message.
-    pub(crate) async fn expect(&mut self, kinds: &[&str]) -> anyhow::Result<(String, Value)> {
+    ///
+    /// # Errors
+    /// If none does in time.
+    pub async fn expect(&mut self, kinds: &[&str]) -> anyhow::Result<(String, Value)> {
         loop {
             let mut envelope = self.client.expect(&format!("{kinds:?}"), |message| message["from"].is_string()).await?;
             let from = envelope["from"].as_str().context("an id")?.to_owned();
@@ -70,26 +81,48 @@ impl JsonPeer {
     }
 
     /// Greets whoever joins and serves it until it wants nothing more.
-    pub(crate) async fn serve_one(&mut self, content: &[u8]) -> anyhow::Result<()> {
-        let blocks = content.len().div_ceil(self.block_size) as u32;
+    ///
+    /// # Errors
+    /// If it says nothing for too long.
+    pub async fn serve_one(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        let blocks = self.blocks();
         loop {
             let (from, message) = self.expect(&["bitfield", "interested", "request", "not_interested"]).await?;
             match message["type"].as_str() {
                 Some("bitfield") => self.tell(&from, "bitfield", json!({ "blocks": bits(blocks, true) })).await?,
                 Some("interested") => self.tell(&from, "unchoke", json!({})).await?,
-                Some("request") => {
-                    let (index, count) = run(&message)?;
-                    let end = content.len().min((index + count) * self.block_size);
-                    let data = BASE64.encode(&content[index * self.block_size..end]);
-                    self.tell(&from, "block", json!({ "index": index, "count": count, "data": data })).await?;
-                }
+                Some("request") => self.answer(&from, &message, content).await?,
                 _ => return Ok(()),
             }
         }
     }
 
+    /// Waits for one request and answers it.
+    ///
+    /// # Errors
+    /// If none comes in time.
+    pub async fn serve_request(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        let (from, request) = self.expect(&["request"]).await?;
+        self.answer(&from, &request, content).await
+    }
+
+    async fn answer(&mut self, to: &str, request: &Value, content: &[u8]) -> anyhow::Result<()> {
+        let (index, count) = run(request)?;
+        let end = content.len().min((index + count) * self.block_size);
+        let data = BASE64.encode(&content[index * self.block_size..end]);
+        self.tell(to, "block", json!({ "index": index, "count": count, "data": data })).await
+    }
+
+    /// How many blocks the file has.
+    pub fn blocks(&self) -> u32 {
+        self.manifest.geometry().blocks()
+    }
+
     /// Fetches the whole file, one block at a time, from the first peer that serves it.
-    pub(crate) async fn fetch(&mut self, size: usize) -> anyhow::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If nobody serves it in time.
+    pub async fn fetch(&mut self, size: usize) -> anyhow::Result<Vec<u8>> {
         let blocks = size.div_ceil(self.block_size);
         let mut content = Vec::new();
         self.client.send(&json!({ "type": "get_peers", "file": self.file })).await?;
@@ -113,7 +146,7 @@ fn run(message: &Value) -> anyhow::Result<(usize, usize)> {
 }
 
 /// A bitfield of all blocks or none, by hand.
-pub(crate) fn bits(blocks: u32, all: bool) -> String {
+pub fn bits(blocks: u32, all: bool) -> String {
     let mut bytes = vec![0; blocks.div_ceil(8) as usize];
     for index in (0..blocks).filter(|_| all) {
         bytes[index as usize / 8] |= 0x80 >> (index % 8);

@@ -1,0 +1,218 @@
+//! `minibit` as a script runs it: no terminal to draw a bar on, so that it says in lines what it waits for.
+
+use anyhow::{Context as _, ensure};
+use peer_native::{Peer, PeerConfig};
+use protocol::{BlockSize, Geometry, Manifest, ManifestHasher, MediaType};
+use serde_json::json;
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tempfile::TempDir;
+use tests::{
+    client::DEADLINE,
+    json_peer::{JsonPeer, bits},
+    noise::noise,
+    tracker::TestTracker,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
+    time::timeout,
+};
+
+const NOBODY: &str = "nobody in the room has what is missing";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_tracker_every_command_says_so() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    // Nobody listens on a port that was free a moment ago.
+    let tracker = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+    let shared = sample.path.display().to_string();
+    let commands = [["get", &sample.id()], ["get", "sample.bin"], ["share", &shared]];
+    for command in commands.map(|command| Minibit::run(&tracker, sample.folder.path(), &command)) {
+        command?.says("the tracker cannot be reached").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_without_a_tracker_is_there_when_it_comes() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    let tracker = TestTracker::start().await?;
+    let (address, port) = (tracker.http_url(), tracker.addr().port());
+    tracker.stop().await?;
+    let mut share = Minibit::run(&address, sample.folder.path(), &["share", &sample.path.display().to_string()])?;
+    share.says("the tracker cannot be reached").await?;
+    let tracker = TestTracker::start_at(port).await?;
+    share.says("going on").await?;
+    let mut get = Minibit::run(&tracker.http_url(), &sample.folder.path().join("got"), &["get", "sample.bin"])?;
+    assert_eq!(fs::read(get.fetched().await?)?, sample.content);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_nobody_has_is_waited_for_by_its_id_or_its_name() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    let tracker = TestTracker::start().await?;
+    let mut by_id = Minibit::run(&tracker.http_url(), &sample.folder.path().join("id"), &["get", &sample.id()])?;
+    let mut by_name = Minibit::run(&tracker.http_url(), &sample.folder.path().join("name"), &["get", "sample.bin"])?;
+    by_id.says(NOBODY).await?;
+    by_name.says("nobody in room lobby shares a file called sample.bin").await?;
+    let peer = Peer::start(PeerConfig::new(tracker.ws_url(), sample.folder.path()));
+    peer.share(&sample.path).await?;
+    assert_eq!(fs::read(by_id.fetched().await?)?, sample.content);
+    assert_eq!(fs::read(by_name.fetched().await?)?, sample.content);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_sends_no_manifest_is_told_of() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    let tracker = TestTracker::start().await?;
+    let _silent = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let mut get = sample.get(&tracker)?;
+    get.says("have not told yet what it consists of").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_chokes_is_told_of_once_and_so_is_that_it_serves() -> anyhow::Result<()> {
+    // More than is asked for at first.
+    let sample = Sample::new(5_000_000)?;
+    let tracker = TestTracker::start().await?;
+    let mut peer = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let mut get = sample.get(&tracker)?;
+    let asker = greet(&mut peer).await?;
+    peer.expect(&["interested"]).await?;
+    get.says("serve others first").await?;
+
+    peer.tell(&asker, "unchoke", json!({})).await?;
+    peer.serve_request(&sample.content).await?;
+    get.says("going on: sample.bin from 1 peer").await?;
+    peer.serve_one(&sample.content).await?;
+    assert_eq!(fs::read(get.fetched().await?)?, sample.content);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_rejects_is_told_of() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    let tracker = TestTracker::start().await?;
+    let mut peer = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let mut get = sample.get(&tracker)?;
+    let reject = async {
+        let asker = greet(&mut peer).await?;
+        peer.tell(&asker, "unchoke", json!({})).await?;
+        loop {
+            let (_, request) = peer.expect(&["request"]).await?;
+            let fields = json!({ "index": request["index"], "count": request["count"].as_u64().unwrap_or(1) });
+            peer.tell(&asker, "reject", fields).await?;
+        }
+    };
+    tokio::select! {
+        // When it is asked again, an answer is waited for, for a moment.
+        said = get.says_at_last("refused to send it") => said,
+        ended = reject => ended,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_answer_is_told_of() -> anyhow::Result<()> {
+    let sample = Sample::new(5_000)?;
+    let tracker = TestTracker::start().await?;
+    let mut peer = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let mut get = sample.get(&tracker)?;
+    let asker = greet(&mut peer).await?;
+    peer.tell(&asker, "unchoke", json!({})).await?;
+    peer.expect(&["request"]).await?;
+    get.says("do not answer").await
+}
+
+/// Meets the one that fetches, and says that all is here; tells its id.
+async fn greet(peer: &mut JsonPeer) -> anyhow::Result<String> {
+    let (asker, _) = peer.expect(&["bitfield"]).await?;
+    let blocks = peer.blocks();
+    peer.tell(&asker, "bitfield", json!({ "blocks": bits(blocks, true) })).await?;
+    Ok(asker)
+}
+
+/// A file in a folder.
+struct Sample {
+    folder: TempDir,
+    path: PathBuf,
+    content: Vec<u8>,
+    manifest: Manifest,
+}
+
+impl Sample {
+    fn new(size: usize) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("sample.bin");
+        let content = noise(1, size);
+        fs::write(&path, &content)?;
+        let mut hasher = ManifestHasher::new(Geometry::new(size as u64, BlockSize::for_file(size as u64))?);
+        hasher.update(&content);
+        let manifest = hasher.finish("sample.bin".parse()?, MediaType::default())?;
+        Ok(Self { folder, path, content, manifest })
+    }
+
+    fn id(&self) -> String {
+        self.manifest.file().to_string()
+    }
+
+    fn get(&self, tracker: &TestTracker) -> anyhow::Result<Minibit> {
+        Minibit::run(&tracker.http_url(), &self.folder.path().join("got"), &["get", &self.id()])
+    }
+}
+
+/// A running `minibit`; it ends when this is dropped.
+struct Minibit {
+    _child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Minibit {
+    fn run(tracker: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_minibit"));
+        command.args(["--tracker", tracker]).args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+        if arguments.first() == Some(&"get") {
+            command.arg("--output").arg(folder);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().context("its output was not piped")?;
+        let stderr = child.stderr.take().context("its errors were not piped")?;
+        Ok(Self { _child: child, stdout: lines(stdout), stderr: lines(stderr) })
+    }
+
+    /// Reads the next line of the standard error, which is about this.
+    async fn says(&mut self, part: &str) -> anyhow::Result<()> {
+        let line = self.next_word().await.with_context(|| format!("no word of {part:?}"))?;
+        ensure!(line.contains(part), "{part:?} is not in {line:?}");
+        Ok(())
+    }
+
+    /// Reads lines of the standard error until one is about this.
+    async fn says_at_last(&mut self, part: &str) -> anyhow::Result<()> {
+        while !self.next_word().await.with_context(|| format!("no word of {part:?}"))?.contains(part) {}
+        Ok(())
+    }
+
+    async fn next_word(&mut self) -> anyhow::Result<String> {
+        let line = timeout(DEADLINE, self.stderr.next_line()).await.context("it is silent")??;
+        line.context("it ended")
+    }
+
+    /// Waits until a file is fetched, and tells where it is.
+    async fn fetched(&mut self) -> anyhow::Result<PathBuf> {
+        let line = timeout(DEADLINE, self.stdout.next_line()).await.context("it is not fetched")??;
+        Ok(line.context("it ended without a file")?.into())
+    }
+}
+
+fn lines<R: AsyncRead>(stream: R) -> Lines<BufReader<R>> {
+    BufReader::new(stream).lines()
+}
