@@ -79,4 +79,18 @@ mod tests {
         rate.add(1, at(60_000));
         assert_eq!(rate.per_second(at(60_000)), 0);
     }
+
+    #[test]
+    fn bytes_are_forgotten_a_quarter_second_at_a_time() {
+        let mut rate = Rate::new();
+        rate.add(1_000, at(1_000));
+        rate.add(3_000, at(3_600));
+        assert_eq!(rate.per_second(at(3_600)), 4_000 * 1_000 / 2_600, "since the first byte");
+        assert_eq!(rate.per_second(at(3_999)), 4_000 * 1_000 / 2_999, "twelve buckets, the newest nearly over");
+        assert_eq!(rate.per_second(at(4_100)), 3_000 * 1_000 / 2_850, "eleven buckets, and what is over of the newest");
+        rate.add(5_000, at(4_100));
+        assert_eq!(rate.per_second(at(4_100)), 8_000 * 1_000 / 2_850, "the oldest bucket is used again");
+        rate.add(1, at(60_000));
+        assert_eq!(rate.per_second(at(62_000)), 1_000 / 2_000 / 2);
+    }
 }

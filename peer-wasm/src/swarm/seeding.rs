@@ -242,3 +242,6 @@ impl Swarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

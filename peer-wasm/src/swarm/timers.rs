@@ -74,3 +74,42 @@ impl TimerTable {
         Some(timer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const fn at(ms: u64) -> Instant {
+        Instant::after_start(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn the_earliest_deadline_comes_first_and_each_once() {
+        let mut timers = TimerTable::default();
+        assert_eq!((timers.next(), timers.expire(at(99))), (None, None));
+        timers.set(Timer::ChokeRound, at(30));
+        timers.set(Timer::Restate, at(10));
+        timers.set(Timer::Idle, at(30));
+        assert_eq!((timers.next(), timers.expire(at(9))), (Some((at(10), Timer::Restate)), None));
+        assert_eq!(timers.expire(at(10)), Some(Timer::Restate));
+        let rest: Vec<_> = std::iter::from_fn(|| timers.expire(at(30))).collect();
+        assert_eq!(rest, [Timer::ChokeRound, Timer::Idle], "at the same moment, in their order");
+        assert!(!timers.is_set(Timer::Idle));
+    }
+
+    #[test]
+    fn a_deadline_is_replaced_or_only_moved_to_an_earlier_one() {
+        let mut timers = TimerTable::default();
+        timers.set_earlier(Timer::Retry, at(20));
+        timers.set_earlier(Timer::Retry, at(30));
+        assert_eq!(timers.next(), Some((at(20), Timer::Retry)));
+        timers.set_earlier(Timer::Retry, at(10));
+        assert_eq!(timers.next(), Some((at(10), Timer::Retry)));
+        timers.set(Timer::Retry, at(30));
+        assert_eq!(timers.next(), Some((at(30), Timer::Retry)));
+        assert!(timers.is_set(Timer::Retry) && !timers.is_set(Timer::Requests));
+        timers.clear(Timer::Retry);
+        assert!(!timers.is_set(Timer::Retry) && timers.next().is_none());
+    }
+}

@@ -19,6 +19,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod alone;
+mod choking;
 mod fairness;
 mod hostile;
 mod invariants;

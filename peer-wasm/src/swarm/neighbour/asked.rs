@@ -338,3 +338,6 @@ impl Asked {
         place.and_then(|place| self.stale.remove(place)).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

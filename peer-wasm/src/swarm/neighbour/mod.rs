@@ -80,3 +80,82 @@ impl Neighbour {
         is_news
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::BlockSize;
+
+    const BLOCK: u32 = 4_096;
+
+    /// One that joined two seconds after the start.
+    fn neighbour() -> Neighbour {
+        let geometry = Geometry::new(4 * u64::from(BLOCK), BlockSize::for_file(0)).unwrap();
+        let (asked, served) = (Asked::new(0, 0, at(2_000)), Served::new(0, 0));
+        Neighbour::new(&geometry, Duration::from_secs(60), asked, served, at(2_000))
+    }
+
+    const fn at(ms: u64) -> Instant {
+        Instant::after_start(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn its_age_is_that_at_which_it_joined_and_the_time_since() {
+        assert_eq!(neighbour().age(at(5_000)), Duration::from_secs(63));
+    }
+
+    #[test]
+    fn it_has_at_least_what_it_was_sent() {
+        let mut neighbour = neighbour();
+        assert_eq!(neighbour.blocks(BLOCK), 0);
+        neighbour.learn(3, false);
+        assert_eq!(neighbour.blocks(BLOCK), 1);
+        neighbour.served.sent(u64::from(BLOCK) * 3 - 1, at(2_000));
+        assert_eq!(neighbour.blocks(BLOCK), 2);
+    }
+
+    #[test]
+    fn it_is_unknown_for_a_second_unless_it_has_something() {
+        let unknown = neighbour();
+        assert!(unknown.is_unknown(at(2_999)) && !unknown.is_unknown(at(3_000)) && !unknown.is_unknown(at(3_001)));
+        let mut has = neighbour();
+        has.learn(0, false);
+        assert!(!has.is_unknown(at(2_000)));
+        let mut was_sent = neighbour();
+        was_sent.served.sent(1, at(2_000));
+        assert!(!was_sent.is_unknown(at(2_000)));
+    }
+
+    #[test]
+    fn it_serves_if_it_does_not_choke_and_has_what_is_wanted_and_delivers() {
+        let serving = || {
+            let mut neighbour = neighbour();
+            neighbour.learn(0, true);
+            neighbour.said.chokes_us = false;
+            neighbour
+        };
+        assert!(serving().is_serving());
+        let breaks: [fn(&mut Neighbour); 3] = [
+            |neighbour| neighbour.said.chokes_us = true,
+            |neighbour| _ = neighbour.unlearn(0, true),
+            |neighbour| neighbour.asked.snub(at(2_000)),
+        ];
+        for stop in breaks {
+            let mut neighbour = serving();
+            stop(&mut neighbour);
+            assert!(!neighbour.is_serving());
+        }
+    }
+
+    #[test]
+    fn what_it_has_is_counted_once_as_far_as_it_is_wanted() {
+        let mut neighbour = neighbour();
+        assert!(neighbour.learn(0, true) && neighbour.learn(1, true) && neighbour.learn(2, false));
+        assert!(!neighbour.learn(0, true), "that is no news");
+        assert_eq!(neighbour.asked.wanted, 2);
+        assert!(!neighbour.said.was_full && neighbour.learn(3, false) && neighbour.said.was_full);
+        assert!(neighbour.unlearn(2, false) && neighbour.unlearn(0, true) && !neighbour.unlearn(0, true));
+        assert_eq!(neighbour.asked.wanted, 1);
+        assert!(neighbour.said.was_full, "it refused some since");
+    }
+}

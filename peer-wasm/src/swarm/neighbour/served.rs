@@ -111,3 +111,91 @@ impl Served {
         self.total = self.total.saturating_sub(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{BlockSize, Geometry};
+    use std::time::Duration;
+
+    fn run() -> Run {
+        Geometry::new(4_096, BlockSize::for_file(0)).unwrap().run(0, 1).unwrap()
+    }
+
+    fn end_rounds(served: &mut Served, rounds: u32) {
+        for _ in 0..rounds {
+            served.begin_round(true);
+            served.end_round();
+        }
+    }
+
+    #[test]
+    fn who_holds_a_place_for_a_whole_round_without_using_it_is_idle_until_it_asks() {
+        let mut served = Served::new(0, 0);
+        served.end_round();
+        assert!(!served.is_idle(), "it had no place when the round began");
+        end_rounds(&mut served, 1);
+        assert!(served.is_idle());
+        served.begin_round(false);
+        served.end_round();
+        assert_eq!(served.idle_rounds(), 2, "without a place it cannot ask");
+        end_rounds(&mut served, 1);
+        assert_eq!(served.idle_rounds(), 3);
+        served.enqueue(run());
+        assert!(!served.is_idle() && served.queue.len() == 1);
+    }
+
+    #[test]
+    fn who_asked_or_was_sent_something_or_still_waits_is_not_idle() {
+        let uses: [fn(&mut Served); 2] = [|served| served.enqueue(run()), |served| served.sent(1, Instant::default())];
+        for use_place in uses {
+            let mut served = Served::new(0, 0);
+            served.begin_round(true);
+            use_place(&mut served);
+            served.end_round();
+            assert!(!served.is_idle());
+        }
+        let mut served = Served::new(0, 0);
+        served.enqueue(run());
+        end_rounds(&mut served, 3);
+        assert!(!served.is_idle(), "its request waits");
+        served.queue.clear();
+        end_rounds(&mut served, 1);
+        assert!(served.is_idle());
+    }
+
+    #[test]
+    fn who_says_that_it_wants_something_has_a_whole_round_to_ask() {
+        let mut served = Served::new(0, 0);
+        end_rounds(&mut served, 2);
+        served.begin_round(true);
+        served.wants_anew();
+        assert!(!served.is_idle());
+        served.end_round();
+        assert!(!served.is_idle());
+        end_rounds(&mut served, 1);
+        assert!(served.is_idle());
+    }
+
+    #[test]
+    fn it_takes_its_turn_after_its_head_start_and_what_it_was_sent() {
+        let mut served = Served::new(100, 1_000);
+        served.sent(20, Instant::default());
+        assert_eq!((served.total(), served.turn()), (120, 1_120));
+        served.take_back(50);
+        assert_eq!((served.total(), served.turn()), (70, 1_070));
+        served.take_back(999);
+        assert_eq!(served.total(), 0);
+        assert!(served.rate.per_second(Instant::default()) > 0);
+    }
+
+    #[test]
+    fn only_so_many_requests_are_rejected_in_a_second() {
+        let mut served = Served::new(0, 0);
+        for second in [0, 7, 8] {
+            let now = Instant::after_start(Duration::from_millis(second * 1_000 + 999));
+            assert!((0..MAX_QUEUED).all(|_| served.may_be_rejected(now)));
+            assert!(!served.may_be_rejected(now));
+        }
+    }
+}

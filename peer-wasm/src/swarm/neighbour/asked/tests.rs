@@ -1,0 +1,279 @@
+use super::*;
+use protocol::BlockSize;
+
+const BLOCK: u64 = 4_096;
+const MAX_WINDOW: u64 = 1 << 20;
+
+fn geometry() -> Geometry {
+    Geometry::new(2_000 * BLOCK, BlockSize::try_from(BLOCK as u32).unwrap()).unwrap()
+}
+
+fn run(index: u32, count: u32) -> Run {
+    geometry().run(index, count).unwrap()
+}
+
+const fn at(ms: u64) -> Instant {
+    Instant::after_start(Duration::from_millis(ms))
+}
+
+fn new() -> Asked {
+    Asked::new(0, 0, at(0))
+}
+
+/// One that was asked for a run of so many blocks.
+fn asked_for(count: u32, now: Instant) -> Asked {
+    let mut asked = new();
+    asked.requested(run(0, count), &geometry(), now);
+    asked
+}
+
+fn deliver(asked: &mut Asked, bytes: u64, waited_ms: u64, now: Instant) {
+    asked.delivered(bytes, Some(now - Duration::from_millis(waited_ms)), MAX_WINDOW, now);
+}
+
+#[test]
+fn what_is_asked_is_in_flight_until_it_is_answered() {
+    let mut asked = asked_for(3, at(0));
+    asked.requested(run(8, 1), &geometry(), at(5));
+    assert_eq!((asked.bytes(), asked.last), (4 * BLOCK, Some(run(8, 1))));
+    assert_eq!(asked.in_flight().iter().map(|request| request.run).collect::<Vec<_>>(), [run(0, 3), run(8, 1)]);
+    assert_eq!(asked.answered(run(8, 1), &geometry()), Fit::Asked(at(5)));
+    assert_eq!(asked.bytes(), 3 * BLOCK);
+    assert_eq!(asked.answered(run(8, 1), &geometry()), Fit::Unasked, "it came already");
+    assert_eq!(asked.rejected(run(0, 3), &geometry()).map(|request| request.sent), Some(at(0)));
+    assert_eq!(asked.rejected(run(0, 3), &geometry()), None);
+    assert_eq!((asked.bytes(), asked.in_flight().len()), (0, 0));
+    asked.audit(&geometry());
+}
+
+#[test]
+#[should_panic(expected = "bytes in flight")]
+fn an_audit_finds_bytes_that_were_not_kept_right() {
+    Asked { bytes: 1, ..new() }.audit(&geometry());
+}
+
+#[test]
+fn what_was_taken_back_may_still_come_once() {
+    let mut asked = asked_for(3, at(0));
+    assert!(asked.take_back(run(0, 3), &geometry()));
+    assert!(!asked.take_back(run(0, 3), &geometry()));
+    assert_eq!((asked.bytes(), asked.owed(&geometry())), (0, 3 * BLOCK));
+    assert_eq!(asked.answered(run(5, 1), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(run(0, 3), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(run(0, 3), &geometry()), Fit::Unasked);
+}
+
+#[test]
+fn a_rejection_is_of_the_request_that_was_taken_back_and_not_of_the_one_that_is_in_flight() {
+    let mut asked = asked_for(1, at(0));
+    asked.take_back(run(0, 1), &geometry());
+    asked.requested(run(0, 1), &geometry(), at(9));
+    assert_eq!(asked.rejected(run(0, 1), &geometry()), None);
+    assert_eq!(asked.bytes(), BLOCK);
+    assert_eq!(asked.rejected(run(0, 1), &geometry()).map(|request| request.sent), Some(at(9)));
+}
+
+#[test]
+fn only_so_many_requests_that_were_taken_back_are_remembered_the_last_ones() {
+    let mut asked = new();
+    let all = MAX_STALE as u32 + 2;
+    (0..all).for_each(|index| asked.requested(run(index, 1), &geometry(), at(0)));
+    assert_eq!(asked.take_all_back(), (0..all).map(|index| run(index, 1)).collect::<Vec<_>>());
+    assert_eq!((asked.bytes(), asked.owed(&geometry())), (0, MAX_STALE as u64 * BLOCK));
+    assert_eq!(asked.answered(run(1, 1), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(run(2, 1), &geometry()), Fit::Late);
+    asked.audit(&geometry());
+}
+
+#[test]
+fn after_it_began_anew_as_much_may_come_as_it_owed_whatever_blocks_those_are() {
+    let mut asked = Asked { overhang: BLOCK, ..asked_for(1, at(0)) };
+    asked.requested(run(5, 2), &geometry(), at(0));
+    asked.take_back(run(0, 1), &geometry());
+    asked.refuse(run(50, 1), at(0));
+    assert_eq!(asked.begin_anew(&geometry()), [run(5, 2)]);
+    assert_eq!((asked.bytes(), asked.owed(&geometry()), asked.next_retry()), (0, 4 * BLOCK, None));
+    assert_eq!(asked.answered(run(90, 3), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(run(90, 2), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(run(90, 1), &geometry()), Fit::Late);
+    assert_eq!(asked.owed(&geometry()), 0);
+}
+
+#[test]
+fn a_request_is_steered_only_once() {
+    let mut asked = asked_for(1, at(0));
+    asked.requested(run(5, 1), &geometry(), at(0));
+    let to = PeerId::from_bytes([7; 8]);
+    assert!(asked.steer(run(5, 1), to));
+    assert!(!asked.steer(run(5, 1), to) && !asked.steer(run(6, 1), to));
+    assert_eq!(asked.in_flight().iter().map(|request| request.moves_to).collect::<Vec<_>>(), [None, Some(to)]);
+}
+
+#[test]
+fn more_is_asked_while_the_window_has_any_room() {
+    let mut asked = new();
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), Some(FIRST_RUN));
+    assert_eq!(asked.next_run_bytes(9_000, at(0)), Some(9_000));
+    asked.requested(run(0, 15), &geometry(), at(0));
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), Some(FIRST_RUN));
+    asked.requested(run(15, 1), &geometry(), at(0));
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), None);
+}
+
+#[test]
+fn one_request_takes_a_fast_neighbour_twenty_milliseconds() {
+    let mut asked = new();
+    asked.delivered(10_000_000, None, MAX_WINDOW, at(0));
+    assert_eq!(asked.rate.per_second(at(1_000)), 10_000_000);
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(1_000)), Some(200_000));
+}
+
+#[test]
+fn one_that_is_snubbed_is_asked_for_one_run_at_a_time() {
+    let mut asked = asked_for(1, at(0));
+    asked.snub(at(100));
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(100)), None);
+    asked.take_all_back();
+    assert_eq!(asked.next_run_bytes(u32::MAX, at(100)), Some(FIRST_RUN));
+}
+
+#[test]
+fn one_that_is_snubbed_gets_a_second_chance_and_none_once_it_delivers() {
+    let mut asked = Asked { wanted: 1, ..new() };
+    assert!(!asked.is_snubbed() && !asked.deserves_another_try(at(90_000)) && asked.second_chance().is_none());
+    asked.snub(at(100));
+    assert!(asked.is_snubbed());
+    assert!(!asked.deserves_another_try(at(15_099)) && asked.deserves_another_try(at(15_100)));
+    assert_eq!(asked.second_chance(), Some(at(15_100)));
+    asked.wanted = 0;
+    assert_eq!(asked.second_chance(), None, "nothing of its is wanted");
+    asked.delivered(1, None, MAX_WINDOW, at(200));
+    assert!(!asked.is_snubbed());
+}
+
+#[test]
+fn the_window_grows_by_what_is_delivered_while_answers_come_soon() {
+    let mut asked = new();
+    deliver(&mut asked, 5_000, 100, at(1_000));
+    assert_eq!(asked.window, FIRST_WINDOW + 5_000);
+    deliver(&mut asked, 5_000, 2 * 100 + 50, at(2_000));
+    assert_eq!(asked.window, FIRST_WINDOW + 10_000, "twice the shortest wait and 50 ms are borne");
+    deliver(&mut asked, 5 * MAX_WINDOW, 100, at(3_000));
+    assert_eq!(asked.window, MAX_WINDOW);
+    assert_eq!(asked.total(), 10_000 + 5 * MAX_WINDOW);
+}
+
+#[test]
+fn the_window_shrinks_as_much_as_answers_wait_too_long() {
+    let mut asked = new();
+    deliver(&mut asked, 4_464, 100, at(1_000));
+    assert_eq!(asked.window, 70_000);
+    deliver(&mut asked, 1, 1_000, at(3_000));
+    assert_eq!(asked.window, 70_000 / 4);
+    deliver(&mut asked, 1, 1_000_000_000, at(1_000_100_000));
+    assert_eq!(asked.window, 1, "never so far that nothing is asked");
+}
+
+#[test]
+fn what_comes_late_leaves_the_window_alone() {
+    let mut asked = new();
+    asked.delivered(9_000, None, MAX_WINDOW, at(1_000));
+    assert_eq!((asked.window, asked.total()), (FIRST_WINDOW, 9_000));
+}
+
+#[test]
+fn one_is_overdue_after_patience_and_twice_what_it_owes_takes() {
+    let patience = Duration::from_secs(4);
+    assert_eq!(new().overdue(patience), None, "it owes nothing");
+    let mut asked = asked_for(125, at(1_000));
+    assert_eq!(asked.overdue(patience), Some(at(1_000 + 4_000 + 2 * 8_000)), "512,000 bytes at 64,000 a second");
+    asked.requested(run(200, 125), &geometry(), at(3_000));
+    assert_eq!(asked.overdue(patience), Some(at(1_000 + 4_000 + 2 * 16_000)), "a request more is no delivery");
+    // A delivery of 1,024 bytes in a second.
+    asked.delivered(1_024, None, MAX_WINDOW, at(2_000));
+    assert_eq!(asked.overdue(patience), Some(at(2_000 + 60_000)), "nobody is waited for longer");
+    asked.take(run(200, 125), &geometry());
+    asked.take(run(0, 125), &geometry());
+    asked.requested(run(0, 1), &geometry(), at(7_000));
+    assert_eq!(asked.overdue(patience), Some(at(7_000 + 4_000 + 2 * 4_000)), "4,096 bytes at 1,024 a second");
+    asked.snub(at(8_000));
+    assert_eq!(asked.overdue(patience), Some(at(8_000 + 4_000 + 2 * 4_000)));
+}
+
+#[test]
+fn a_refusal_is_believed_twice_as_long_each_time_up_to_a_minute() {
+    let mut asked = new();
+    assert_eq!(asked.next_retry(), None);
+    let mut now = at(1_000);
+    for seconds in [2, 4, 8, 16, 32, 64, 64] {
+        let wait = Duration::from_secs(seconds);
+        asked.refuse(run(3, 1), now);
+        asked.refuse(run(4, 1), now + Duration::from_millis(1));
+        assert!(asked.refuses);
+        assert_eq!(asked.next_retry(), Some(now + wait));
+        assert!(asked.retry(false, now + wait - Duration::from_millis(1)).is_empty());
+        assert_eq!(asked.retry(false, now + wait), [run(3, 1)]);
+        now = now + wait * 3;
+        asked.retry(true, now);
+    }
+}
+
+#[test]
+fn one_that_serves_may_be_asked_at_once_for_all_that_it_refused_which_makes_no_wait_longer() {
+    let mut asked = new();
+    (0..3).for_each(|index| asked.refuse(run(index, 1), at(1_000)));
+    assert_eq!(asked.retry(true, at(1_000)), [0, 1, 2].map(|index| run(index, 1)));
+    asked.refuse(run(0, 1), at(1_000));
+    assert_eq!(asked.next_retry(), Some(at(3_000)));
+}
+
+#[test]
+fn of_too_many_refusals_the_oldest_is_asked_again_first() {
+    let mut asked = new();
+    (0..=MAX_REFUSED as u32).for_each(|index| asked.refuse(run(index, 1), at(1_000)));
+    assert_eq!(asked.retry(false, at(1_000)), [run(0, 1)]);
+    assert!(asked.retry(false, at(1_000)).is_empty());
+    asked.forget_refusals();
+    assert_eq!(asked.next_retry(), None);
+}
+
+#[test]
+fn one_that_delivers_and_refused_nothing_since_is_soon_asked_again() {
+    let mut asked = new();
+    let retry_after = |asked: &mut Asked| {
+        asked.refuse(run(1, 1), at(0));
+        asked.next_retry()
+    };
+    asked.refuse(run(0, 1), at(0));
+    asked.retry(false, at(2_000));
+    assert_eq!(retry_after(&mut asked), Some(at(4_000)));
+    asked.delivered(1, None, MAX_WINDOW, at(100));
+    assert!(!asked.refuses);
+    assert_eq!(asked.next_retry(), Some(at(4_000)), "something is still refused");
+    asked.forget_refusals();
+    asked.delivered(1, None, MAX_WINDOW, at(100));
+    assert_eq!(retry_after(&mut asked), Some(at(2_000)));
+}
+
+#[test]
+fn the_time_to_deliver_is_that_of_all_that_is_asked_and_more() {
+    let mut asked = asked_for(5, at(0));
+    assert_eq!(asked.time_to_deliver(0, at(1_000)), None);
+    asked.delivered(10_240, None, MAX_WINDOW, at(0));
+    assert_eq!(asked.rate.per_second(at(1_000)), 10_240);
+    assert_eq!(asked.time_to_deliver(0, at(1_000)), Some(Duration::from_secs(2)));
+    assert_eq!(asked.time_to_deliver(20_480, at(1_000)), Some(Duration::from_secs(4)));
+}
+
+#[test]
+fn a_request_is_expected_to_wait_as_long_as_the_last_one() {
+    let mut asked = asked_for(1, at(1_000));
+    let request = asked.in_flight()[0];
+    assert_eq!(asked.remaining_wait(&request, at(1_300)), Duration::from_millis(300), "the longer the more, at first");
+    assert_eq!(asked.shortest_wait(), ASSUMED_WAIT);
+    deliver(&mut asked, 1, 150, at(1_000));
+    deliver(&mut asked, 1, 500, at(1_000));
+    assert_eq!(asked.remaining_wait(&request, at(1_300)), Duration::from_millis(200));
+    assert_eq!(asked.remaining_wait(&request, at(9_000)), Duration::ZERO);
+    assert_eq!(asked.shortest_wait(), Duration::from_millis(150));
+}

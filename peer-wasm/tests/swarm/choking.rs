@@ -1,0 +1,182 @@
+//! Tit-for-tat, seen by one peer: how much a neighbour gets for what it gives, and whose turn it is.
+
+use crate::{
+    BLOCK,
+    alone::{Alone, blocks},
+};
+use peer_wasm::swarm::{Config, PeerStrategy};
+use protocol::{Bitfield, PeerId, PeerMessage};
+use simulator::id_of;
+use std::time::Duration;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const ROUND: Duration = Duration::from_secs(2);
+
+/// What may be had on trust, in blocks.
+const TRUST: usize = 16;
+
+fn one_place() -> Config {
+    Config { fixed_slots: 1, trial_slots: 0, ..Config::default() }
+}
+
+/// One that fetches, and has the first 60 of 64 blocks.
+fn fetching(config: Config) -> Alone {
+    Alone::new(blocks(0..60, 64), config)
+}
+
+/// A seed that is not the only one, so that nothing is a first copy.
+fn seed(config: Config) -> Alone {
+    let mut alone = Alone::new(Bitfield::full(64), config);
+    alone.meet(id_of(9), &Bitfield::full(64));
+    alone
+}
+
+/// A neighbour that has these blocks and wants something.
+fn wants_something(alone: &mut Alone, peer: PeerId, has: &Bitfield) {
+    alone.join(peer);
+    alone.hear_bitfield(peer, has, false);
+    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
+}
+
+/// A neighbour asks for one block after the other until it gets none, or has as many; tells how many it got.
+fn take(alone: &mut Alone, peer: PeerId, most: usize) -> usize {
+    let file = alone.swarm.tag();
+    let mut next = |index: &usize| {
+        alone.hear(peer, PeerMessage::Request { file, index: *index as u32, count: 1 });
+        alone.read();
+        alone.swarm.handle_sent(BLOCK.into(), alone.now);
+        alone.said_to(peer).iter().any(|said| matches!(said, PeerMessage::Block { .. }))
+    };
+    (0..most).take_while(|index| next(index)).count()
+}
+
+fn served(alone: &Alone) -> Vec<PeerId> {
+    alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us).map(|other| other.peer).collect()
+}
+
+#[test]
+fn a_neighbour_gets_what_it_offers_and_four_times_what_it_gave_beyond_some_trust() {
+    let taker = id_of(7);
+    // Which blocks it has, whether it serves, how many it gives, and what that is worth.
+    let cases = [(0..0, false, 0, 0), (0..5, true, 0, 5), (0..5, false, 0, 0), (60..61, true, 1, 1 + 4)];
+    for (has, serves, gives, worth) in cases {
+        let mut alone = fetching(one_place());
+        let file = alone.swarm.tag();
+        wants_something(&mut alone, taker, &blocks(has.clone(), 64));
+        if serves {
+            alone.hear(taker, PeerMessage::Unchoke { file });
+        }
+        for (_, index, count) in alone.requests().into_iter().take(gives) {
+            alone.hear_block(taker, index, count);
+        }
+        assert_eq!(take(&mut alone, taker, 60), TRUST + worth, "has {has:?}, serves: {serves}, gives {gives}");
+        assert!(served(&alone).is_empty());
+    }
+}
+
+#[test]
+fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
+    let taker = id_of(7);
+    let mut alone = fetching(one_place());
+    wants_something(&mut alone, taker, &Bitfield::empty(64));
+    assert_eq!(take(&mut alone, taker, 60), TRUST);
+    alone.wait_for(Duration::from_secs(8));
+    assert_eq!(take(&mut alone, taker, 60), 2);
+}
+
+#[test]
+fn only_tit_for_tat_asks_for_something_in_return() {
+    for peer_strategy in [PeerStrategy::RareBlocks, PeerStrategy::Random] {
+        let mut alone = fetching(Config { peer_strategy, ..one_place() });
+        wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+        assert_eq!(take(&mut alone, id_of(7), 60), 60, "{peer_strategy:?}");
+    }
+    let mut alone = seed(one_place());
+    wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+    assert_eq!(take(&mut alone, id_of(7), 60), 60, "whoever needs nothing cannot be paid");
+}
+
+#[test]
+fn a_round_gives_the_place_to_the_one_that_gave_more_for_what_it_got() {
+    let (giver, taker) = (id_of(7), id_of(8));
+    for (first, second) in [(giver, taker), (taker, giver)] {
+        let mut alone = fetching(one_place());
+        wants_something(&mut alone, first, &blocks(60..62, 64));
+        wants_something(&mut alone, second, &blocks(60..62, 64));
+        assert_eq!(served(&alone), [first], "it came first");
+        alone.hear(giver, PeerMessage::Unchoke { file: alone.swarm.tag() });
+        assert_eq!(alone.requests(), [(giver, 60, 2)]);
+        alone.hear_block(giver, 60, 2);
+        assert_eq!(take(&mut alone, first, 1), 1);
+        alone.wait_for(ROUND);
+        assert_eq!(served(&alone), [giver]);
+    }
+}
+
+#[test]
+fn a_seed_serves_next_who_got_least() {
+    let (first, second) = (id_of(7), id_of(8));
+    let mut alone = seed(one_place());
+    wants_something(&mut alone, first, &Bitfield::empty(64));
+    wants_something(&mut alone, second, &Bitfield::empty(64));
+    assert_eq!(served(&alone), [first]);
+    for (took, peer, next) in [(3, first, second), (2, second, second), (2, second, first)] {
+        assert_eq!(take(&mut alone, peer, took), took);
+        alone.wait_for(ROUND);
+        assert_eq!(served(&alone), [next]);
+    }
+}
+
+#[test]
+fn with_rare_blocks_a_place_goes_to_who_has_what_is_wanted_and_rare() {
+    let old = id_of(3);
+    for (rare, common) in [(id_of(1), id_of(2)), (id_of(2), id_of(1))] {
+        let config = Config { peer_strategy: PeerStrategy::RareBlocks, fixed_slots: 1, ..Config::default() };
+        let mut alone = fetching(config);
+        alone.meet(id_of(4), &blocks(61..62, 64));
+        // Nobody else has block 0, but it is here.
+        let mut has = blocks(61..62, 64);
+        has.set(0);
+        wants_something(&mut alone, common, &has);
+        wants_something(&mut alone, rare, &blocks(60..61, 64));
+        // It gets the place for trials.
+        alone.swarm.handle_peer_joined(old, Duration::from_secs(99), alone.now);
+        alone.hear(old, PeerMessage::Interested { file: alone.swarm.tag() });
+        alone.wait_for(ROUND);
+        let mut expected = [rare, old];
+        expected.sort_unstable();
+        assert_eq!(served(&alone), expected);
+    }
+}
+
+#[test]
+fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
+    let (first, second) = (id_of(7), id_of(8));
+    let mut alone = seed(one_place());
+    let file = alone.swarm.tag();
+    wants_something(&mut alone, first, &Bitfield::empty(64));
+    wants_something(&mut alone, second, &Bitfield::empty(64));
+    alone.hear(first, PeerMessage::NotInterested { file });
+    assert_eq!(served(&alone), [first], "it may want something again");
+    alone.wait_for(ROUND / 2);
+    alone.said();
+    alone.hear(second, PeerMessage::Interested { file });
+    assert_eq!(served(&alone), [second]);
+    let said: Vec<_> = alone.said().into_iter().map(|said| (said.to, said.message)).collect();
+    assert_eq!(said, [(first, PeerMessage::Choke { file }), (second, PeerMessage::Unchoke { file })]);
+}
+
+#[test]
+fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
+    let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+    (20..40).for_each(|number| wants_something(&mut alone, id_of(number), &Bitfield::empty(64)));
+    let before = served(&alone).len();
+    alone.swarm.handle_sent(0, alone.now);
+    for more in 0..4 {
+        alone.wait_for(Duration::from_millis(19));
+        assert_eq!(served(&alone).len(), before + more);
+        alone.wait_for(Duration::from_millis(1));
+        assert_eq!(served(&alone).len(), before + more + 1);
+    }
+}
