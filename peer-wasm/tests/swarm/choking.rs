@@ -17,12 +17,23 @@ const ROUND: Duration = Duration::from_secs(2);
 const TRUST: usize = 16;
 
 fn one_place() -> Config {
-    Config { fixed_slots: 1, trial_slots: 0, ..Config::default() }
+    places(1)
+}
+
+fn places(fixed_slots: usize) -> Config {
+    Config { fixed_slots, trial_slots: 0, ..Config::default() }
 }
 
 /// One that fetches, and has the first 60 of 64 blocks.
 fn fetching(config: Config) -> Alone {
     Alone::new(blocks(0..60, 64), config)
+}
+
+/// One that fetches, and has a place for a neighbour beside one that wants something too.
+fn fetching_beside(other: PeerId) -> Alone {
+    let mut alone = fetching(places(2));
+    wants_something(&mut alone, other, &Bitfield::empty(64));
+    alone
 }
 
 /// A seed that is not the only one, so that nothing is a first copy.
@@ -57,11 +68,11 @@ fn served(alone: &Alone) -> Vec<PeerId> {
 
 #[test]
 fn a_neighbour_gets_what_it_offers_and_four_times_what_it_gave_beyond_some_trust() {
-    let taker = id_of(7);
+    let (taker, other) = (id_of(7), id_of(8));
     // Which blocks it has, whether it serves, how many it gives, and what that is worth.
     let cases = [(0..0, false, 0, 0), (0..5, true, 0, 5), (0..5, false, 0, 0), (60..61, true, 1, 1 + 4)];
     for (has, serves, gives, worth) in cases {
-        let mut alone = fetching(one_place());
+        let mut alone = fetching_beside(other);
         let file = alone.swarm.tag();
         wants_something(&mut alone, taker, &blocks(has.clone(), 64));
         if serves {
@@ -71,14 +82,14 @@ fn a_neighbour_gets_what_it_offers_and_four_times_what_it_gave_beyond_some_trust
             alone.hear_block(taker, index, count);
         }
         assert_eq!(take(&mut alone, taker, 60), TRUST + worth, "has {has:?}, serves: {serves}, gives {gives}");
-        assert!(served(&alone).is_empty());
+        assert_eq!(served(&alone), [other]);
     }
 }
 
 #[test]
 fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
-    let taker = id_of(7);
-    let mut alone = fetching(one_place());
+    let (taker, other) = (id_of(7), id_of(8));
+    let mut alone = fetching_beside(other);
     wants_something(&mut alone, taker, &Bitfield::empty(64));
     assert_eq!(take(&mut alone, taker, 60), TRUST);
     alone.wait_for(Duration::from_secs(8));
@@ -86,9 +97,17 @@ fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
 }
 
 #[test]
+fn a_neighbour_that_gives_nothing_gets_all_if_nobody_else_wants_any() {
+    let mut alone = fetching(one_place());
+    wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+    assert_eq!(take(&mut alone, id_of(7), 60), 60);
+}
+
+#[test]
 fn only_tit_for_tat_asks_for_something_in_return() {
     for peer_strategy in [PeerStrategy::RareBlocks, PeerStrategy::Random] {
-        let mut alone = fetching(Config { peer_strategy, ..one_place() });
+        let mut alone = fetching(Config { peer_strategy, ..places(2) });
+        wants_something(&mut alone, id_of(8), &Bitfield::empty(64));
         wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
         assert_eq!(take(&mut alone, id_of(7), 60), 60, "{peer_strategy:?}");
     }
@@ -171,7 +190,9 @@ fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
 fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
     let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
     (20..40).for_each(|number| wants_something(&mut alone, id_of(number), &Bitfield::empty(64)));
+    alone.wait_for(ROUND);
     let before = served(&alone).len();
+    assert_eq!(before, 2, "newcomers are served beyond the places until the round");
     alone.swarm.handle_sent(0, alone.now);
     for more in 0..4 {
         alone.wait_for(Duration::from_millis(19));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `places` | who gets a place, and what those are told who lose theirs |
 //! | `restating` | what the tracker refused or lost |
+//! | `choking` | what a neighbour gets for what it gives |
 //! | `fairness` | whose turn it is |
 //! | `storage` | slow and failing storage, and memory |
 //! | `wants` | what people are told when nothing comes |
