@@ -333,6 +333,8 @@ fn only_so_many_newcomers_are_welcome_in_one_round() {
         let welcome = (1..100).filter(|number| choker.welcome(peer(*number), &config)).count();
         assert_eq!(welcome, MAX_NEWCOMERS - 1);
         assert_eq!(choker.served().count(), MAX_NEWCOMERS);
+        choker.evict(peer(0));
+        assert!(!choker.welcome(peer(100), &config), "who left counts, or a new id would be worth a place each time");
     }
 }
 
