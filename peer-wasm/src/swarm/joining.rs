@@ -6,7 +6,7 @@
 
 use super::{
     Event, MAX_REMEMBERED, Swarm, Timer, Violation,
-    neighbour::{Asked, Neighbour, Said, Served},
+    neighbour::{Asked, Neighbour, Rejections, Said, Served},
 };
 use crate::Instant;
 use protocol::{PeerId, PeerMessage};
@@ -36,6 +36,7 @@ pub(super) struct Waiting {
     /// For how long the tracker had known it in this swarm when it began to wait.
     age: Duration,
     since: Instant,
+    rejections: Rejections,
     /// What it was as a neighbour, before it had to make room.
     before: Option<Before>,
 }
@@ -68,7 +69,7 @@ impl Swarm {
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
         self.waiting.remove(&peer);
         if let Some(neighbour) = self.remove(peer) {
-            self.remember_departed(peer, &neighbour, now);
+            self.remember_departed(peer, neighbour.asked.owed(self.manifest.geometry()), now);
             self.go_on_without(peer, now);
         }
     }
@@ -94,6 +95,10 @@ impl Swarm {
             | PeerMessage::NoManifest { .. } => return,
             // It takes this peer for one that serves it.
             PeerMessage::Request { file, index, count } => {
+                if self.waiting.get_mut(&from).is_some_and(|waiting| !waiting.rejections.one_more(now)) {
+                    self.waiting.remove(&from);
+                    return self.drop_neighbour(from, Violation::RequestFlood, now);
+                }
                 self.send(from, PeerMessage::Reject { file, index, count });
             }
             PeerMessage::Bitfield { .. }
@@ -141,7 +146,7 @@ impl Swarm {
     fn wait(&mut self, peer: PeerId, age: Duration, is_stranger: bool, now: Instant) {
         if self.waiting.len() < MAX_WAITING {
             let said = Said::nothing(self.stored().len());
-            let waiting = || Waiting { said, is_stranger, age, since: now, before: None };
+            let waiting = || Waiting { said, is_stranger, age, since: now, rejections: Rejections::NONE, before: None };
             self.waiting.entry(peer).or_insert_with(waiting).is_stranger &= is_stranger;
         }
     }
@@ -172,9 +177,8 @@ impl Swarm {
             !(complete && waiting.said.has.is_full()) && waiting.before.is_none_or(|before| before.comes_back <= now)
         };
         let may = self.waiting.iter().filter(|(_, waiting)| !is_full || is_worth_room(waiting));
-        let gives = |waiting: &Waiting| waiting.said.has.iter().any(|index| self.blocks.is_wanted(index));
         let ranked = may.map(|(peer, waiting)| {
-            let gives = gives(waiting);
+            let gives = !complete && waiting.said.has.has_other_than(self.stored());
             ((gives, waiting.before.is_none(), waiting.age), *peer, gives)
         });
         ranked.max().map(|(_, peer, gives)| (peer, gives))
@@ -203,7 +207,9 @@ impl Swarm {
             } else if asked.wanted == 0 {
                 2
             } else {
-                u8::from(said.chokes_us && asked.total() == 0 && time >= PATIENCE_WITH_TAKERS)
+                let only_refuses = asked.refuses_since.is_some_and(|since| now.since(since) >= PATIENCE_WITH_TAKERS);
+                let never_served = said.chokes_us && asked.total() == 0 && time >= PATIENCE_WITH_TAKERS;
+                u8::from(only_refuses || never_served)
             }
         };
         let ranked = self
@@ -230,8 +236,17 @@ impl Swarm {
         let before = Before { sent, received, owed, comes_back: now + PATIENCE_WITH_TAKERS };
         if self.waiting.len() < MAX_WAITING {
             let age = neighbour.age(now);
-            let waiting = Waiting { said: neighbour.said, is_stranger: false, age, since: now, before: Some(before) };
+            let waiting = Waiting {
+                said: neighbour.said,
+                is_stranger: false,
+                age,
+                since: now,
+                rejections: Rejections::NONE,
+                before: Some(before),
+            };
             self.waiting.insert(peer, waiting);
+        } else {
+            self.remember_departed(peer, owed, now);
         }
     }
 
@@ -270,7 +285,7 @@ impl Swarm {
     }
 
     fn welcome(&mut self, peer: PeerId, waiting: Waiting, now: Instant) {
-        let Waiting { said, is_stranger, age, since, before } = waiting;
+        let Waiting { said, is_stranger, age, since, before, .. } = waiting;
         let departed = self.departed.remove(&peer).map_or(0, |(owed, _)| owed);
         let Before { sent, received, owed, .. } = before.unwrap_or_default();
         let head_start = if before.is_some() { 0 } else { self.least_turn() };
@@ -312,8 +327,7 @@ impl Swarm {
         }
     }
 
-    fn remember_departed(&mut self, peer: PeerId, neighbour: &Neighbour, now: Instant) {
-        let owed = neighbour.asked.owed(self.manifest.geometry());
+    fn remember_departed(&mut self, peer: PeerId, owed: u64, now: Instant) {
         if owed > 0 && self.departed.len() < MAX_REMEMBERED {
             self.departed.insert(peer, (owed, now));
         }

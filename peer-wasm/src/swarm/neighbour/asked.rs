@@ -2,13 +2,15 @@
 
 use super::super::rate::Rate;
 use crate::Instant;
-use protocol::{Geometry, PeerId, Run};
+use protocol::{Geometry, MAX_BLOCKS, PeerId, Run};
 use std::{collections::VecDeque, time::Duration};
 
 /// The most requests remembered as taken back, whose blocks may still be on their way.
 const MAX_STALE: usize = 1_024;
-/// The most refusals remembered; of more, the oldest are asked again first.
+/// The most refusals remembered when some are asked again; of more, the oldest are asked first.
 const MAX_REFUSED: usize = 1_024;
+/// The most until then; a neighbour with more refused some blocks, said that it has them, and refused them again.
+const MAX_REFUSED_MEANWHILE: usize = MAX_BLOCKS as usize;
 /// The window of a new neighbour in bytes.
 const FIRST_WINDOW: u64 = 64 << 10;
 /// How long a request may wait in a neighbour's queue, beyond twice the shortest time in which it answered.
@@ -71,8 +73,8 @@ pub(in crate::swarm) struct Asked {
     refused: VecDeque<(Run, Instant)>,
     /// How often what it refused was asked again since it delivered.
     retries: u32,
-    /// It said that it serves us, and then refused; until it delivers.
-    pub(in crate::swarm) refuses: bool,
+    /// Since when it refuses although it said that it serves us; until it delivers.
+    pub(in crate::swarm) refuses_since: Option<Instant>,
     /// It serves us but delivers nothing, since then.
     snubbed: Option<Instant>,
     /// When it last delivered, or was first asked after delivering everything.
@@ -98,7 +100,7 @@ impl Asked {
             overhang,
             refused: VecDeque::new(),
             retries: 0,
-            refuses: false,
+            refuses_since: None,
             snubbed: None,
             last_progress: now,
             rate: Rate::new(),
@@ -230,7 +232,10 @@ impl Asked {
 
     /// Notes what it refused.
     pub(in crate::swarm) fn refuse(&mut self, run: Run, now: Instant) {
-        self.refuses = true;
+        self.refuses_since.get_or_insert(now);
+        if self.refused.len() == MAX_REFUSED_MEANWHILE {
+            self.refused.pop_front();
+        }
         self.refused.push_back((run, now));
     }
 
@@ -267,7 +272,7 @@ impl Asked {
         self.total += bytes;
         self.last_progress = now;
         self.snubbed = None;
-        self.refuses = false;
+        self.refuses_since = None;
         if self.refused.is_empty() {
             self.retries = 0;
         }
@@ -319,6 +324,7 @@ impl Asked {
         let bytes: u64 = self.in_flight.iter().map(|request| geometry.run_len(request.run)).sum();
         assert_eq!(self.bytes, bytes, "bytes in flight");
         assert!(self.stale.len() <= MAX_STALE, "{} stale requests", self.stale.len());
+        assert!(self.refused.len() <= MAX_REFUSED_MEANWHILE, "{} refusals", self.refused.len());
     }
 
     fn refused_for(&self) -> Duration {

@@ -9,19 +9,23 @@ use std::collections::VecDeque;
 /// for more floods.
 pub(in crate::swarm) const MAX_QUEUED: usize = 1_024;
 
+/// The most rounds for which a neighbour that says again that it wants something has to be idle to be believed.
+const MAX_DOUBT: u32 = 16;
+
 /// What a neighbour is served.
 #[derive(Debug)]
 pub(in crate::swarm) struct Served {
     /// Its requests that wait to be served.
     pub(in crate::swarm) queue: VecDeque<Run>,
-    /// The second in which its requests were last rejected, and how many.
-    rejected: (u64, usize),
+    rejections: Rejections,
     /// It asked for something or was sent something in this choke round.
     used_this_round: bool,
     /// It was served already when this choke round began.
     since_round: bool,
     /// For how many rounds it has been served and did not use that.
     idle_rounds: u32,
+    /// For how many rounds it has to be idle so that it is believed once more that it did not know of its place.
+    doubt: u32,
     pub(in crate::swarm) rate: Rate,
     /// Bytes sent since it joined.
     total: u64,
@@ -29,14 +33,33 @@ pub(in crate::swarm) struct Served {
     head_start: u64,
 }
 
+/// The second in which a peer's requests were last rejected, and how many.
+#[derive(Debug)]
+pub(in crate::swarm) struct Rejections(u64, usize);
+
+impl Rejections {
+    pub(in crate::swarm) const NONE: Self = Self(0, 0);
+
+    /// Notes one more; tells whether that is still bearable.
+    pub(in crate::swarm) const fn one_more(&mut self, now: Instant) -> bool {
+        let second = now.since_start().as_secs();
+        if self.0 != second {
+            *self = Self(second, 0);
+        }
+        self.1 += 1;
+        self.1 <= MAX_QUEUED
+    }
+}
+
 impl Served {
     pub(in crate::swarm) const fn new(total: u64, head_start: u64) -> Self {
         Self {
             queue: VecDeque::new(),
-            rejected: (0, 0),
+            rejections: Rejections::NONE,
             used_this_round: false,
             since_round: false,
             idle_rounds: 0,
+            doubt: 0,
             rate: Rate::new(),
             total,
             head_start,
@@ -68,22 +91,22 @@ impl Served {
         self.queue.push_back(run);
         self.used_this_round = true;
         self.idle_rounds = 0;
+        self.doubt = 0;
     }
 
     /// Notes that a request was rejected; tells whether that is still bearable.
     pub(in crate::swarm) fn may_be_rejected(&mut self, now: Instant) -> bool {
-        let second = now.since_start().as_secs();
-        if self.rejected.0 != second {
-            self.rejected = (second, 0);
-        }
-        self.rejected.1 += 1;
-        self.rejected.1 <= MAX_QUEUED
+        self.rejections.one_more(now)
     }
 
-    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without one.
-    pub(in crate::swarm) const fn wants_anew(&mut self) {
-        self.idle_rounds = 0;
-        self.since_round = false;
+    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without
+    /// one; but each time it is less likely.
+    pub(in crate::swarm) fn wants_anew(&mut self) {
+        if self.idle_rounds >= self.doubt {
+            self.idle_rounds = 0;
+            self.since_round = false;
+            self.doubt = (self.doubt * 2).clamp(1, MAX_DOUBT);
+        }
     }
 
     /// Ends a choke round.
