@@ -361,6 +361,17 @@ impl Client {
         }
     }
 
+    /// Leaves the swarm of a file that gives nothing, and looks for others who have it.
+    fn try_another_cut(&mut self, file: FileId, now: Instant) {
+        if let Some(transfer) = self.transfers.get(&file) {
+            info!(?file, "nothing comes, looking for others who have it");
+            let search = transfer.searching_another_cut(now);
+            self.replace(file, Some(search));
+            self.request(None, &Request::Leave { file: Some(file) });
+            self.ask_for_peers(file);
+        }
+    }
+
     /// Puts another transfer, or none, in the place of a file's, and gives back its storage; tells whether there was one.
     fn replace(&mut self, file: FileId, transfer: Option<Transfer>) -> bool {
         let old = self.transfers.remove(&file);

@@ -7,7 +7,10 @@ use super::seconds;
 use crate::Instant;
 use protocol::{BlockSize, FileFacts, Manifest, ManifestError, ManifestPart, PartialManifest, PeerId};
 use rand::{Rng, seq::IteratorRandom as _};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tracing::debug;
 
 /// The least time to wait for a part: a line of 100 kbit/s brings one within a second, if nothing else is on it.
@@ -37,6 +40,8 @@ const MAX_CANDIDATES: usize = 256;
 pub(super) struct Search {
     candidates: BTreeMap<PeerId, Candidate>,
     partial: Option<PartialManifest>,
+    /// How the file is cut where nothing came of it before: others are listened to first.
+    avoided: BTreeSet<BlockSize>,
     /// Parts asked for at a time.
     window: Window,
     /// How long answers take.
@@ -81,12 +86,18 @@ impl Search {
         Self {
             candidates: BTreeMap::new(),
             partial: None,
+            avoided: BTreeSet::new(),
             window: Window(FIRST_ASKED),
             answer_time: Duration::ZERO,
             progressed: now,
             look_at: now + FIRST_PAUSE,
             pause: FIRST_PAUSE,
         }
+    }
+
+    /// A search for those who cut the file in another way than these.
+    pub(super) fn avoiding(avoided: BTreeSet<BlockSize>, now: Instant) -> Self {
+        Self { avoided, ..Self::new(now) }
     }
 
     /// What is here of the manifest.
@@ -183,6 +194,7 @@ impl Search {
                 }
             }
             Some(_) if !is_stuck => return Ok(false),
+            None if !is_stuck && self.avoided.contains(&facts.block_size) => return Ok(false),
             partial => {
                 *partial = Some(PartialManifest::begin(facts, part)?);
                 self.progressed = now;

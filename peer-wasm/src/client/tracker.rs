@@ -39,7 +39,10 @@ impl Client {
                 self.registered(identity, room);
             }
             Response::Announced { .. } => {
-                seq.and_then(|seq| self.announcements.remove(&seq));
+                let file = seq.and_then(|seq| self.announcements.remove(&seq));
+                if let Some(transfer) = file.and_then(|file| self.transfers.get_mut(&file)) {
+                    transfer.announced();
+                }
             }
             Response::Peers { file, peers } => self.handle_peers(file, peers, now),
             Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], now),
@@ -87,6 +90,10 @@ impl Client {
                 self.ask_for_peers(file);
             }
         }
+        for (file, transfer) in &mut self.transfers {
+            let sources = files.iter().filter(|info| info.facts.file == *file && info.sources > 0);
+            transfer.note_cuts(sources.map(|info| info.facts.clone()));
+        }
         let files = files.into_iter().map(|FileInfo { facts, sources, peers }| RoomFile {
             file: facts.file,
             name: facts.name,
@@ -100,7 +107,11 @@ impl Client {
     /// The tracker refused what it was asked.
     fn handle_error(&mut self, seq: Option<u32>, code: ErrorCode, now: Instant) {
         if let Some(file) = seq.and_then(|seq| self.announcements.remove(&seq)) {
-            self.fail(file, Problem::Refused { code }, now);
+            // What was shared or fetched in this room is not given up because it is full for a moment.
+            let is_put_off = self.transfers.get_mut(&file).is_some_and(|transfer| transfer.refused(now));
+            if !is_put_off {
+                self.fail(file, Problem::Refused { code }, now);
+            }
         } else if self.link.is_registering() {
             if code == ErrorCode::WrongSecret {
                 self.identity = None;
@@ -118,6 +129,13 @@ impl Client {
             && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
         {
             self.request(None, &Request::UpdateBlocks { file, blocks });
+        }
+        if due.try_another_cut {
+            return self.try_another_cut(file, now);
+        }
+        if due.announce {
+            self.announce(file);
+            self.ask_for_peers(file);
         }
         if due.ask_for_peers {
             self.ask_for_peers(file);

@@ -8,12 +8,12 @@ use crate::{
 };
 use bytes::Bytes;
 use protocol::{
-    FileFacts, FileId, Geometry, MAX_PART_BYTES, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo,
+    BlockSize, FileFacts, FileId, Geometry, MAX_PART_BYTES, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo,
     PeerMessage, encode_envelope,
 };
 use rand::Rng;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +26,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the tracker is told of new blocks at most.
 const TELL_TRACKER_EVERY: Duration = seconds(1);
 
+/// How long a swarm may give nothing, or as long as it took to get what is here, before another one that cuts the file
+/// in another way is tried: somebody may have made this one only to keep the file from others.
+const STARVED: Duration = seconds(60);
+/// How long to wait before announcing again what the tracker had no place for.
+const ANNOUNCE_AGAIN: Duration = seconds(10);
 /// The most peers of whom is remembered what the tracker said; more than a swarm has neighbours and peers that wait.
 const MAX_CONTACTS: usize = 512;
 
@@ -65,6 +70,15 @@ pub(super) struct Transfer {
     look_at: Option<Instant>,
     tell_tracker_at: Option<Instant>,
     wants_peers: bool,
+    /// The tracker took its announcement once, and when to announce it again if it was refused since.
+    was_announced: bool,
+    announce_at: Option<Instant>,
+    /// When the swarm was joined, and when the last block was stored.
+    joined: Instant,
+    progressed: Instant,
+    /// How others cut the file who have all of it, and how it was cut where nothing came of it.
+    other_cuts: BTreeSet<BlockSize>,
+    tried: BTreeSet<BlockSize>,
     /// What the swarm has of the client's room, and what it wanted when that was decided.
     room: Option<Room>,
     wanted: Wanted,
@@ -88,6 +102,8 @@ pub(super) struct Due {
     pub(super) tell_tracker: bool,
     pub(super) ask_for_peers: bool,
     pub(super) ask_for_manifest: bool,
+    pub(super) announce: bool,
+    pub(super) try_another_cut: bool,
 }
 
 impl Transfer {
@@ -114,6 +130,12 @@ impl Transfer {
             look_at: None,
             tell_tracker_at: None,
             wants_peers: false,
+            was_announced: false,
+            announce_at: None,
+            joined: now,
+            progressed: now,
+            other_cuts: BTreeSet::new(),
+            tried: BTreeSet::new(),
             room: None,
             wanted: Wanted::default(),
             reading: BTreeMap::new(),
@@ -133,6 +155,7 @@ impl Transfer {
             let swarm = Box::new(join(Arc::clone(manifest)));
             self.stage = Stage::Active { store: *store, swarm };
             self.storage = Some(storage);
+            (self.joined, self.progressed) = (now, now);
             self.report_soon(now);
         }
     }
@@ -160,6 +183,7 @@ impl Transfer {
             let stored = swarm.stored().count();
             input(swarm);
             if swarm.stored().count() != stored {
+                self.progressed = now;
                 let soon = if swarm.is_complete() { now } else { now + TELL_TRACKER_EVERY };
                 self.tell_tracker_at = Some(self.tell_tracker_at.map_or(soon, |at| at.min(soon)));
             }
@@ -318,11 +342,53 @@ impl Transfer {
             Stage::Preparing { .. } | Stage::Failed { .. } => None,
         };
         let wants_peers_at = self.wants_peers.then_some(self.last_report);
-        [stage, self.report_at, self.look_at, self.tell_tracker_at, wants_peers_at].into_iter().flatten().min()
+        let own = [self.report_at, self.look_at, self.tell_tracker_at, self.announce_at, self.starved_at()];
+        own.into_iter().chain([stage, wants_peers_at]).flatten().min()
+    }
+
+    /// The tracker took its announcement.
+    pub(super) const fn announced(&mut self) {
+        self.was_announced = true;
+    }
+
+    /// The tracker refused its announcement; tells whether it can be made again later, because there was a place for it.
+    pub(super) fn refused(&mut self, now: Instant) -> bool {
+        self.announce_at = self.was_announced.then(|| now + ANNOUNCE_AGAIN);
+        self.was_announced
+    }
+
+    /// Notes how those cut the file who have all of it.
+    pub(super) fn note_cuts(&mut self, sources: impl Iterator<Item = FileFacts>) {
+        let hungry = self.swarm().filter(|swarm| !swarm.is_complete());
+        let Some(own) = hungry.map(|swarm| *swarm.manifest().geometry()) else { return };
+        let alike = sources.filter(|facts| facts.size == own.size() && facts.block_size != own.block_size());
+        self.other_cuts = alike.map(|facts| facts.block_size).collect();
+    }
+
+    /// When its swarm has given nothing for so long that another one is to be tried, if there is one.
+    fn starved_at(&self) -> Option<Instant> {
+        let is_hungry = self.swarm().is_some_and(|swarm| !swarm.is_complete());
+        let patience = STARVED.max(self.progressed.since(self.joined));
+        (is_hungry && !self.other_cuts.is_empty()).then(|| self.progressed + patience)
+    }
+
+    /// Leaves a swarm that gives nothing, and looks for one that cuts the file in another way.
+    pub(super) fn searching_another_cut(&self, now: Instant) -> Self {
+        let mut tried = self.tried.clone();
+        if self.other_cuts.is_subset(&tried) {
+            tried.clear();
+        }
+        tried.extend(self.geometry().map(Geometry::block_size));
+        let search = Search::avoiding(tried.clone(), now);
+        Self { tried, ..Self::new(self.file, Stage::Searching(search), now) }
     }
 
     pub(super) fn timeout(&mut self, now: Instant) -> Due {
-        let mut due = Due::default();
+        let mut due = Due {
+            announce: self.announce_at.take_if(|at| *at <= now).is_some(),
+            try_another_cut: self.starved_at().is_some_and(|at| at <= now),
+            ..Due::default()
+        };
         match &mut self.stage {
             Stage::Searching(search) => {
                 due.ask_for_peers = search.timeout(now);

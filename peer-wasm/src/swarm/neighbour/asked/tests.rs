@@ -209,7 +209,7 @@ fn a_refusal_is_believed_twice_as_long_each_time_up_to_a_minute() {
         let wait = Duration::from_secs(seconds);
         asked.refuse(run(3, 1), now);
         asked.refuse(run(4, 1), now + Duration::from_millis(1));
-        assert!(asked.refuses);
+        assert!(asked.refuses_since.is_some());
         assert_eq!(asked.next_retry(), Some(now + wait));
         assert!(asked.retry(false, now + wait - Duration::from_millis(1)).is_empty());
         assert_eq!(asked.retry(false, now + wait), [run(3, 1)]);
@@ -248,7 +248,7 @@ fn one_that_delivers_and_refused_nothing_since_is_soon_asked_again() {
     asked.retry(false, at(2_000));
     assert_eq!(retry_after(&mut asked), Some(at(4_000)));
     asked.delivered(1, None, MAX_WINDOW, at(100));
-    assert!(!asked.refuses);
+    assert!(asked.refuses_since.is_none());
     assert_eq!(asked.next_retry(), Some(at(4_000)), "something is still refused");
     asked.forget_refusals();
     asked.delivered(1, None, MAX_WINDOW, at(100));
