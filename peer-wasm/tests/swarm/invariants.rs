@@ -251,7 +251,6 @@ fn a_seed_is_let_in_where_one_is_silent_and_one_claims_everything_and_some_is_re
 }
 
 #[test]
-#[ignore = "blocks that come late count on top of those that were asked for since"]
 fn what_is_asked_for_stays_within_bounds_where_disks_are_slow() {
     let (_, config) = Config::presets().into_iter().next().unwrap();
     let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours: 6, ..config };

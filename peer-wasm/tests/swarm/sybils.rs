@@ -81,37 +81,6 @@ fn those_that_promise_and_reject_make_room_for_a_source() {
 }
 
 #[test]
-#[ignore = "hundreds of ids that speak all the time have every place to wait"]
-fn those_that_wait_for_a_place_do_not_keep_newcomers_from_waiting() {
-    let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 8, ..Config::default() });
-    let file = alone.swarm.tag();
-    let liars: Vec<_> = (1_000..1_300).map(id_of).collect();
-    for liar in &liars {
-        alone.join(*liar);
-        alone.hear_bitfield(*liar, &Bitfield::empty(64), false);
-    }
-    let honest = id_of(7);
-    for second in 0..1_200 {
-        for liar in &liars {
-            // Once at a time, so that nobody is taken for one that wants anew.
-            if !alone.swarm.is_neighbour(*liar) {
-                alone.hear(*liar, PeerMessage::Interested { file });
-            }
-        }
-        if second > 600 && second % 10 == 0 {
-            // So it begins anew every ten seconds.
-            alone.hear_bitfield(honest, &Bitfield::empty(64), true);
-            alone.hear(honest, PeerMessage::Interested { file });
-            if alone.swarm.is_neighbour(honest) {
-                return;
-            }
-        }
-        alone.wait_for(secs(1));
-    }
-    panic!("it found no place in ten minutes");
-}
-
-#[test]
 fn what_a_neighbour_rejects_again_and_again_is_remembered_within_bounds() {
     let liar = id_of(7);
     let mut alone = Alone::with_seed(64, liar);
