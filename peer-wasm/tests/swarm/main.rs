@@ -16,6 +16,7 @@ mod places;
 mod restating;
 mod storage;
 mod stranger;
+mod sybils;
 mod wants;
 
 use lab::{Lab, lab, swarm_of};

@@ -62,9 +62,13 @@ impl Lab {
     }
 
     fn say(&mut self, from: u8, message: PeerMessage) {
+        self.say_as(peer(from), message);
+    }
+
+    fn say_as(&mut self, from: PeerId, message: PeerMessage) {
         let Frame::Text(text) = encode_envelope(ME, message, false) else { return };
         let Ok(ClientFrame::Envelope { message, .. }) = decode_client_text(&text) else { return };
-        self.client.handle_text(&format!("{}{message}}}", forwarded_head(peer(from))), self.now);
+        self.client.handle_text(&format!("{}{message}}}", forwarded_head(from)), self.now);
         self.drain();
     }
 

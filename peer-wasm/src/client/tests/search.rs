@@ -407,3 +407,76 @@ proptest! {
 fn is_get_peers(output: &Output) -> bool {
     matches!(output, Output::Send { frame: Frame::Text(text), .. } if text.contains("get_peers"))
 }
+
+#[test]
+fn a_source_is_asked_however_many_said_before_that_they_have_nothing() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::search(file, &[]);
+    for number in 0..300_u64 {
+        let id = PeerId::from_bytes((number << 32).to_be_bytes());
+        lab.respond(None, &Response::Peers { file, peers: vec![PeerInfo { id, ..info(0) }] });
+        for (to, message) in lab.mail() {
+            if let PeerMessage::GetManifest { .. } = message {
+                lab.say_as(to, PeerMessage::NoManifest { file });
+            }
+        }
+    }
+    lab.meet(file, &[2]);
+    for _ in 0..1_000 {
+        for (to, message) in lab.mail() {
+            if let PeerMessage::GetManifest { .. } = message {
+                if to == peer(2) {
+                    return;
+                }
+                lab.say_as(to, PeerMessage::NoManifest { file });
+            }
+        }
+        lab.pass();
+    }
+    panic!("it was not asked in {:?}", lab.now);
+}
+
+#[test]
+fn a_list_with_many_swarms_of_a_file_has_the_tracker_asked_once() {
+    let (_, manifest) = large(8);
+    let mut lab = Lab::search(manifest.file(), &[]);
+    lab.sent();
+    let entry = |size| protocol::FileInfo {
+        facts: protocol::FileFacts { size, ..manifest.facts().clone() },
+        sources: 1,
+        peers: 1,
+    };
+    lab.respond(None, &Response::Files { files: (1..=100).map(entry).collect() });
+    let asked = lab.requests().into_iter().filter(|(_, request)| matches!(request, Request::GetPeers { .. })).count();
+    assert_eq!(asked, 1);
+}
+
+#[test]
+#[ignore = "who has the file and cuts it in its own way holds those that fetch it for ever"]
+fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_others() {
+    let (content, manifest) = large(64);
+    let file = manifest.file();
+    let own = cut(&content, 8_192);
+    let mut lab = Lab::search(file, &[2]);
+    lab.say(2, part_of(&own, None));
+    let store = lab.wanted_store();
+    let blocks = own.geometry().blocks();
+    lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
+    lab.drain();
+    lab.sent();
+    // The others are in another swarm, of which the tracker does not tell a member of this one.
+    for _ in 0..600 {
+        lab.wait(seconds(1));
+        lab.meet(file, &[2]);
+        let is_free = |(_, request): &(_, Request)| match request {
+            Request::Leave { file: Some(left) } => *left == file,
+            Request::Announce { facts, .. } => facts.block_size != own.facts().block_size,
+            _ => false,
+        };
+        if lab.requests().iter().any(is_free) {
+            return;
+        }
+    }
+    panic!("ten minutes after, it is still in a swarm where nobody gives anything");
+}

@@ -2,7 +2,7 @@
 
 use super::super::rate::Rate;
 use crate::Instant;
-use protocol::{Geometry, PeerId, Run};
+use protocol::{Geometry, MAX_BLOCKS, PeerId, Run};
 use std::{collections::VecDeque, time::Duration};
 
 /// The most requests remembered as taken back, whose blocks may still be on their way.
@@ -319,6 +319,7 @@ impl Asked {
         let bytes: u64 = self.in_flight.iter().map(|request| geometry.run_len(request.run)).sum();
         assert_eq!(self.bytes, bytes, "bytes in flight");
         assert!(self.stale.len() <= MAX_STALE, "{} stale requests", self.stale.len());
+        assert!(self.refused.len() <= MAX_BLOCKS as usize, "{} refusals", self.refused.len());
     }
 
     fn refused_for(&self) -> Duration {
