@@ -123,6 +123,11 @@ impl Bitfield {
         (0..).zip(&self.words).flat_map(|(place, &word)| ones(place, word))
     }
 
+    /// Whether a block is set here that is not set there.
+    pub fn has_other_than(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(own, other)| own & !other != 0)
+    }
+
     /// The blocks set in both, in order, beginning near `start` and going round.
     pub fn common(&self, other: &Self, start: u32) -> impl Iterator<Item = u32> {
         let words = self.words.len().min(other.words.len());
@@ -195,6 +200,15 @@ mod tests {
                 assert_eq!(bitfield, Bitfield::empty(blocks));
             }
         }
+    }
+
+    #[test]
+    fn what_one_has_and_another_has_not_is_seen() {
+        let mut some = Bitfield::empty(130);
+        assert!(!some.has_other_than(&Bitfield::empty(130)));
+        some.set(129);
+        assert!(some.has_other_than(&Bitfield::empty(130)) && !some.has_other_than(&Bitfield::full(130)));
+        assert!(Bitfield::full(130).has_other_than(&some) && !some.has_other_than(&some));
     }
 
     #[test]

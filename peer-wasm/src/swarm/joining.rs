@@ -172,9 +172,8 @@ impl Swarm {
             !(complete && waiting.said.has.is_full()) && waiting.before.is_none_or(|before| before.comes_back <= now)
         };
         let may = self.waiting.iter().filter(|(_, waiting)| !is_full || is_worth_room(waiting));
-        let gives = |waiting: &Waiting| waiting.said.has.iter().any(|index| self.blocks.is_wanted(index));
         let ranked = may.map(|(peer, waiting)| {
-            let gives = gives(waiting);
+            let gives = !complete && waiting.said.has.has_other_than(self.stored());
             ((gives, waiting.before.is_none(), waiting.age), *peer, gives)
         });
         ranked.max().map(|(_, peer, gives)| (peer, gives))
