@@ -7,8 +7,10 @@ use std::{collections::VecDeque, time::Duration};
 
 /// The most requests remembered as taken back, whose blocks may still be on their way.
 const MAX_STALE: usize = 1_024;
-/// The most refusals remembered; of more, the oldest are asked again first.
+/// The most refusals remembered when some are asked again; of more, the oldest are asked first.
 const MAX_REFUSED: usize = 1_024;
+/// The most until then; a neighbour with more refused some blocks, said that it has them, and refused them again.
+const MAX_REFUSED_MEANWHILE: usize = MAX_BLOCKS as usize;
 /// The window of a new neighbour in bytes.
 const FIRST_WINDOW: u64 = 64 << 10;
 /// How long a request may wait in a neighbour's queue, beyond twice the shortest time in which it answered.
@@ -231,6 +233,9 @@ impl Asked {
     /// Notes what it refused.
     pub(in crate::swarm) fn refuse(&mut self, run: Run, now: Instant) {
         self.refuses = true;
+        if self.refused.len() == MAX_REFUSED_MEANWHILE {
+            self.refused.pop_front();
+        }
         self.refused.push_back((run, now));
     }
 
@@ -319,7 +324,7 @@ impl Asked {
         let bytes: u64 = self.in_flight.iter().map(|request| geometry.run_len(request.run)).sum();
         assert_eq!(self.bytes, bytes, "bytes in flight");
         assert!(self.stale.len() <= MAX_STALE, "{} stale requests", self.stale.len());
-        assert!(self.refused.len() <= MAX_BLOCKS as usize, "{} refusals", self.refused.len());
+        assert!(self.refused.len() <= MAX_REFUSED_MEANWHILE, "{} refusals", self.refused.len());
     }
 
     fn refused_for(&self) -> Duration {
