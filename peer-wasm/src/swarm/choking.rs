@@ -99,7 +99,8 @@ impl Swarm {
         }
         let block = u64::from(self.manifest.geometry().block_size().bytes());
         let trust = TRUST.max(block) + now.since(neighbour.joined).as_secs() * CHARITY;
-        let offers = !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && !neighbour.asked.refuses;
+        let offers =
+            !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && neighbour.asked.refuses_since.is_none();
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
         let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
         neighbour.served.total() < trust + offered + RECIPROCITY * neighbour.asked.total()

@@ -202,7 +202,9 @@ impl Swarm {
             } else if asked.wanted == 0 {
                 2
             } else {
-                u8::from(said.chokes_us && asked.total() == 0 && time >= PATIENCE_WITH_TAKERS)
+                let only_refuses = asked.refuses_since.is_some_and(|since| now.since(since) >= PATIENCE_WITH_TAKERS);
+                let never_served = said.chokes_us && asked.total() == 0 && time >= PATIENCE_WITH_TAKERS;
+                u8::from(only_refuses || never_served)
             }
         };
         let ranked = self

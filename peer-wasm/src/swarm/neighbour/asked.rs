@@ -73,8 +73,8 @@ pub(in crate::swarm) struct Asked {
     refused: VecDeque<(Run, Instant)>,
     /// How often what it refused was asked again since it delivered.
     retries: u32,
-    /// It said that it serves us, and then refused; until it delivers.
-    pub(in crate::swarm) refuses: bool,
+    /// Since when it refuses although it said that it serves us; until it delivers.
+    pub(in crate::swarm) refuses_since: Option<Instant>,
     /// It serves us but delivers nothing, since then.
     snubbed: Option<Instant>,
     /// When it last delivered, or was first asked after delivering everything.
@@ -100,7 +100,7 @@ impl Asked {
             overhang,
             refused: VecDeque::new(),
             retries: 0,
-            refuses: false,
+            refuses_since: None,
             snubbed: None,
             last_progress: now,
             rate: Rate::new(),
@@ -232,7 +232,7 @@ impl Asked {
 
     /// Notes what it refused.
     pub(in crate::swarm) fn refuse(&mut self, run: Run, now: Instant) {
-        self.refuses = true;
+        self.refuses_since.get_or_insert(now);
         if self.refused.len() == MAX_REFUSED_MEANWHILE {
             self.refused.pop_front();
         }
@@ -272,7 +272,7 @@ impl Asked {
         self.total += bytes;
         self.last_progress = now;
         self.snubbed = None;
-        self.refuses = false;
+        self.refuses_since = None;
         if self.refused.is_empty() {
             self.retries = 0;
         }
