@@ -64,7 +64,7 @@ impl Swarm {
             neighbour.served.enqueue(run);
             self.queued += 1;
             self.serve(now);
-        } else if !neighbour.served.may_be_rejected(now) {
+        } else if !is_served && !neighbour.served.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
         } else {
             self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
