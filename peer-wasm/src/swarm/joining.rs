@@ -68,7 +68,7 @@ impl Swarm {
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
         self.waiting.remove(&peer);
         if let Some(neighbour) = self.remove(peer) {
-            self.remember_departed(peer, &neighbour, now);
+            self.remember_departed(peer, neighbour.asked.owed(self.manifest.geometry()), now);
             self.go_on_without(peer, now);
         }
     }
@@ -233,6 +233,8 @@ impl Swarm {
             let age = neighbour.age(now);
             let waiting = Waiting { said: neighbour.said, is_stranger: false, age, since: now, before: Some(before) };
             self.waiting.insert(peer, waiting);
+        } else {
+            self.remember_departed(peer, owed, now);
         }
     }
 
@@ -313,8 +315,7 @@ impl Swarm {
         }
     }
 
-    fn remember_departed(&mut self, peer: PeerId, neighbour: &Neighbour, now: Instant) {
-        let owed = neighbour.asked.owed(self.manifest.geometry());
+    fn remember_departed(&mut self, peer: PeerId, owed: u64, now: Instant) {
         if owed > 0 && self.departed.len() < MAX_REMEMBERED {
             self.departed.insert(peer, (owed, now));
         }
