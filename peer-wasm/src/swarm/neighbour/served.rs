@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 /// for more floods.
 pub(in crate::swarm) const MAX_QUEUED: usize = 1_024;
 
+/// The most rounds for which a neighbour that says again that it wants something has to be idle to be believed.
+const MAX_DOUBT: u32 = 16;
+
 /// What a neighbour is served.
 #[derive(Debug)]
 pub(in crate::swarm) struct Served {
@@ -22,6 +25,8 @@ pub(in crate::swarm) struct Served {
     since_round: bool,
     /// For how many rounds it has been served and did not use that.
     idle_rounds: u32,
+    /// For how many rounds it has to be idle so that it is believed once more that it did not know of its place.
+    doubt: u32,
     pub(in crate::swarm) rate: Rate,
     /// Bytes sent since it joined.
     total: u64,
@@ -37,6 +42,7 @@ impl Served {
             used_this_round: false,
             since_round: false,
             idle_rounds: 0,
+            doubt: 0,
             rate: Rate::new(),
             total,
             head_start,
@@ -68,6 +74,7 @@ impl Served {
         self.queue.push_back(run);
         self.used_this_round = true;
         self.idle_rounds = 0;
+        self.doubt = 0;
     }
 
     /// Notes that a request was rejected; tells whether that is still bearable.
@@ -80,10 +87,14 @@ impl Served {
         self.rejected.1 <= MAX_QUEUED
     }
 
-    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without one.
-    pub(in crate::swarm) const fn wants_anew(&mut self) {
-        self.idle_rounds = 0;
-        self.since_round = false;
+    /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without
+    /// one; but each time it is less likely.
+    pub(in crate::swarm) fn wants_anew(&mut self) {
+        if self.idle_rounds >= self.doubt {
+            self.idle_rounds = 0;
+            self.since_round = false;
+            self.doubt = (self.doubt * 2).clamp(1, MAX_DOUBT);
+        }
     }
 
     /// Ends a choke round.
