@@ -6,7 +6,7 @@
 
 use super::{
     Event, MAX_REMEMBERED, Swarm, Timer, Violation,
-    neighbour::{Asked, Neighbour, Said, Served},
+    neighbour::{Asked, Neighbour, Rejections, Said, Served},
 };
 use crate::Instant;
 use protocol::{PeerId, PeerMessage};
@@ -36,6 +36,7 @@ pub(super) struct Waiting {
     /// For how long the tracker had known it in this swarm when it began to wait.
     age: Duration,
     since: Instant,
+    rejections: Rejections,
     /// What it was as a neighbour, before it had to make room.
     before: Option<Before>,
 }
@@ -94,6 +95,10 @@ impl Swarm {
             | PeerMessage::NoManifest { .. } => return,
             // It takes this peer for one that serves it.
             PeerMessage::Request { file, index, count } => {
+                if self.waiting.get_mut(&from).is_some_and(|waiting| !waiting.rejections.one_more(now)) {
+                    self.waiting.remove(&from);
+                    return self.drop_neighbour(from, Violation::RequestFlood, now);
+                }
                 self.send(from, PeerMessage::Reject { file, index, count });
             }
             PeerMessage::Bitfield { .. }
@@ -141,7 +146,7 @@ impl Swarm {
     fn wait(&mut self, peer: PeerId, age: Duration, is_stranger: bool, now: Instant) {
         if self.waiting.len() < MAX_WAITING {
             let said = Said::nothing(self.stored().len());
-            let waiting = || Waiting { said, is_stranger, age, since: now, before: None };
+            let waiting = || Waiting { said, is_stranger, age, since: now, rejections: Rejections::NONE, before: None };
             self.waiting.entry(peer).or_insert_with(waiting).is_stranger &= is_stranger;
         }
     }
@@ -231,7 +236,14 @@ impl Swarm {
         let before = Before { sent, received, owed, comes_back: now + PATIENCE_WITH_TAKERS };
         if self.waiting.len() < MAX_WAITING {
             let age = neighbour.age(now);
-            let waiting = Waiting { said: neighbour.said, is_stranger: false, age, since: now, before: Some(before) };
+            let waiting = Waiting {
+                said: neighbour.said,
+                is_stranger: false,
+                age,
+                since: now,
+                rejections: Rejections::NONE,
+                before: Some(before),
+            };
             self.waiting.insert(peer, waiting);
         } else {
             self.remember_departed(peer, owed, now);
@@ -273,7 +285,7 @@ impl Swarm {
     }
 
     fn welcome(&mut self, peer: PeerId, waiting: Waiting, now: Instant) {
-        let Waiting { said, is_stranger, age, since, before } = waiting;
+        let Waiting { said, is_stranger, age, since, before, .. } = waiting;
         let departed = self.departed.remove(&peer).map_or(0, |(owed, _)| owed);
         let Before { sent, received, owed, .. } = before.unwrap_or_default();
         let head_start = if before.is_some() { 0 } else { self.least_turn() };

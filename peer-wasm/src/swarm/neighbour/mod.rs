@@ -14,7 +14,7 @@ mod told;
 
 pub(super) use asked::{Asked, Fit};
 pub(super) use said::Said;
-pub(super) use served::{MAX_QUEUED, Served};
+pub(super) use served::{MAX_QUEUED, Rejections, Served};
 pub(super) use told::Told;
 
 use crate::Instant;

@@ -17,8 +17,7 @@ const MAX_DOUBT: u32 = 16;
 pub(in crate::swarm) struct Served {
     /// Its requests that wait to be served.
     pub(in crate::swarm) queue: VecDeque<Run>,
-    /// The second in which its requests were last rejected, and how many.
-    rejected: (u64, usize),
+    rejections: Rejections,
     /// It asked for something or was sent something in this choke round.
     used_this_round: bool,
     /// It was served already when this choke round began.
@@ -34,11 +33,29 @@ pub(in crate::swarm) struct Served {
     head_start: u64,
 }
 
+/// The second in which a peer's requests were last rejected, and how many.
+#[derive(Debug)]
+pub(in crate::swarm) struct Rejections(u64, usize);
+
+impl Rejections {
+    pub(in crate::swarm) const NONE: Self = Self(0, 0);
+
+    /// Notes one more; tells whether that is still bearable.
+    pub(in crate::swarm) const fn one_more(&mut self, now: Instant) -> bool {
+        let second = now.since_start().as_secs();
+        if self.0 != second {
+            *self = Self(second, 0);
+        }
+        self.1 += 1;
+        self.1 <= MAX_QUEUED
+    }
+}
+
 impl Served {
     pub(in crate::swarm) const fn new(total: u64, head_start: u64) -> Self {
         Self {
             queue: VecDeque::new(),
-            rejected: (0, 0),
+            rejections: Rejections::NONE,
             used_this_round: false,
             since_round: false,
             idle_rounds: 0,
@@ -79,12 +96,7 @@ impl Served {
 
     /// Notes that a request was rejected; tells whether that is still bearable.
     pub(in crate::swarm) fn may_be_rejected(&mut self, now: Instant) -> bool {
-        let second = now.since_start().as_secs();
-        if self.rejected.0 != second {
-            self.rejected = (second, 0);
-        }
-        self.rejected.1 += 1;
-        self.rejected.1 <= MAX_QUEUED
+        self.rejections.one_more(now)
     }
 
     /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without
