@@ -106,9 +106,9 @@ impl Search {
             return;
         }
         if self.candidates.len() == MAX_CANDIDATES {
-            let gone = self.candidates.iter().find(|(_, candidate)| !candidate.here).map(|(peer, _)| *peer);
-            let Some(gone) = gone else { return };
-            self.candidates.remove(&gone);
+            let ranked = self.candidates.iter().map(|(peer, candidate)| ((!candidate.here, candidate.failures), *peer));
+            let Some((_, worst)) = ranked.max().filter(|(rank, _)| *rank > (false, 0)) else { return };
+            self.candidates.remove(&worst);
         }
         self.candidates.insert(peer, Candidate::new());
         self.pause = FIRST_PAUSE;
