@@ -13,6 +13,7 @@ use protocol::{
     ErrorCode, FileId, FileInfo, Identity, PROTOCOL_VERSION, ParseError, PeerInfo, Request, Response, RoomName,
     TrackerFrame, encode_request,
 };
+use std::collections::BTreeSet;
 use tracing::{debug, info};
 
 /// Peers asked for at once; the tracker may give fewer.
@@ -79,8 +80,9 @@ impl Client {
     }
 
     fn handle_files(&mut self, files: Vec<FileInfo>) {
-        for info in &files {
-            let file = info.facts.file;
+        // Of a file there may be many swarms.
+        let listed: BTreeSet<_> = files.iter().map(|info| info.facts.file).collect();
+        for file in listed {
             if self.transfers.get(&file).is_some_and(Transfer::is_searching_in_vain) {
                 self.ask_for_peers(file);
             }
