@@ -109,3 +109,48 @@ fn all_uploads_together_have_the_budget() {
     }
     assert!(served > 1, "only the first one gave something");
 }
+
+/// What is read in two minutes for one that asks for a file with large blocks all the time, while others say of so many
+/// more files that they are interested, and ask for nothing.
+fn read_beside(idle: u8) -> u64 {
+    let mut lab = Lab::online();
+    let mut shared = Vec::new();
+    for number in 0..=idle {
+        let manifest = cut(&vec![number; 8 << 20], 1 << 20);
+        let file = manifest.file();
+        shared.push(file);
+        lab.client.share(manifest, lab.now);
+        lab.drain();
+        lab.respond(None, &Response::PeerJoined { file, peer: info(10) });
+        lab.say(10, PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false });
+        lab.say(10, PeerMessage::Interested { file: file.tag() });
+    }
+    let (file, mut read) = (shared[usize::from(idle)], 0);
+    for step in 0..2_400_u32 {
+        lab.say(10, PeerMessage::Request { file: file.tag(), index: step % 8, count: 1 });
+        for output in std::mem::take(&mut lab.outputs) {
+            match output {
+                Output::Read { store, id, len, .. } => {
+                    read += u64::from(len);
+                    lab.client.handle_read(store, id, Ok(Bytes::from(vec![0; len as usize])), lab.now);
+                }
+                Output::Send { receipt: Some(receipt), .. } => lab.client.handle_sent(receipt, lab.now),
+                _ => {}
+            }
+        }
+        lab.drain();
+        let until = lab.now + Duration::from_millis(50);
+        while lab.client.poll_timeout().is_some_and(|deadline| deadline <= until) {
+            lab.sleep();
+            lab.client.handle_text(&encode_response(None, &Response::Pong), lab.now);
+        }
+        lab.now = until;
+    }
+    read
+}
+
+#[test]
+fn files_of_which_nobody_asks_anything_take_nothing_from_one_that_is_asked_for() {
+    let (alone, beside) = (read_beside(0), read_beside(19));
+    assert!(beside * 2 > alone, "{beside} instead of {alone} bytes");
+}
