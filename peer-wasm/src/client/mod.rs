@@ -412,7 +412,7 @@ impl Client {
             self.fail(file, Problem::Storage(error), now);
             self.collect(file, now);
         }
-        self.look_at_rooms(file, now);
+        self.look_at_rooms(file);
     }
 }
 

@@ -64,8 +64,8 @@ impl Rooms {
 
 impl Client {
     /// Sees whether a file needs another room after an input.
-    pub(super) fn look_at_rooms(&mut self, file: FileId, now: Instant) {
-        let is_changed = self.transfers.get(&file).is_some_and(|transfer| transfer.needs_other_room(now));
+    pub(super) fn look_at_rooms(&mut self, file: FileId) {
+        let is_changed = self.transfers.get(&file).is_some_and(Transfer::needs_other_room);
         if is_changed || self.rooms.is_owing {
             self.rooms.divide_soon();
         }
@@ -83,7 +83,7 @@ impl Client {
         let active = || files.iter().filter_map(|file| self.transfers.get(file));
         let claim = |held, wants_more| Claim { held, wants_more };
         let claims = active().map(|transfer| {
-            let (held, wanted) = (transfer.held(), transfer.wanted(now));
+            let (held, wanted) = (transfer.held(), transfer.wanted());
             (claim(held.in_flight, wanted.is_limited), claim(held.upload, wanted.is_asked))
         });
         let (down, up): (Vec<_>, Vec<_>) = claims.unzip();

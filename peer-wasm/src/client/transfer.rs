@@ -81,7 +81,7 @@ pub(super) struct Transfer {
 pub(super) struct Wanted {
     /// It would ask for more blocks.
     pub(super) is_limited: bool,
-    /// Somebody wants blocks of it.
+    /// Requests for blocks of it wait.
     pub(super) is_asked: bool,
 }
 
@@ -237,15 +237,14 @@ impl Transfer {
         }
     }
 
-    pub(super) fn wanted(&self, now: Instant) -> Wanted {
-        let is_limited = self.swarm().is_some_and(Swarm::is_limited);
-        let is_asked = self.swarm().is_some_and(|swarm| swarm.neighbours(now).any(|peer| peer.wants_from_us));
-        Wanted { is_limited, is_asked }
+    pub(super) fn wanted(&self) -> Wanted {
+        let is = |what: fn(&Swarm) -> bool| self.swarm().is_some_and(what);
+        Wanted { is_limited: is(Swarm::is_limited), is_asked: is(Swarm::is_asked) }
     }
 
     /// Whether it wants something else than when its room was decided.
-    pub(super) fn needs_other_room(&self, now: Instant) -> bool {
-        self.swarm().is_some() && self.wanted(now) != self.wanted
+    pub(super) fn needs_other_room(&self) -> bool {
+        self.swarm().is_some() && self.wanted() != self.wanted
     }
 
     /// Gives the swarm its room; tells whether it is another one.
@@ -255,7 +254,7 @@ impl Transfer {
         if is_new {
             swarm.set_room(room, now);
         }
-        self.wanted = self.wanted(now);
+        self.wanted = self.wanted();
         is_new
     }
 

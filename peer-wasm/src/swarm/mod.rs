@@ -223,6 +223,11 @@ impl Swarm {
         self.is_limited
     }
 
+    /// Whether requests wait to be served.
+    pub const fn is_asked(&self) -> bool {
+        self.queued > 0
+    }
+
     /// Whether the peer was dropped for a violation.
     pub fn is_banned(&self, peer: PeerId) -> bool {
         self.banned.contains_key(&peer)
