@@ -240,3 +240,19 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+#[test]
+fn a_seed_is_let_in_where_one_is_silent_and_one_claims_everything_and_some_is_refused() {
+    let (_, config) = Config::presets().into_iter().nth(3).unwrap();
+    let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours: 2, ..config };
+    let incidents = [(140, Incident::ClaimerJoins), (1, Incident::TurnsSilent(1)), (126, Incident::RelayRefuses(97))];
+    check(2, 36, &config, &incidents).unwrap();
+}
+
+#[test]
+#[ignore = "blocks that come late count on top of those that were asked for since"]
+fn what_is_asked_for_stays_within_bounds_where_disks_are_slow() {
+    let (_, config) = Config::presets().into_iter().next().unwrap();
+    let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours: 6, ..config };
+    check(6, 55, &config, &[(197, Incident::DiskSlows(1)), (126, Incident::DiskSlows(0))]).unwrap();
+}

@@ -299,3 +299,18 @@ fn a_peer_that_was_dropped_may_come_back_after_ten_minutes() {
     alone.join(liar);
     assert!(alone.swarm.is_neighbour(liar));
 }
+
+#[test]
+fn what_a_neighbour_refused_is_not_forgotten_when_it_has_to_make_room() {
+    let (seed, claimer) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(1..64, 64), Config { max_neighbours: 1, ..Config::default() });
+    let file = alone.swarm.tag();
+    alone.meet(seed, &Bitfield::full(64));
+    assert_eq!(alone.requests(), [(seed, 0, 1)]);
+    alone.hear(seed, PeerMessage::Reject { file, index: 0, count: 1 });
+    alone.join(claimer);
+    alone.hear_bitfield(claimer, &Bitfield::full(64), false);
+    assert!(!alone.swarm.is_neighbour(seed));
+    alone.wait_for(secs(120));
+    assert!(alone.requests().contains(&(seed, 0, 1)), "it is never asked again");
+}
