@@ -9,7 +9,7 @@ use super::{
     neighbour::{Asked, Neighbour, Rejections, Said, Served},
 };
 use crate::Instant;
-use protocol::{PeerId, PeerMessage};
+use protocol::{PeerId, PeerMessage, Run};
 use std::time::Duration;
 
 /// The most peers that wait for a place among the neighbours.
@@ -229,7 +229,11 @@ impl Swarm {
         if self.neighbours.get(&peer).is_some_and(|neighbour| neighbour.told.interested == Some(true)) {
             self.send(peer, PeerMessage::NotInterested { file });
         }
-        let Some(neighbour) = self.remove(peer) else { return };
+        let Some(mut neighbour) = self.remove(peer) else { return };
+        // What it refused it may have all the same, and nothing else makes it say so again.
+        for index in neighbour.asked.retry(true, now).into_iter().flat_map(Run::blocks) {
+            neighbour.said.has.set(index);
+        }
         self.give_up_copies_of(peer, now);
         let owed = neighbour.asked.owed(self.manifest.geometry());
         let (sent, received) = (neighbour.served.total(), neighbour.asked.total());
