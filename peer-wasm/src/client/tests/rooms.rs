@@ -129,13 +129,11 @@ fn read_beside(idle: u8) -> u64 {
     for step in 0..400_u32 {
         lab.say(10, PeerMessage::Request { file: file.tag(), index: step % 8, count: 1 });
         for output in std::mem::take(&mut lab.outputs) {
-            match output {
-                Output::Read { store, id, len, .. } => {
-                    read += u64::from(len);
-                    lab.client.handle_read(store, id, Ok(Bytes::from(vec![0; len as usize])), lab.now);
-                }
-                Output::Send { receipt: Some(receipt), .. } => lab.client.handle_sent(receipt, lab.now),
-                _ => {}
+            if let Output::Read { store, id, len, .. } = output {
+                read += u64::from(len);
+                lab.client.handle_read(store, id, Ok(Bytes::from(vec![0; len as usize])), lab.now);
+            } else if let Output::Send { receipt: Some(receipt), .. } = output {
+                lab.client.handle_sent(receipt, lab.now);
             }
         }
         lab.drain();

@@ -469,10 +469,12 @@ fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_o
     for _ in 0..600 {
         lab.wait(seconds(1));
         lab.meet(file, &[2]);
-        let is_free = |(_, request): &(_, Request)| match request {
-            Request::Leave { file: Some(left) } => *left == file,
-            Request::Announce { facts, .. } => facts.block_size != own.facts().block_size,
-            _ => false,
+        let is_free = |(_, request): &(_, Request)| {
+            if let Request::Announce { facts, .. } = request {
+                facts.block_size != own.facts().block_size
+            } else {
+                matches!(request, Request::Leave { file: Some(left) } if *left == file)
+            }
         };
         if lab.requests().iter().any(is_free) {
             return;
