@@ -94,25 +94,6 @@ fn what_a_neighbour_rejects_again_and_again_is_remembered_within_bounds() {
     alone.swarm.audit();
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-#[expect(clippy::disallowed_methods, reason = "what takes forty times too long is seen with any clock")]
-#[test]
-fn what_a_waiting_peer_says_costs_little_however_many_wait() {
-    let of = 32_768;
-    let mut alone = Alone::new(Bitfield::full(of), Config::default());
-    let file = alone.swarm.tag();
-    let peers: Vec<_> = (1_000..1_316).map(id_of).collect();
-    for peer in &peers {
-        alone.join(*peer);
-        alone.hear_bitfield(*peer, &blocks(0..of - 1, of), false);
-    }
-    alone.said();
-    let waiting = *peers.iter().find(|peer| !alone.swarm.is_neighbour(**peer)).unwrap();
-    let start = std::time::Instant::now();
-    (0..1_000).for_each(|_| alone.hear(waiting, PeerMessage::Interested { file }));
-    assert!(start.elapsed() < secs(1), "{:?} for 1,000 messages", start.elapsed());
-}
-
 #[test]
 fn a_peer_that_waits_and_floods_requests_is_dropped() {
     let mut alone = Alone::new(Bitfield::full(64), Config { max_neighbours: 1, ..Config::default() });
