@@ -153,7 +153,9 @@ mod tests {
         assert!(neighbour.learn(0, true) && neighbour.learn(1, true) && neighbour.learn(2, false));
         assert!(!neighbour.learn(0, true), "that is no news");
         assert_eq!(neighbour.asked.wanted, 2);
-        assert!(!neighbour.said.was_full && neighbour.learn(3, false) && neighbour.said.was_full);
+        assert!(!neighbour.said.was_full);
+        assert!(neighbour.learn(3, false));
+        assert!(neighbour.said.was_full);
         assert!(neighbour.unlearn(2, false) && neighbour.unlearn(0, true) && !neighbour.unlearn(0, true));
         assert_eq!(neighbour.asked.wanted, 1);
         assert!(neighbour.said.was_full, "it refused some since");
