@@ -26,6 +26,8 @@ pub(in crate::swarm) struct Served {
     idle_rounds: u32,
     /// For how many rounds it has to be idle so that it is believed once more that it did not know of its place.
     doubt: u32,
+    /// It said that it wants something, and was not believed yet.
+    wishes: bool,
     pub(in crate::swarm) rate: Rate,
     /// Bytes sent since it joined.
     total: u64,
@@ -60,6 +62,7 @@ impl Served {
             since_round: false,
             idle_rounds: 0,
             doubt: 0,
+            wishes: false,
             rate: Rate::new(),
             total,
             head_start,
@@ -92,6 +95,7 @@ impl Served {
         self.used_this_round = true;
         self.idle_rounds = 0;
         self.doubt = 0;
+        self.wishes = false;
     }
 
     /// Notes that a request was rejected; tells whether that is still bearable.
@@ -102,7 +106,14 @@ impl Served {
     /// It says that it wants something. It may not have known of the place that it did not use, and cannot ask without
     /// one; but each time it is less likely.
     pub(in crate::swarm) fn wants_anew(&mut self) {
-        if self.idle_rounds >= self.doubt {
+        self.wishes = true;
+        self.believe_wish();
+    }
+
+    /// Takes it for one that uses its place again, once it was idle for as long as it is doubted.
+    fn believe_wish(&mut self) {
+        if self.wishes && self.idle_rounds >= self.doubt {
+            self.wishes = false;
             self.idle_rounds = 0;
             self.since_round = false;
             self.doubt = (self.doubt * 2).clamp(1, MAX_DOUBT);
@@ -115,6 +126,9 @@ impl Served {
         let is_idle = (self.is_idle() || self.since_round) && !self.used_this_round && self.queue.is_empty();
         self.idle_rounds = if is_idle { self.idle_rounds + 1 } else { 0 };
         self.used_this_round = false;
+        if self.is_idle() {
+            self.believe_wish();
+        }
     }
 
     /// Begins a choke round.
@@ -220,5 +234,19 @@ mod tests {
             assert!((0..MAX_QUEUED).all(|_| served.may_be_rejected(now)));
             assert!(!served.may_be_rejected(now));
         }
+    }
+
+    #[test]
+    fn a_wish_that_comes_too_soon_is_believed_later_without_being_said_again() {
+        let mut served = Served::new(0, 0);
+        served.wants_anew();
+        end_rounds(&mut served, 1);
+        served.wants_anew();
+        assert!(!served.is_idle());
+        end_rounds(&mut served, 1);
+        served.wants_anew();
+        assert!(served.is_idle(), "it did not use its place twice");
+        end_rounds(&mut served, 1);
+        assert!(!served.is_idle());
     }
 }
