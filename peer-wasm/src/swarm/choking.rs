@@ -166,7 +166,7 @@ impl Swarm {
     }
 
     /// Rejects every request of a neighbour that waits to be served.
-    pub(super) fn reject_queued(&mut self, to: PeerId) {
+    fn reject_queued(&mut self, to: PeerId) {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
         let queue = std::mem::take(&mut neighbour.served.queue);

@@ -102,8 +102,8 @@ impl Default for Config {
             choke_round: Duration::from_secs(2),
             optimistic_rounds: 3,
             max_neighbours: 60,
-            // Two downloads at a time stay within the queue that the tracker has for one receiver, and thirty neighbours
-            // have a block of 256 KiB each on its way.
+            // Half of the queue that the tracker has for one receiver by default, and thirty neighbours have a block of
+            // 256 KiB each on its way. A client divides it among its files.
             max_in_flight: 8 << 20,
             // A part of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
             max_window: 2 << 20,

@@ -64,11 +64,11 @@ fn received(manifest: &Manifest) -> Manifest {
 }
 
 fn of_blocks(blocks: u32, last: usize) -> Manifest {
-    manifest_of_size(&bytes((blocks as usize - 1) * 4_096 + last))
+    cut(&bytes((blocks as usize - 1) * 4_096 + last), 4_096)
 }
 
-fn manifest_of_size(content: &[u8]) -> Manifest {
-    let geometry = Geometry::new(content.len() as u64, BlockSize::try_from(4_096).unwrap()).unwrap();
+fn cut(content: &[u8], block_size: u32) -> Manifest {
+    let geometry = Geometry::new(content.len() as u64, BlockSize::try_from(block_size).unwrap()).unwrap();
     let mut hasher = ManifestHasher::new(geometry);
     hasher.update(content);
     hasher.finish("f".parse().unwrap(), MediaType::default()).unwrap()
@@ -130,8 +130,10 @@ fn a_manifest_begins_with_its_last_part_and_no_other() {
 
 #[test]
 fn the_size_is_proved_to_the_byte() {
-    for size in [1, 31, 32, 33, 1_023, 1_024, 1_025, 3_000, 4_096, 4_097, 10_000, 12_288, 12_289, 3_000_000] {
-        let manifest = manifest_of_size(&bytes(size));
+    let small = [1, 31, 32, 33, 1_023, 1_024, 1_025, 3_000, 4_096, 4_097, 10_000, 12_288, 12_289, 3_000_000];
+    let large = [(70_000, 65_536), (131_072, 65_536), (1_048_577, 1 << 20), (2_500_001, 1 << 20)];
+    for (size, block_size) in small.map(|size| (size, 4_096)).into_iter().chain(large) {
+        let manifest = cut(&bytes(size), block_size);
         let last = manifest.part(None).unwrap();
         let begin = |size: u64, last: &ManifestPart| {
             let facts = FileFacts { size, ..manifest.facts().clone() };
@@ -151,7 +153,7 @@ fn the_size_is_proved_to_the_byte() {
         damaged[0] ^= 1;
         assert!(begin(size, &ManifestPart { tail: damaged.into(), ..last.clone() }).is_err(), "{size}");
     }
-    let empty = manifest_of_size(&[]);
+    let empty = cut(&[], 4_096);
     let last = empty.part(None).unwrap();
     let tailed = ManifestPart { tail: Bytes::from_static(b"x"), ..last };
     assert!(PartialManifest::begin(empty.facts().clone(), tailed).is_err());
