@@ -34,8 +34,6 @@ pub struct Config {
     pub upload_budget: u64,
     /// How long new blocks that are not rare wait to be announced together.
     pub have_delay: Duration,
-    /// A neighbour that delivers nothing for this long, beyond what its rate explains, is snubbed.
-    pub snub_after: Duration,
     /// Tells which blocks of a run the bytes really hold. Every peer hashes them; only a simulation, whose peers would
     /// hash the same bytes a thousand times, checks them in another way.
     pub check: fn(&Manifest, Run, &[u8]) -> Vec<bool>,
@@ -111,7 +109,6 @@ impl Default for Config {
             max_run: 256 << 10,
             upload_budget: 2 << 20,
             have_delay: Duration::from_millis(500),
-            snub_after: Duration::from_secs(4),
             check: Manifest::check_run,
         }
     }

@@ -160,7 +160,7 @@ impl Swarm {
             Fit::Late => None,
             Fit::Unasked => return Err(Violation::Unrequested),
         };
-        let was_repeated = run.blocks().any(|index| self.blocks.repeated().contains(&index));
+        let may_come_twice = asked.is_none() || run.blocks().any(|index| self.blocks.repeated().contains(&index));
         if asked.is_some() {
             self.in_flight_bytes -= bytes;
             self.blocks.release(run);
@@ -185,8 +185,8 @@ impl Swarm {
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
             neighbour.asked.delivered(bytes, asked, self.config.max_window, now);
         }
-        if was_repeated {
-            self.cancel_elsewhere(from, run, now);
+        if may_come_twice {
+            self.cancel_unwanted(run, now);
         }
         self.request_of(from, now);
         self.offer_room(now);

@@ -1,6 +1,6 @@
 //! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
 
-use super::{BlockState, Swarm, Timer};
+use super::{BlockState, Swarm, Timer, neighbour::Neighbour};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Run};
 use std::time::Duration;
@@ -8,6 +8,8 @@ use std::time::Duration;
 /// In the endgame a request is repeated elsewhere only after this long, and only where it will be answered in half
 /// the time.
 const ENDGAME_PATIENCE: Duration = Duration::from_millis(250);
+/// How soon is looked again for neighbours that deliver nothing and can only be waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long one of the last requests waits when as much was repeated as may be.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// What a neighbour that delivers nothing is expected to need in the endgame.
@@ -42,23 +44,32 @@ impl Swarm {
         }
     }
 
-    /// Takes requests back from neighbours that owe them for too long, so that others can have them.
+    /// Notes which neighbours deliver nothing, and takes back what was asked of them if others can be asked. If nobody else
+    /// can, waiting costs nothing, and on a slow line it is all that helps.
     pub(super) fn handle_overdue(&mut self, now: Instant) {
-        let late = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        let snubbed: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, neighbour)| late(neighbour.asked.overdue(self.config.snub_after)))
-            .map(|(&peer, _)| peer)
-            .collect();
-        for peer in snubbed {
-            self.cancel_all(peer);
-            if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+        let is_late = |neighbour: &Neighbour| neighbour.asked.overdue().is_some_and(|overdue| overdue <= now);
+        let late: Vec<_> =
+            self.neighbours.iter().filter(|(_, neighbour)| is_late(neighbour)).map(|(&peer, _)| peer).collect();
+        for peer in late {
+            let others_can = self.others_can_be_asked(peer);
+            let Some(neighbour) = self.neighbours.get_mut(&peer) else { continue };
+            let takes_back = others_can || neighbour.asked.may_have_forgotten(now);
+            if takes_back || !neighbour.asked.is_snubbed() {
                 neighbour.asked.snub(now);
+            }
+            if takes_back {
+                self.cancel_all(peer);
             }
         }
         self.request_of_all(now);
         self.schedule_requests(now);
+    }
+
+    /// Whether somebody else serves this peer and has something that was asked of the neighbour.
+    fn others_can_be_asked(&self, peer: PeerId) -> bool {
+        let Some(asked) = self.neighbours.get(&peer).map(|neighbour| &neighbour.asked) else { return false };
+        let has_any = |other: &Neighbour| asked.in_flight().iter().any(|request| other.said.has.has(request.run.index()));
+        self.neighbours.iter().any(|(id, other)| *id != peer && other.is_serving() && has_any(other))
     }
 
     /// Takes back everything asked of a neighbour.
@@ -72,8 +83,8 @@ impl Swarm {
         }
     }
 
-    /// Takes back, from other neighbours, requests of which nothing is wanted any more.
-    pub(super) fn cancel_elsewhere(&mut self, except: PeerId, arrived: Run, now: Instant) {
+    /// Takes back requests of which nothing is wanted any more.
+    pub(super) fn cancel_unwanted(&mut self, arrived: Run, now: Instant) {
         let geometry = *self.manifest.geometry();
         let file = self.tag();
         let overlaps =
@@ -81,7 +92,6 @@ impl Swarm {
         let unwanted: Vec<_> = self
             .neighbours
             .iter()
-            .filter(|(peer, _)| **peer != except)
             .flat_map(|(&peer, neighbour)| neighbour.asked.in_flight().iter().map(move |request| (peer, request.run)))
             .filter(|(_, run)| overlaps(*run) && !run.blocks().any(|index| self.blocks.is_wanted(index)))
             .collect();
@@ -124,7 +134,7 @@ impl Swarm {
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.
     pub(super) fn expect_answer(&mut self, peer: PeerId, now: Instant) {
-        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue(self.config.snub_after));
+        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue());
         let endgame = self.blocks.none_missing().then(|| now + ENDGAME_PATIENCE);
         if let Some(deadline) = overdue.into_iter().chain(endgame).min() {
             self.timers.set_earlier(Timer::Requests, deadline);
@@ -133,15 +143,11 @@ impl Swarm {
 
     /// Sets the timer to the next moment at which a neighbour may be overdue.
     fn schedule_requests(&mut self, now: Instant) {
-        let overdue =
-            self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue(self.config.snub_after)).min();
+        let owing = || self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue());
+        let overdue = owing().map(|at| at.max(now + LOOK_AGAIN)).min();
         let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
-        let again = self
-            .neighbours
-            .values()
-            .filter_map(|neighbour| neighbour.asked.second_chance())
-            .filter(|at| *at > now)
-            .min();
+        let again = self.neighbours.values().filter_map(|neighbour| neighbour.asked.second_chance());
+        let again = again.filter(|at| *at > now).min();
         match overdue.into_iter().chain(endgame).chain(again).min() {
             Some(deadline) => self.timers.set(Timer::Requests, deadline),
             None => self.timers.clear(Timer::Requests),

@@ -1,6 +1,6 @@
 //! What is asked of a neighbour, and how it answers.
 
-use super::super::rate::Rate;
+use super::{super::rate::Rate, patience::Patience};
 use crate::Instant;
 use protocol::{Geometry, MAX_BLOCKS, PeerId, Run};
 use std::{collections::VecDeque, time::Duration};
@@ -23,10 +23,8 @@ const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// else came of it, up to 64 s: a refusal costs two small messages.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 const MAX_DOUBLINGS: u32 = 5;
-/// What a neighbour is taken for until it delivers, in bytes per second.
-const ASSUMED_RATE: u64 = 64_000;
-/// The longest that a slow neighbour is waited for.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+/// How soon a neighbour that delivers nothing, and that nobody can stand in for, may be asked anew.
+const FORGETFUL: Duration = Duration::from_secs(60);
 /// How long a neighbour is assumed to take for an answer until it gave one.
 const ASSUMED_WAIT: Duration = Duration::from_millis(200);
 /// The first requests to a neighbour, before its rate is known, in bytes.
@@ -79,9 +77,8 @@ pub(in crate::swarm) struct Asked {
     snubbed: Option<Instant>,
     /// When it last delivered, or was first asked after delivering everything.
     last_progress: Instant,
+    patience: Patience,
     pub(in crate::swarm) rate: Rate,
-    /// The rate at the last delivery, or that of this delivery alone if it was slower, in bytes per second.
-    last_rate: u64,
     /// Bytes received since it joined.
     total: u64,
 }
@@ -103,8 +100,8 @@ impl Asked {
             refuses_since: None,
             snubbed: None,
             last_progress: now,
+            patience: Patience::default(),
             rate: Rate::new(),
-            last_rate: 0,
             total,
         }
     }
@@ -148,9 +145,9 @@ impl Asked {
     }
 
     /// It delivers nothing.
-    pub(in crate::swarm) const fn snub(&mut self, now: Instant) {
+    pub(in crate::swarm) fn snub(&mut self, now: Instant) {
         self.snubbed = Some(now);
-        self.last_progress = now;
+        self.patience.lost();
     }
 
     /// Notes a request.
@@ -163,13 +160,13 @@ impl Asked {
         self.bytes += geometry.run_len(run);
     }
 
-    /// Notes that a block came.
+    /// Notes that a block came. If it was asked twice and the first request was taken back, it answers that one.
     pub(in crate::swarm) fn answered(&mut self, run: Run, geometry: &Geometry) -> Fit {
-        if let Some(request) = self.take(run, geometry) {
-            return Fit::Asked(request.sent);
-        }
         if self.forget_stale(run) {
             return Fit::Late;
+        }
+        if let Some(request) = self.take(run, geometry) {
+            return Fit::Asked(request.sent);
         }
         match self.overhang.checked_sub(geometry.run_len(run)) {
             Some(left) => {
@@ -266,9 +263,7 @@ impl Asked {
     /// and shrinks when they wait in a queue: what waits there cannot be asked of somebody else.
     pub(in crate::swarm) fn delivered(&mut self, bytes: u64, asked: Option<Instant>, max_window: u64, now: Instant) {
         self.rate.add(bytes, now);
-        let rate = self.rate.per_second(now);
-        let since_last = now.since(self.last_progress).as_millis().max(1) as u64;
-        self.last_rate = rate.min(bytes * 1_000 / since_last);
+        self.patience.answered_after(now.since(self.last_progress));
         self.total += bytes;
         self.last_progress = now;
         self.snubbed = None;
@@ -289,13 +284,15 @@ impl Asked {
         .max(1);
     }
 
-    /// When the neighbour counts as snubbed: it owes something, and delivered nothing for `patience` and twice the time
-    /// that what it owes takes at its last rate.
-    pub(in crate::swarm) fn overdue(&self, patience: Duration) -> Option<Instant> {
-        let rate = if self.last_rate == 0 { ASSUMED_RATE } else { self.last_rate };
-        let millis = 2_000 * self.bytes / rate;
-        let waiting = !self.in_flight.is_empty();
-        waiting.then(|| self.last_progress + (patience + Duration::from_millis(millis)).min(LONGEST_PATIENCE))
+    /// When the patience with it ends, if it owes something.
+    pub(in crate::swarm) fn overdue(&self) -> Option<Instant> {
+        (!self.in_flight.is_empty()).then(|| self.last_progress + self.patience.lasts())
+    }
+
+    /// Whether it owes something for so long that it is to be asked anew. No request is lost between peers that keep to the
+    /// protocol.
+    pub(in crate::swarm) fn may_have_forgotten(&self, now: Instant) -> bool {
+        now.since(self.last_progress) >= FORGETFUL.max(self.patience.lasts() * 2)
     }
 
     /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate; `None` while that

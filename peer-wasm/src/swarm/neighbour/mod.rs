@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `said` | what it said of itself: what it has and wants, whether it serves |
 //! | `told` | what it was told of this peer |
-//! | `asked` | what is asked of it, and how it answers |
+//! | `asked`, `patience` | what is asked of it, how it answers, and how long that may take |
 //! | `served` | what it is served |
 
 mod asked;
+mod patience;
 mod said;
 mod served;
 mod told;

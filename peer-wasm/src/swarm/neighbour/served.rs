@@ -17,6 +17,8 @@ const MAX_DOUBT: u32 = 16;
 pub(in crate::swarm) struct Served {
     /// Its requests that wait to be served.
     pub(in crate::swarm) queue: VecDeque<Run>,
+    /// How often others were served while its requests waited, since it was served itself.
+    pub(in crate::swarm) passed_over: u32,
     rejections: Rejections,
     /// It asked for something or was sent something in this choke round.
     used_this_round: bool,
@@ -57,6 +59,7 @@ impl Served {
     pub(in crate::swarm) const fn new(total: u64, head_start: u64) -> Self {
         Self {
             queue: VecDeque::new(),
+            passed_over: 0,
             rejections: Rejections::NONE,
             used_this_round: false,
             since_round: false,

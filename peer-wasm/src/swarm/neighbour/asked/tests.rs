@@ -182,22 +182,20 @@ fn what_comes_late_leaves_the_window_alone() {
 }
 
 #[test]
-fn one_is_overdue_after_patience_and_twice_what_it_owes_takes() {
-    let patience = Duration::from_secs(4);
-    assert_eq!(new().overdue(patience), None, "it owes nothing");
+fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
+    assert_eq!(new().overdue(), None, "it owes nothing");
     let mut asked = asked_for(125, at(1_000));
-    assert_eq!(asked.overdue(patience), Some(at(1_000 + 4_000 + 2 * 8_000)), "512,000 bytes at 64,000 a second");
+    assert_eq!(asked.overdue(), Some(at(1_000 + 4_000)), "nothing is known of it");
     asked.requested(run(200, 125), &geometry(), at(3_000));
-    assert_eq!(asked.overdue(patience), Some(at(1_000 + 4_000 + 2 * 16_000)), "a request more is no delivery");
-    // A delivery of 1,024 bytes in a second.
+    assert_eq!(asked.overdue(), Some(at(1_000 + 4_000)), "a request more is no delivery");
     asked.delivered(1_024, None, MAX_WINDOW, at(2_000));
-    assert_eq!(asked.overdue(patience), Some(at(2_000 + 60_000)), "nobody is waited for longer");
-    asked.take(run(200, 125), &geometry());
-    asked.take(run(0, 125), &geometry());
-    asked.requested(run(0, 1), &geometry(), at(7_000));
-    assert_eq!(asked.overdue(patience), Some(at(7_000 + 4_000 + 2 * 4_000)), "4,096 bytes at 1,024 a second");
-    asked.snub(at(8_000));
-    assert_eq!(asked.overdue(patience), Some(at(8_000 + 4_000 + 2 * 4_000)));
+    assert_eq!(asked.overdue(), Some(at(2_000 + 1_000 + 4 * 500)), "it took a second");
+    asked.snub(at(5_000));
+    assert_eq!(asked.overdue(), Some(at(2_000 + 2 * 3_000)), "it is waited for twice as long before it is asked anew");
+    asked.take_all_back();
+    assert_eq!(asked.overdue(), None);
+    asked.requested(run(0, 1), &geometry(), at(9_000));
+    assert_eq!(asked.overdue(), Some(at(9_000 + 2 * 3_000)));
 }
 
 #[test]

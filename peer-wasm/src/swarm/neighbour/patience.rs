@@ -1,0 +1,99 @@
+//! How long a neighbour that owes something may deliver nothing.
+
+use std::time::Duration;
+
+/// The patience with a neighbour of which no answer is known yet.
+const FIRST: Duration = Duration::from_secs(4);
+/// Its bounds: a relay that is busy for a moment must not cost a neighbour, and nobody is waited for longer than a block of
+/// 1 MiB takes that the slowest of modems sends.
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(300);
+const MAX_DOUBLINGS: u32 = 6;
+
+/// The time that a neighbour takes from one answer to the next: the mean and the mean deviation, from which patience
+/// follows as the time to a retransmission does in TCP (RFC 6298).
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    pace: Option<Pace>,
+    /// How often it was lost since the neighbour last kept to it.
+    doublings: u32,
+}
+
+#[derive(Debug)]
+struct Pace {
+    mean: Duration,
+    deviation: Duration,
+}
+
+impl Patience {
+    /// Notes that an answer came so long after the one before, or after the first request.
+    pub(super) fn answered_after(&mut self, time: Duration) {
+        self.doublings = self.doublings.saturating_sub(1);
+        self.pace = Some(self.pace.as_ref().map_or(Pace { mean: time, deviation: time / 2 }, |pace| Pace {
+            mean: (pace.mean * 7 + time) / 8,
+            deviation: (pace.deviation * 3 + pace.mean.abs_diff(time)) / 4,
+        }));
+    }
+
+    /// Notes that it was lost.
+    pub(super) fn lost(&mut self) {
+        self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+    }
+
+    /// How long nothing may come.
+    pub(super) fn lasts(&self) -> Duration {
+        let usual = self.pace.as_ref().map_or(FIRST, |pace| pace.mean + pace.deviation * 4);
+        (usual.clamp(LEAST, MOST) * (1 << self.doublings)).min(MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn it_follows_the_pace_of_the_answers_and_how_much_that_varies() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.lasts(), FIRST);
+        patience.answered_after(ms(2_000));
+        assert_eq!(patience.lasts(), ms(2_000 + 4 * 1_000));
+        patience.answered_after(ms(1_200));
+        assert_eq!(patience.lasts(), ms(1_900 + 4 * 950), "an eighth and a quarter of the difference of 800 ms");
+        (0..100).for_each(|_| patience.answered_after(ms(3_000)));
+        assert!(patience.lasts().abs_diff(ms(3_000)) < ms(1), "{:?}", patience.lasts());
+    }
+
+    #[test]
+    fn it_lasts_a_second_at_least_and_a_minute_at_most() {
+        let mut patience = Patience::default();
+        patience.answered_after(ms(1));
+        assert_eq!(patience.lasts(), LEAST);
+        patience.answered_after(ms(1_000_000));
+        assert_eq!(patience.lasts(), MOST);
+        (0..99).for_each(|_| patience.lost());
+        assert_eq!(patience.lasts(), MOST);
+    }
+
+    #[test]
+    fn it_doubles_each_time_that_it_is_lost_and_each_answer_takes_one_doubling_back() {
+        let mut patience = Patience::default();
+        patience.lost();
+        assert_eq!(patience.lasts(), FIRST * 2);
+        patience.lost();
+        assert_eq!(patience.lasts(), FIRST * 4);
+        let steady = |patience: &mut Patience| patience.answered_after(ms(4_000));
+        (0..100).for_each(|_| steady(&mut patience));
+        patience.lost();
+        patience.lost();
+        assert_eq!(patience.lasts(), ms(16_000));
+        steady(&mut patience);
+        assert_eq!(patience.lasts(), ms(8_000));
+        steady(&mut patience);
+        steady(&mut patience);
+        assert_eq!(patience.lasts(), ms(4_000));
+    }
+}
