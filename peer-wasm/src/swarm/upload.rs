@@ -11,6 +11,9 @@ use protocol::{PeerId, PeerMessage, Run};
 const FIRST_BUDGET: u64 = 128 << 10;
 /// What the line sends in a second is this many times what is between storage and line.
 const BUDGETS_PER_SECOND: u64 = 10;
+/// How many times the others may be served each until a neighbour that asks has its turn, however common what it asks for
+/// is: somebody with few requests open seldom has the rarest.
+const PASSED_OVER: u32 = 4;
 /// Of each neighbour's requests only so many are compared to find the rarest.
 const LOOK_AHEAD: usize = 16;
 
@@ -112,8 +115,9 @@ impl Swarm {
         (self.sent.per_second(now) / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
     }
 
-    /// The request for the rarest block, so that it multiplies soonest; among equals that of the neighbour that has least,
-    /// or, if this peer gives first copies, of the next after the last one. Those go to who passes them on.
+    /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
+    /// equals that of the neighbour that has least, or, if this peer gives first copies, of the next after the last one.
+    /// Those go to who passes them on.
     fn next_to_serve(&mut self) -> Option<(PeerId, Run)> {
         if self.queued == 0 {
             return None;
@@ -121,17 +125,22 @@ impl Swarm {
         let last = self.last_served;
         let block_size = self.manifest.geometry().block_size().bytes();
         let this = &*self;
-        let asking = this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
-        let requests = asking.flat_map(|(&peer, neighbour)| {
+        let asking = || this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
+        let turns = PASSED_OVER * asking().count().saturating_sub(1).max(1) as u32;
+        let requests = asking().flat_map(|(&peer, neighbour)| {
             let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
             let order = (has, last.is_some_and(|last| peer <= last), peer);
             let untrusted = !this.is_trusted(peer);
-            let rank = move |run: &Run| (untrusted, this.blocks.availability(run.index()), order);
+            let waits = neighbour.served.passed_over < turns;
+            let rank = move |run: &Run| (untrusted, waits, this.blocks.availability(run.index()), order);
             (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, run)| (rank(run), place))
         });
-        let ((_, _, (_, _, peer)), place) = requests.min()?;
+        let ((.., (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
         self.queued -= 1;
+        for (other, neighbour) in self.neighbours.iter_mut().filter(|(_, other)| !other.served.queue.is_empty()) {
+            neighbour.served.passed_over = if *other == peer { 0 } else { neighbour.served.passed_over + 1 };
+        }
         Some((peer, self.neighbours.get_mut(&peer)?.served.queue.remove(place)?))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use peer_wasm::swarm::Config;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
-use simulator::{Behaviour, File, id_of};
+use simulator::{Behaviour, File, Network, id_of};
 use std::{collections::BTreeMap, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -15,8 +15,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Two seeds, of which one serves nobody, so that nothing is a first copy.
-fn with_a_busy_seed(blocks: u32) -> Lab {
-    let mut lab = lab(File::new(u64::from(blocks * BLOCK), BLOCK));
+fn with_a_busy_seed(blocks: u32, chance: u64) -> Lab {
+    let file = File::new(u64::from(blocks * BLOCK), BLOCK);
+    let mut lab = lab(file.clone());
+    lab.network = Network::new(file, chance);
     lab.config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
     let idle = lab.seed();
     lab.config = Config::default();
@@ -34,8 +36,8 @@ fn got_from(lab: &Lab, giver: usize, taker: usize) -> u64 {
 }
 
 /// What each of eight got of a slow seed in a minute, of whom one tells nobody what it has, or none.
-fn shares(quiet: Option<usize>) -> Vec<u64> {
-    let mut lab = with_a_busy_seed(8_000);
+fn shares(quiet: Option<usize>, chance: u64) -> Vec<u64> {
+    let mut lab = with_a_busy_seed(8_000, chance);
     let fetching: Vec<_> = (0..8).map(|_| lab.add(Bitfield::empty(8_000))).collect();
     if let Some(quiet) = quiet {
         lab.network.node_mut(fetching[quiet]).unwrap().behaviour = Behaviour::Quiet;
@@ -47,8 +49,35 @@ fn shares(quiet: Option<usize>) -> Vec<u64> {
 
 #[test]
 fn a_slow_seed_gives_everyone_the_same() {
-    let shares = shares(None);
-    assert!(shares.iter().max() < shares.iter().min().map(|least| least * 3 / 2).as_ref(), "{shares:?}");
+    for chance in 1..=8 {
+        let shares = shares(None, chance);
+        let least = *shares.iter().min().unwrap();
+        assert!(shares.iter().all(|share| *share < least * 2), "{shares:?}");
+    }
+}
+
+#[test]
+fn who_asks_for_common_blocks_is_served_too() {
+    let (common, rare) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(Bitfield::full(512), Config { upload_budget: 1, ..Config::default() });
+    let file = alone.swarm.tag();
+    // Nothing is a first copy, and two more have the block that one of the others asks for.
+    alone.meet(id_of(9), &Bitfield::full(512));
+    [common, rare].into_iter().for_each(|peer| alone.meet(peer, &Bitfield::empty(512)));
+    (10..12).for_each(|peer| alone.meet(id_of(peer), &blocks(0..1, 512)));
+    for peer in [common, rare] {
+        alone.hear(peer, PeerMessage::Interested { file });
+    }
+    (1..9).for_each(|index| alone.hear(rare, PeerMessage::Request { file, index, count: 1 }));
+    alone.hear(common, PeerMessage::Request { file, index: 0, count: 1 });
+    let mut turns = 0;
+    while !alone.said_to(common).iter().any(|said| matches!(said, PeerMessage::Block { .. })) {
+        turns += 1;
+        assert!(turns < 10, "{turns} for the other");
+        alone.hear(rare, PeerMessage::Request { file, index: 8 + turns, count: 1 });
+        alone.read();
+    }
+    assert!(turns > 2, "the rarest comes first: {turns}");
 }
 
 /// A seed with one place, which another seed keeps from giving first copies.
@@ -155,7 +184,7 @@ fn who_serves_and_tells_of_nothing_gets_no_more_for_that() {
 #[test]
 fn who_does_not_tell_what_it_has_is_not_served_before_those_who_do() {
     for quiet in [0, 3, 7] {
-        let shares = shares(Some(quiet));
+        let shares = shares(Some(quiet), 1);
         let others = (shares.iter().sum::<u64>() - shares[quiet]) / 7;
         assert!(shares[quiet] < others * 3 / 2, "{} bytes, the others {others}", shares[quiet]);
     }
@@ -163,7 +192,7 @@ fn who_does_not_tell_what_it_has_is_not_served_before_those_who_do() {
 
 /// What came from each giver to the taker under all its ids, and to the honest on average.
 fn shares_of_one_that_comes_back(every: Duration, know_each_other: bool) -> (BTreeMap<usize, u64>, Vec<usize>, Lab) {
-    let mut lab = with_a_busy_seed(8_000);
+    let mut lab = with_a_busy_seed(8_000, 1);
     let honest: Vec<_> = (0..8).map(|_| lab.add(Bitfield::empty(8_000))).collect();
     for (place, &peer) in honest.iter().enumerate() {
         lab.network.introduce(SEED, peer);
