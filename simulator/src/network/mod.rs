@@ -1,5 +1,6 @@
 //! The network: peers, their lines, the relay between them, and the tracker that introduces them.
 
+mod breaking;
 mod carrying;
 
 pub(crate) use carrying::Way;
@@ -21,8 +22,6 @@ use std::{
 /// Makes ids of numbers so that their order says nothing; odd, so that it can be undone.
 const ID_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 const ID_INVERSE: u64 = 0xf1de_83e1_9937_733d;
-/// Round trips to the tracker until a peer whose line is back is known there again: TCP, the WebSocket, `register`.
-const RECONNECTING: u32 = 3;
 
 enum Happening {
     /// Data is at the relay.
@@ -242,56 +241,6 @@ impl Network {
                 self.queue.plan(when, Happening::Departure { of: other, other: number });
             }
         }
-    }
-
-    /// Breaks a peer's line: what is on its way to and from it is lost, and those who know it are told that it left. It
-    /// comes back when it is introduced again.
-    pub fn break_line(&mut self, number: usize) {
-        let now = self.now;
-        let Some(node) = self.node_mut(number) else { return };
-        node.hang_up(now);
-        let others = std::mem::take(&mut node.introduced);
-        self.with(number, Swarm::handle_line_lost);
-        for other in others {
-            if let Some(node) = self.node_mut(other) {
-                node.introduced.remove(&number);
-            }
-            self.with(other, |swarm, now| swarm.handle_peer_left(id_of(number), now));
-        }
-    }
-
-    /// Breaks a peer's line for so long, unless it is broken already. The peer notices at once. The tracker, whose pings
-    /// take longer, notices when the peer connects and registers with its secret: until then it introduces the peer to
-    /// others, and what they send to it is lost; then those who know it are told that it left, and it wants peers anew.
-    pub fn interrupt(&mut self, number: usize, lasting: Duration) {
-        let now = self.now;
-        let Some(node) = self.node_mut(number).filter(|node| !node.is_cut_off) else { return };
-        node.hang_up(now);
-        node.is_cut_off = true;
-        node.record.broken.push(now..now + lasting);
-        let round_trip = node.line.line.latency * 2;
-        self.queue.plan(now + lasting + round_trip * RECONNECTING, Happening::Return { of: number });
-        self.with(number, Swarm::handle_line_lost);
-    }
-
-    /// A peer registers whose line was broken.
-    fn come_back(&mut self, number: usize) {
-        let now = self.now;
-        let Some(node) = self.node_mut(number) else { return };
-        // Again, for what others sent meanwhile.
-        node.hang_up(now);
-        node.is_cut_off = false;
-        node.announced = now;
-        let others = std::mem::take(&mut node.introduced);
-        // The tracker passes nothing of those who do not know it any more.
-        node.gone.extend(&others);
-        self.tell_departure(number, &others, Duration::ZERO);
-        for other in others {
-            if let Some(node) = self.node_mut(other) {
-                node.introduced.remove(&number);
-            }
-        }
-        self.wanting.push(number);
     }
 
     /// The peer with this number, unless it left.
