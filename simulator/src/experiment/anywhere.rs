@@ -27,7 +27,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// The most blocks to deliver, N · blocks, so that 200 scenarios take less than 20 minutes on one core. While a file has
 /// more, its size is multiplied by what it may have over what it has; blocks of the default size become smaller with it.
-const MOST_DELIVERIES: u64 = 300_000;
+const MOST_DELIVERIES: u64 = 120_000;
 /// Keeps what is drawn of a number apart from what a run of it draws.
 const DRAWN: u64 = 0xa4e5;
 

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
 
 fn simulate(flags: &Flags) -> Result<()> {
     let scenario = flags.scenario()?;
+    println!("{}.", scenario.described());
     let outcome = scenario.run(&scenario.file(), flags.seed());
     print!("{}", summary::of(&scenario, &outcome));
     if let Some(folder) = flags.output.parent() {

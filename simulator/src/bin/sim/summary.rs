@@ -29,7 +29,6 @@ pub(crate) fn bound(scenario: &Scenario, outcome: &Outcome) -> (Duration, &'stat
 }
 
 fn write_summary(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
-    writeln!(text, "{}.", scenario.described())?;
     write_completions(text, scenario, outcome)?;
     write_givers(text, scenario, outcome)?;
     let [overhead, duplicates] = [outcome.overhead(), outcome.duplicates()].map(|part| part * 100.0);
