@@ -99,8 +99,9 @@ stays. F is the file's size, u an uplink, d a downlink, k the number of blocks, 
   of its hash, storage takes no time, and no socket holds data that control would have to wait for.
 - In `one_club` those that are complete and dwell are among those present. A peer that nobody wants anything of stays.
 - In `churn_30` an uplink counts from its peer's join until it leaves, also when the peer is complete.
-- The ideal time adds to the fluid bound with those that were there, as in `churn_30`, what no protocol is spared:
-  ⌈log2(N + 1)⌉ · (block / median u + latency) + 4 · latency. A line carries nothing while it is broken.
+- The ideal time adds to the fluid bound with those that were there, as in `churn_30`, what whole blocks and distances
+  add: ⌈log2(N + 1)⌉ · (block / median u + latency) + 4 · latency. A line carries nothing while it is broken. A seed that
+  is much faster than its peers spares them steps, so that a little less than this time is possible.
 - How the scenarios of `anywhere_…` are drawn stands in `src/experiment/anywhere.rs`. One that is not complete counts with
   the time at which it was given up.
 - The crowd of `flash_10k` takes minutes: its three rows are of one seed.

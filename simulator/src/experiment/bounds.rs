@@ -58,10 +58,11 @@ impl Outcome {
         carried.map_or(Duration::MAX, |carried| carried.max(least))
     }
 
-    /// The ideal time: the earliest time t that no fluid constraint forbids, and what no protocol is spared beyond that,
+    /// The ideal time: the earliest time t that no fluid constraint forbids, and what whole blocks and distances add to it,
     /// ⌈log2(N + 1)⌉ · (block / u + latency) + 4 · latency, for N peers and the median u of their uplinks. A block is
     /// given on only when all of it was verified, so that it takes so many steps until everyone has something to give;
-    /// and before that, peers are found, interested, served and asked.
+    /// and before that, peers are found, interested, served and asked. Unlike the bounds it can be beaten: a seed that is
+    /// much faster than its peers spares them steps.
     ///
     /// The constraints, where a line carries nothing before its peer's join, after it left, and while it is broken:
     ///
