@@ -58,3 +58,42 @@ impl Network {
         self.wanting.push(number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Behaviour, File, Line, check_stamps};
+    use peer_wasm::swarm::Config;
+    use protocol::Bitfield;
+
+    #[test]
+    fn the_tracker_notices_a_broken_line_when_its_peer_is_back() {
+        let config = || Config { check: check_stamps, ..Config::default() };
+        let line = Line::mbit(10, 40, Duration::from_millis(10));
+        let mut network = Network::new(File::new(1 << 20, 16 << 10), 1);
+        let seed = network.add(config(), Bitfield::full(64), line, Behaviour::Honest);
+        let peer = network.add(config(), Bitfield::empty(64), line, Behaviour::Honest);
+        network.introduce(seed, peer);
+        let stored = |network: &Network| network.node(peer).map_or(0, |node| node.swarm.stored().count());
+        let knows = |network: &Network, one: usize, other: usize| {
+            network.node(one).is_some_and(|node| node.swarm.is_neighbour(id_of(other)))
+        };
+        network.run_until(|network| stored(network) >= 8);
+
+        let (broken, had) = (network.now(), stored(&network));
+        network.interrupt(peer, Duration::from_secs(2));
+        network.ask_for_peers(peer, 20);
+        while network.step_before(broken + Duration::from_secs(2)) {}
+        assert!(!knows(&network, peer, seed) && knows(&network, seed, peer));
+        assert_eq!(stored(&network), had, "nothing comes over a broken line");
+
+        // Three round trips to register, and on to those who know it.
+        while network.step_before(broken + Duration::from_millis(2_075)) {}
+        assert!(!knows(&network, seed, peer));
+        assert!(network.take_wanting().contains(&peer));
+        network.ask_for_peers(peer, 20);
+        network.run_until(Network::all_complete);
+        let lasted = broken..broken + Duration::from_secs(2);
+        assert_eq!(network.node(peer).map(|node| node.record.broken.clone()), Some(vec![lasted]));
+    }
+}
