@@ -9,8 +9,8 @@
 //! before data, one message at a time), travels to the relay, waits for the receiver's line and travels on. All peers
 //! share one copy of the [`File`], whose blocks are told apart by a stamp where hashing them a thousand times would take
 //! too long ([`check_stamps`]); what is stored is compared with the file. The tracker introduces peers at random.
-//! What goes wrong is told to it: the relay refuses or loses messages ([`Fate`]), lines break and come back, a [`Disk`] is
-//! slow or fails, and peers that are no `Swarm` say what a test makes them say.
+//! What goes wrong is told to it: the relay refuses or loses messages ([`Fate`]), lines break and come back
+//! ([`Network::interrupt`]), a [`Disk`] is slow or fails, and peers that are no `Swarm` say what a test makes them say.
 //!
 //! # What is measured
 //! [`experiment`] describes a swarm, runs it, and compares it with what is possible. `benches/swarm` makes the table in
@@ -25,6 +25,7 @@ mod network;
 mod node;
 mod queue;
 mod relay;
+pub mod units;
 mod wire;
 
 pub use copies::Copies;

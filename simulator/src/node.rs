@@ -5,7 +5,10 @@ use peer_wasm::{
     Instant,
     swarm::{Event, Swarm},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// How a peer treats what its core decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,8 +40,12 @@ pub struct Node {
     /// Its storage.
     pub disk: Disk,
     pub(crate) line: BusyLine,
-    /// How often its line broke.
+    /// How often its line broke or came back.
     pub(crate) connection: u32,
+    /// Its line is broken, and the tracker has not noticed.
+    pub(crate) is_cut_off: bool,
+    /// When it announced itself to the tracker.
+    pub(crate) announced: Instant,
     /// Those that the tracker told of it, and will tell when it leaves.
     pub(crate) introduced: BTreeSet<usize>,
     /// Those of whom the tracker said that they left.
@@ -59,6 +66,8 @@ impl Node {
             disk: Disk::default(),
             line,
             connection: 0,
+            is_cut_off: false,
+            announced: now,
             introduced: BTreeSet::new(),
             gone: BTreeSet::new(),
             wake_at: None,
@@ -91,6 +100,8 @@ pub struct Record {
     pub delivered: u64,
     /// All other bytes that left on its line.
     pub overhead: u64,
+    /// When its line was broken.
+    pub broken: Vec<Range<Instant>>,
     /// Useful payload bytes from each other peer.
     pub received_from: BTreeMap<usize, u64>,
 }

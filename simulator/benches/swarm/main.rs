@@ -6,8 +6,13 @@
 //!
 //! `cargo xtask bench swarm -- [rows] [--seeds N] [--write-figures] [--miniature]`; the result is also written to
 //! `target/bench/swarm.json`, each row's median under its name and its worst seed under the name and `_worst`.
+//!
+//! `anywhere` names seven rows of which each is made of 200 scenarios, drawn by number (`Scenario::anywhere`) and run
+//! once. The ten that took longest over their ideal time are told at the end, and kept under `anywhere_worst_scenarios`;
+//! `cargo xtask sim -- --scenario NUMBER` shows one of them.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
+mod anywhere;
 mod cost;
 mod growth;
 mod measure;
@@ -18,6 +23,7 @@ mod run;
 
 use anyhow::Result;
 use clap::{Parser, value_parser};
+use pool::Extent;
 use report::Metrics;
 use run::Run;
 
@@ -30,6 +36,12 @@ struct Cli {
     /// How many seeds each row is measured with.
     #[arg(long, default_value_t = 10, default_value_if("miniature", "true", "1"), value_parser = value_parser!(u64).range(1..=1_000))]
     seeds: u64,
+    /// How many scenarios `anywhere` runs.
+    #[arg(long, default_value_t = 200, default_value_if("miniature", "true", "4"), value_parser = value_parser!(u64).range(1..=1_000_000))]
+    scenarios: u64,
+    /// The first of their numbers.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = value_parser!(u64).range(..=1_000_000_000_000))]
+    from: u64,
     /// Writes simulator/FIGURES.md as well; rows that are not measured now stay as they were.
     #[arg(long)]
     write_figures: bool,
@@ -55,11 +67,16 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let groups = rows::groups_of(&cli.rows);
-    let results = pool::measure(&groups, cli.seeds, cli.miniature)?;
-    let is_wanted = |name: &str| cli.rows.is_empty() || cli.rows.iter().any(|wanted| wanted == name);
-    let figures: Vec<_> = results.into_iter().filter(|figure| is_wanted(figure.row.name)).collect();
-    let metrics = Metrics::with(&figures, cli.miniature);
+    let scenarios = cli.from..cli.from + cli.scenarios;
+    let extent = Extent { seeds: cli.seeds, scenarios, is_miniature: cli.miniature };
+    let (results, tried) = pool::measure(&groups, &extent)?;
+    let figures: Vec<_> = results.into_iter().filter(|figure| rows::is_wanted(figure.row, &cli.rows)).collect();
+    let (worst, worst_scenarios) = anywhere::worst(tried);
+    let metrics = Metrics::with(&figures, worst_scenarios, cli.miniature);
     print!("\n{}", metrics.table(figures.iter().map(|figure| figure.row)));
+    if !worst.is_empty() {
+        print!("\nThe scenarios that took longest over their ideal time:\n{worst}");
+    }
     metrics.write()?;
     if cli.write_figures {
         report::write_figures(&metrics)?;

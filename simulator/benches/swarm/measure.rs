@@ -51,6 +51,40 @@ pub(crate) fn small(run: Run) -> Result<Vec<f64>> {
     Ok(vec![last_over(&run.outcome(&scenario), scenario.fluid_bound())])
 }
 
+pub(crate) fn paper_2006(run: Run) -> Result<Vec<f64>> {
+    let scenario = Scenario {
+        size: 100 << 20,
+        block_size: Some(BlockSize::try_from(256 << 10)?),
+        up: 50_000,
+        down: 187_500,
+        seed_up: mbit(6),
+        ..Scenario::default()
+    };
+    let scenario = run.fitted(scenario);
+    Ok(vec![last_over(&run.outcome(&scenario), scenario.fluid_bound())])
+}
+
+pub(crate) fn fast_seed(run: Run) -> Result<Vec<f64>> {
+    let (up, down, seed_up) = (mbit(20), mbit(100), mbit(1_000));
+    let scenario = run.fitted(Scenario { peers: 30, size: 256 << 20, up, down, seed_up, ..Scenario::default() });
+    Ok(vec![last_over(&run.outcome(&scenario), scenario.fluid_bound())])
+}
+
+pub(crate) fn small_1m(run: Run) -> Result<Vec<f64>> {
+    Ok(small_file(60, 1 << 20, run))
+}
+
+pub(crate) fn small_4m(run: Run) -> Result<Vec<f64>> {
+    Ok(small_file(30, 4 << 20, run))
+}
+
+/// The last completion over the ideal time, and the overhead.
+fn small_file(peers: usize, size: u64, run: Run) -> Vec<f64> {
+    let scenario = run.fitted(Scenario { peers, size, ..Scenario::default() });
+    let outcome = run.outcome(&scenario);
+    vec![last_over(&outcome, outcome.ideal(&scenario)), outcome.overhead()]
+}
+
 pub(crate) fn equal_links(run: Run) -> Result<Vec<f64>> {
     let scenario = run.fitted(Scenario { down: mbit(10), ..Scenario::default() });
     Ok(vec![last_over(&run.outcome(&scenario), scenario.block_bound())])
@@ -153,7 +187,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The value that this share of the values does not exceed.
-fn percentile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let rank = (values.len() as f64 * share).ceil() as usize;

@@ -26,14 +26,24 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) rows: &'static [Row],
-    /// Measures all the rows once.
-    pub(crate) measure: fn(Run) -> Result<Vec<f64>>,
+    pub(crate) measure: Measure,
     /// Whether nothing else may run meanwhile.
     pub(crate) is_alone: bool,
     /// The most seeds that it is measured with.
     pub(crate) most_seeds: u64,
 }
 
+/// How all rows of a group are measured.
+#[derive(Debug)]
+pub(crate) enum Measure {
+    /// By a run with each seed.
+    Seeds(fn(Run) -> Result<Vec<f64>>),
+    /// By the scenarios that are drawn by number.
+    Anywhere,
+}
+
+/// The name for all rows of [`Measure::Anywhere`].
+const ANYWHERE: &str = "anywhere";
 /// The crowd takes minutes.
 const CROWD_SEEDS: u64 = 1;
 
@@ -44,7 +54,7 @@ const fn row(name: &'static str, what: &'static str, formula: &'static str, reac
 use Reach::{Anything, AtLeast, AtMost};
 
 /// The table.
-static GROUPS: [Group; 11] = [
+static GROUPS: [Group; 16] = [
     Group {
         rows: &[
             row(
@@ -79,7 +89,7 @@ static GROUPS: [Group; 11] = [
             ),
             row("duplicates", "payload that was sent and not stored", "(sent − useful) / useful", AtMost(0.005)),
         ],
-        measure: measure::thousand,
+        measure: Measure::Seeds(measure::thousand),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -90,7 +100,7 @@ static GROUPS: [Group; 11] = [
             "as `last_over_fluid_1k`",
             AtMost(1.05),
         )],
-        measure: measure::class_room,
+        measure: Measure::Seeds(measure::class_room),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -101,7 +111,47 @@ static GROUPS: [Group; 11] = [
             "as `last_over_fluid_1k`",
             AtMost(1.12),
         )],
-        measure: measure::small,
+        measure: Measure::Seeds(measure::small),
+        is_alone: false,
+        most_seeds: u64::MAX,
+    },
+    Group {
+        rows: &[row(
+            "paper_2006",
+            "1,000 peers with old lines: 100 MiB in blocks of 256 KiB, 0.4/1.5 Mbit/s, the seed 6 Mbit/s",
+            "as `last_over_fluid_1k`; the setting of Bharambe, Herley and Padmanabhan 2006",
+            AtMost(1.15),
+        )],
+        measure: Measure::Seeds(measure::paper_2006),
+        is_alone: false,
+        most_seeds: u64::MAX,
+    },
+    Group {
+        rows: &[row(
+            "fast_seed",
+            "a seed that could serve everyone: 30 peers, 256 MiB, 20/100 Mbit/s, the seed 1 Gbit/s",
+            "as `last_over_fluid_1k`",
+            AtMost(1.10),
+        )],
+        measure: Measure::Seeds(measure::fast_seed),
+        is_alone: false,
+        most_seeds: u64::MAX,
+    },
+    Group {
+        rows: &[
+            row("small_1m", "60 peers, 1 MiB", "T / ideal time", AtMost(1.3)),
+            row("small_1m_overhead", "the same", "as `overhead`", AtMost(0.06)),
+        ],
+        measure: Measure::Seeds(measure::small_1m),
+        is_alone: false,
+        most_seeds: u64::MAX,
+    },
+    Group {
+        rows: &[
+            row("small_4m", "30 peers, 4 MiB", "T / ideal time", AtMost(1.15)),
+            row("small_4m_overhead", "the same", "as `overhead`", AtMost(0.04)),
+        ],
+        measure: Measure::Seeds(measure::small_4m),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -112,7 +162,7 @@ static GROUPS: [Group; 11] = [
             "T / ((k + ⌊log2 N⌋) · block/u), Mundinger, Weber and Weiss 2008",
             AtMost(1.10),
         )],
-        measure: measure::equal_links,
+        measure: Measure::Seeds(measure::equal_links),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -123,7 +173,7 @@ static GROUPS: [Group; 11] = [
             "bytes that the median rider has when the median contributor is complete / F, which is the ratio of their rates",
             AtMost(0.20),
         )],
-        measure: measure::free_rider,
+        measure: Measure::Seeds(measure::free_rider),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -134,7 +184,7 @@ static GROUPS: [Group; 11] = [
             "as `free_rider`; Sirivianos et al. 2007",
             AtMost(0.35),
         )],
-        measure: measure::free_rider_large_view,
+        measure: Measure::Seeds(measure::free_rider_large_view),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -145,7 +195,7 @@ static GROUPS: [Group; 11] = [
             "T / earliest t with t ≥ F/u_seed, F/d and ∫(uplinks present) ≥ Σ F (stayed) + Σ received (left)",
             AtMost(1.10),
         )],
-        measure: measure::churn,
+        measure: Measure::Seeds(measure::churn),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -166,7 +216,7 @@ static GROUPS: [Group; 11] = [
                 Anything,
             ),
         ],
-        measure: measure::one_club,
+        measure: Measure::Seeds(measure::one_club),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -180,7 +230,7 @@ static GROUPS: [Group; 11] = [
             ),
             row("first_unchoke_p99_s", "the same, 99th percentile", "seconds from the join", AtMost(1.0)),
         ],
-        measure: measure::newcomers,
+        measure: Measure::Seeds(measure::newcomers),
         is_alone: false,
         most_seeds: u64::MAX,
     },
@@ -200,7 +250,7 @@ static GROUPS: [Group; 11] = [
                 AtMost(96.0),
             ),
         ],
-        measure: measure::flash,
+        measure: Measure::Seeds(measure::flash),
         is_alone: true,
         most_seeds: CROWD_SEEDS,
     },
@@ -219,9 +269,28 @@ static GROUPS: [Group; 11] = [
                 AtMost(2.0),
             ),
         ],
-        measure: growth::measure,
+        measure: Measure::Seeds(growth::measure),
         is_alone: true,
         most_seeds: u64::MAX,
+    },
+    Group {
+        rows: &[
+            row(
+                "anywhere_completes",
+                "200 scenarios drawn by number: those in which everyone who stays completes",
+                "their share",
+                AtLeast(1.0),
+            ),
+            row("anywhere_p50", "how long the last took, the median scenario", "T / ideal time", AtMost(1.08)),
+            row("anywhere_p90", "the same, 90th percentile", "as `anywhere_p50`", AtMost(1.20)),
+            row("anywhere_worst", "the same, the worst", "as `anywhere_p50`", AtMost(1.6)),
+            row("anywhere_overhead_p50", "the overhead, the median scenario", "as `overhead`", AtMost(0.03)),
+            row("anywhere_overhead_p90", "the same, 90th percentile", "as `overhead`", AtMost(0.08)),
+            row("anywhere_duplicates_p90", "the duplicates, 90th percentile", "as `duplicates`", AtMost(0.01)),
+        ],
+        measure: Measure::Anywhere,
+        is_alone: true,
+        most_seeds: 1,
     },
 ];
 
@@ -230,15 +299,28 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     GROUPS.iter().flat_map(|group| group.rows)
 }
 
-/// All rows' names.
+/// All rows' names, and those of groups.
 pub(crate) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(all().map(|row| row.name))
+    PossibleValuesParser::new(all().map(|row| row.name).chain([ANYWHERE]))
+}
+
+/// Whether a row is among those named; all are, if none is.
+pub(crate) fn is_wanted(row: &Row, names: &[String]) -> bool {
+    let is_meant = |name: &String| name == row.name || (name == ANYWHERE && row.is_anywhere());
+    names.is_empty() || names.iter().any(is_meant)
 }
 
 /// The groups that measure these rows; all of them for none.
 pub(crate) fn groups_of(names: &[String]) -> Vec<&'static Group> {
-    let is_wanted = |row: &Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    GROUPS.iter().filter(|group| group.rows.iter().any(is_wanted)).collect()
+    GROUPS.iter().filter(|group| group.rows.iter().any(|row| is_wanted(row, names))).collect()
+}
+
+impl Row {
+    /// Whether it is measured by all scenarios together, so that there is one value and no worst seed.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        let group = GROUPS.iter().find(|group| group.rows.iter().any(|row| row.name == self.name));
+        group.is_some_and(|group| matches!(group.measure, Measure::Anywhere))
+    }
 }
 
 impl Reach {

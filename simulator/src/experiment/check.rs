@@ -1,10 +1,12 @@
 //! What a description may ask for, so that a run ends in minutes and fits into memory.
 
-use super::{Arrivals, Scenario};
+use super::{Arrivals, Breaks, Scenario};
 use protocol::{Geometry, GeometryError};
 use std::time::Duration;
 
-/// The most peers, all together.
+/// The most seeds.
+const MAX_SEEDS: usize = 100;
+/// The most peers that fetch, all together.
 const MAX_PEERS: usize = 20_000;
 /// The most bytes of a file, which is kept in memory.
 const MAX_SIZE: u64 = 4 << 30;
@@ -14,11 +16,13 @@ const MAX_DELIVERIES: u64 = 400_000_000;
 const MIN_RATE: u64 = 1_000;
 /// The most bytes per second of a line: 1 Tbit/s.
 const MAX_RATE: u64 = 125_000_000_000;
-/// The longest latency, and the longest time in which peers join.
+/// The longest latency, and the longest time in which peers join: a week.
 const MAX_LATENCY: Duration = Duration::from_secs(10);
-const MAX_JOINING: Duration = Duration::from_secs(86_400);
+const MAX_JOINING: Duration = Duration::from_secs(7 * 86_400);
 /// The shortest time between two samples.
 const MIN_SAMPLING: Duration = Duration::from_millis(1);
+/// The most times that a line breaks.
+const MAX_BREAKS: u32 = 1_000;
 /// The most times its file that a seed may give before it leaves.
 const MAX_COPIES: f64 = 1e6;
 
@@ -31,6 +35,12 @@ pub enum Unusable {
     /// More peers than are simulated.
     #[error("{0} peers are too many: at most {MAX_PEERS}")]
     TooManyPeers(usize),
+    /// Nobody has the file, or more than are simulated.
+    #[error("{0} seeds are none or too many: from 1 to {MAX_SEEDS}")]
+    Seeds(usize),
+    /// There is no class of peers.
+    #[error("there must be a class of peers")]
+    NoClass,
     /// There is nothing to fetch.
     #[error("the file must have at least one byte")]
     EmptyFile,
@@ -57,12 +67,18 @@ pub enum Unusable {
     /// A message cannot arrive before it was sent.
     #[error("the jitter may not be more than the latency")]
     Jitter,
-    /// Peers join over too long a time.
-    #[error("{0:?} is too long for joining or leaving: at most {MAX_JOINING:?}")]
+    /// Peers join, leave or lose their lines over too long a time.
+    #[error("{0:?} is too long for joining, leaving or being broken: at most {MAX_JOINING:?}")]
     Joining(Duration),
     /// A share is not between 0 and 1, or all of them together are more than everyone.
     #[error("{0} must be a share between 0 and 1")]
     Share(&'static str),
+    /// More than all envelopes are refused.
+    #[error("of a thousand envelopes, {0} cannot be refused")]
+    Refused(u32),
+    /// Lines break too often, or are broken at most for less than at least.
+    #[error("lines may break at most {MAX_BREAKS} times, and the longest time is no shorter than the shortest")]
+    Breaks,
     /// The seed's number of copies is no such number.
     #[error("the copies after which the seed leaves must be between 0 and {MAX_COPIES}")]
     Copies,
@@ -82,6 +98,10 @@ impl Scenario {
     pub fn check(&self) -> Result<(), Unusable> {
         self.check_lines()?;
         self.check_shares()?;
+        self.check_troubles()?;
+        if !(1..=MAX_SEEDS).contains(&self.seeds) {
+            return Err(Unusable::Seeds(self.seeds));
+        }
         if self.size == 0 {
             return Err(Unusable::EmptyFile);
         }
@@ -118,7 +138,12 @@ impl Scenario {
             ("the seed's uplink", self.seed_up),
             ("a relay", self.relay.unwrap_or(MAX_RATE)),
         ];
-        for (what, bytes_per_second) in rates {
+        if self.classes.is_empty() {
+            return Err(Unusable::NoClass);
+        }
+        let classes = (0..self.classes.len()).map(|class| self.rates_of(class));
+        let classes = classes.flat_map(|(up, down)| [("an uplink of a class", up), ("a downlink of a class", down)]);
+        for (what, bytes_per_second) in rates.into_iter().chain(classes) {
             if !(MIN_RATE..=MAX_RATE).contains(&bytes_per_second) {
                 return Err(Unusable::Rate { what, bytes_per_second });
             }
@@ -135,8 +160,17 @@ impl Scenario {
         let newcomers = self.newcomers.map_or(Duration::ZERO, |newcomers| newcomers.within);
         let arrivals = self.arrivals.map_or(Duration::ZERO, |arrivals| arrivals.lasting);
         let leaving = self.leaves_within.unwrap_or_default().max(self.noticed_after);
-        let longest = self.joins_within.max(newcomers).max(arrivals).max(leaving);
+        let breaking = self.breaks.map_or(Duration::ZERO, |breaks| breaks.within.max(breaks.longest));
+        let longest = self.joins_within.max(newcomers).max(arrivals).max(leaving).max(breaking);
         if longest > MAX_JOINING { Err(Unusable::Joining(longest)) } else { Ok(()) }
+    }
+
+    fn check_troubles(&self) -> Result<(), Unusable> {
+        if self.refused > 1_000 {
+            return Err(Unusable::Refused(self.refused));
+        }
+        let is_possible = |breaks: Breaks| breaks.most <= MAX_BREAKS && breaks.shortest <= breaks.longest;
+        if self.breaks.is_none_or(is_possible) { Ok(()) } else { Err(Unusable::Breaks) }
     }
 
     fn check_shares(&self) -> Result<(), Unusable> {

@@ -8,12 +8,12 @@ use std::time::Duration;
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What is noted of the seed.
-    pub seed: Record,
-    /// When the seed left.
-    pub seed_left: Option<Instant>,
-    /// Those that fetched, in the order in which they joined. The first is number 1 in
-    /// [`Record::received_from`]; the seed is number 0.
+    /// What is noted of each seed. The first is number 0 in [`Record::received_from`].
+    pub seeds: Vec<Record>,
+    /// When the seeds left.
+    pub seeds_left: Option<Instant>,
+    /// Those that fetched, in the order in which they joined. Their numbers in [`Record::received_from`] follow those of
+    /// the seeds.
     pub fetchers: Vec<Fetcher>,
     /// How the swarm stood, at the beginning and after every [`Scenario::sample_every`].
     pub samples: Vec<Sample>,
@@ -34,6 +34,10 @@ pub struct Fetcher {
     pub role: Role,
     /// What is noted of it.
     pub record: Record,
+    /// Bytes per second to the relay.
+    pub up: u64,
+    /// Bytes per second from the relay.
+    pub down: u64,
     /// When it left.
     pub left: Option<Instant>,
 }
@@ -64,7 +68,7 @@ pub struct Sample {
 pub struct FirstCopy {
     /// The moment.
     pub at: Instant,
-    /// Payload bytes that the seed had sent.
+    /// Payload bytes that the seeds had sent.
     pub sent: u64,
 }
 
@@ -79,7 +83,7 @@ pub struct At95 {
 
 impl Default for Fetcher {
     fn default() -> Self {
-        Self { role: Role::Contributor, record: Record::default(), left: None }
+        Self { role: Role::Contributor, record: Record::default(), up: 0, down: 0, left: None }
     }
 }
 
@@ -114,8 +118,8 @@ impl Outcome {
     /// Payload that was stored until 95 % were complete, as a part of what all uplinks could carry from the beginning.
     pub fn uplink_use(&self, scenario: &Scenario) -> Option<f64> {
         let At95 { at, useful } = self.at_95?;
-        let uplinks = scenario.seed_up + scenario.up * scenario.peers as u64;
-        Some(useful as f64 / (uplinks as f64 * at.since_start().as_secs_f64()))
+        let uplinks = scenario.seeds_up() as f64 + scenario.mean_up() * scenario.peers as f64;
+        Some(useful as f64 / (uplinks * at.since_start().as_secs_f64()))
     }
 
     /// Payload that was sent and not stored, as a part of what was stored.
@@ -133,7 +137,7 @@ impl Outcome {
 
     /// Payload that was stored, payload that was sent, other bytes that were sent.
     fn bytes(&self) -> (u64, u64, u64) {
-        let records = self.fetchers.iter().map(|fetcher| &fetcher.record).chain([&self.seed]);
+        let records = self.fetchers.iter().map(|fetcher| &fetcher.record).chain(&self.seeds);
         records.fold((0, 0, 0), |(useful, sent, overhead), record| {
             (useful + record.useful, sent + record.sent, overhead + record.overhead)
         })

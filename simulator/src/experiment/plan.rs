@@ -1,6 +1,6 @@
 //! What is drawn from the seed before a run.
 
-use super::Scenario;
+use super::{Breaks, Scenario};
 use crate::{Behaviour, Line};
 use peer_wasm::{Instant, swarm::Config};
 use rand::{RngExt as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
@@ -31,6 +31,15 @@ pub(super) struct Planned {
     pub(super) line: Line,
     /// How long it stays, if it leaves.
     pub(super) stays: Option<Duration>,
+    pub(super) breaks: Vec<Break>,
+}
+
+/// A line is to break.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Break {
+    /// How long after its peer joined.
+    pub(super) after: Duration,
+    pub(super) lasting: Duration,
 }
 
 impl Role {
@@ -55,11 +64,16 @@ impl Role {
 }
 
 impl Scenario {
+    /// A seed's line to the relay, which is as fast in the other direction if that is more than a peer's.
+    pub(super) fn seed_line(&self, rng: &mut Xoshiro256PlusPlus) -> Line {
+        self.line((self.seed_up, self.seed_up.max(self.down)), rng)
+    }
+
     /// A line to the relay.
-    pub(super) fn line(&self, up: u64, rng: &mut Xoshiro256PlusPlus) -> Line {
+    fn line(&self, (up, down): (u64, u64), rng: &mut Xoshiro256PlusPlus) -> Line {
         let spread = self.jitter / 4;
         let latency = self.latency / 2 - spread + within(spread * 2, rng);
-        Line { up, down: self.down, latency, jitter: self.jitter / 2 }
+        Line { up, down, latency, jitter: self.jitter / 2 }
     }
 
     /// The peers that are there from the beginning, or join within the first time.
@@ -73,12 +87,13 @@ impl Scenario {
         let mut roles: Vec<_> = special.chain(std::iter::repeat(Role::Contributor)).take(self.peers).collect();
         roles.shuffle(rng);
         let span = self.leaves_within.unwrap_or_else(|| self.fluid_bound());
-        roles
-            .into_iter()
-            .map(|role| {
+        (0..)
+            .zip(roles)
+            .map(|(others, role)| {
                 let at = Instant::after_start(within(self.joins_within, rng));
                 let stays = (role == Role::Leaver).then(|| within(span, rng));
-                Planned { at, role, line: self.line(self.up, rng), stays }
+                let line = self.line(self.rates_of(others), rng);
+                Planned { at, role, line, stays, breaks: self.breaks(rng) }
             })
             .collect()
     }
@@ -86,20 +101,31 @@ impl Scenario {
     /// The peers that join from `now` on, while the others are under way.
     pub(super) fn newcomers_from(&self, now: Instant, rng: &mut Xoshiro256PlusPlus) -> Vec<Planned> {
         let Some(newcomers) = self.newcomers else { return Vec::new() };
-        let planned = |_| {
+        let planned = |others| {
             let at = now + within(newcomers.within, rng);
-            Planned { at, role: Role::Newcomer, line: self.line(self.up, rng), stays: None }
+            let line = self.line(self.rates_of(others), rng);
+            Planned { at, role: Role::Newcomer, line, stays: None, breaks: Vec::new() }
         };
-        (0..newcomers.peers).map(planned).collect()
+        (self.peers..self.peers + newcomers.peers).map(planned).collect()
     }
 
-    /// The next of the peers that come all the time.
-    pub(super) fn next_arrival(&self, now: Instant, rng: &mut Xoshiro256PlusPlus) -> Option<Planned> {
+    /// The next of the peers that come all the time, after so many others.
+    pub(super) fn next_arrival(&self, others: usize, now: Instant, rng: &mut Xoshiro256PlusPlus) -> Option<Planned> {
         let arrivals = self.arrivals?;
         let gap = -(1.0 - rng.random::<f64>()).ln() / arrivals.per_second;
         let at = now + Duration::try_from_secs_f64(gap).unwrap_or(arrivals.lasting);
-        let line = self.line(self.up, rng);
-        (at.since_start() < arrivals.lasting).then_some(Planned { at, role: Role::Arrival, line, stays: None })
+        let line = self.line(self.rates_of(others), rng);
+        let planned = Planned { at, role: Role::Arrival, line, stays: None, breaks: Vec::new() };
+        (at.since_start() < arrivals.lasting).then_some(planned)
+    }
+
+    /// When a line breaks.
+    pub(super) fn breaks(&self, rng: &mut Xoshiro256PlusPlus) -> Vec<Break> {
+        let Some(Breaks { most, shortest, longest, within: time }) = self.breaks else { return Vec::new() };
+        let count = rng.random_range(0..=most);
+        let one =
+            |_| Break { after: within(time, rng), lasting: shortest + within(longest.saturating_sub(shortest), rng) };
+        (0..count).map(one).collect()
     }
 }
 

@@ -1,13 +1,14 @@
 //! One run.
 
-use super::{Afterwards, At95, Fetcher, FirstCopy, Outcome, Role, Sample, Scenario, View, plan::Planned};
-use crate::{Behaviour, File, Network, queue::Queue};
+use super::{
+    Afterwards, At95, Fetcher, FirstCopy, Outcome, Role, Sample, Scenario, View,
+    plan::{Break, Planned},
+};
+use crate::{Behaviour, File, Line, Network, queue::Queue};
 use protocol::Bitfield;
 use rand::{SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use std::time::Duration;
 
-/// The seed's number; the fetchers have those from one on.
-const ORIGIN: usize = 0;
 /// Keeps what a run draws apart from what its network draws.
 const DRAWN: u64 = 0x5eed;
 
@@ -15,6 +16,7 @@ const DRAWN: u64 = 0x5eed;
 enum Action {
     Join(Planned),
     Leave(usize),
+    Break { of: usize, lasting: Duration },
     Sample,
 }
 
@@ -57,18 +59,21 @@ impl<'a> Run<'a> {
             network.limit_relay(relay);
         }
         let blocks = file.manifest.geometry().blocks();
-        let line = scenario.line(scenario.seed_up, &mut rng);
-        network.add(scenario.config.clone(), Bitfield::full(blocks), line, Behaviour::Honest);
+        network.refuse(scenario.refused);
+        for _ in 0..scenario.seeds {
+            let line = scenario.seed_line(&mut rng);
+            network.add(scenario.config.clone(), Bitfield::full(blocks), line, Behaviour::Honest);
+        }
 
         let mut agenda = Queue::new();
         let first = scenario.first_peers(&mut rng);
         let awaited = first.iter().filter(|planned| planned.role.is_awaited()).count();
-        let arrival = scenario.next_arrival(network.now(), &mut rng);
+        let arrival = scenario.next_arrival(0, network.now(), &mut rng);
         for planned in first.into_iter().chain(arrival) {
             agenda.plan(planned.at, Action::Join(planned));
         }
         agenda.plan(network.now(), Action::Sample);
-        Self {
+        let mut run = Self {
             scenario,
             blocks,
             network,
@@ -79,7 +84,12 @@ impl<'a> Run<'a> {
             complete: 0,
             newcomers_planned: scenario.newcomers.is_none(),
             outcome: Outcome::default(),
+        };
+        for seed in 0..scenario.seeds {
+            let breaks = scenario.breaks(&mut run.rng);
+            run.plan_breaks(seed, &breaks);
         }
+        run
     }
 
     fn is_over(&mut self) -> bool {
@@ -117,6 +127,7 @@ impl<'a> Run<'a> {
         match action {
             Action::Join(planned) => self.join(planned),
             Action::Leave(number) => self.leave(number, self.scenario.noticed_after),
+            Action::Break { of, lasting } => self.network.interrupt(of, lasting),
             Action::Sample => {
                 self.sample();
                 self.agenda.plan(self.network.now() + self.scenario.sample_every, Action::Sample);
@@ -125,24 +136,37 @@ impl<'a> Run<'a> {
     }
 
     fn join(&mut self, planned: Planned) {
-        let Planned { role, line, stays, .. } = planned;
+        let Planned { role, line, stays, breaks, .. } = planned;
         let scenario = self.scenario;
         let have = Bitfield::empty(self.blocks);
         let number = self.network.add(role.config(scenario), have, line, role.behaviour(scenario));
-        self.outcome.fetchers.push(Fetcher { role, ..Fetcher::default() });
+        let Line { up, down, .. } = line;
+        self.outcome.fetchers.push(Fetcher { role, up, down, ..Fetcher::default() });
         self.ask_for_peers(number);
+        self.plan_breaks(number, &breaks);
         if let Some(stays) = stays {
             self.agenda.plan(self.network.now() + stays, Action::Leave(number));
         }
         if role == Role::Arrival
-            && let Some(next) = scenario.next_arrival(self.network.now(), &mut self.rng)
+            && let Some(next) = scenario.next_arrival(self.outcome.fetchers.len(), self.network.now(), &mut self.rng)
         {
             self.agenda.plan(next.at, Action::Join(next));
         }
     }
 
+    fn plan_breaks(&mut self, of: usize, breaks: &[Break]) {
+        for Break { after, lasting } in breaks {
+            self.agenda.plan(self.network.now() + *after, Action::Break { of, lasting: *lasting });
+        }
+    }
+
+    /// The one of those that fetch who has this number; the seeds have the first ones.
+    fn fetcher(&mut self, number: usize) -> Option<&mut Fetcher> {
+        self.outcome.fetchers.get_mut(number.checked_sub(self.scenario.seeds)?)
+    }
+
     fn ask_for_peers(&mut self, number: usize) {
-        let is_rider = number != ORIGIN && self.outcome.fetchers[number - 1].role == Role::FreeRider;
+        let is_rider = self.fetcher(number).is_some_and(|fetcher| fetcher.role == Role::FreeRider);
         let sees_everyone = is_rider && self.scenario.view == View::Everyone;
         self.network.ask_for_peers(number, if sees_everyone { self.scenario.peers } else { self.scenario.asks_for });
     }
@@ -150,11 +174,12 @@ impl<'a> Run<'a> {
     fn leave(&mut self, number: usize, noticed_after: Duration) {
         let Some(node) = self.network.remove(number, noticed_after) else { return };
         let now = Some(self.network.now());
-        if number == ORIGIN {
-            (self.outcome.seed, self.outcome.seed_left) = (node.record, now);
-        } else {
-            let fetcher = &mut self.outcome.fetchers[number - 1];
-            (fetcher.record, fetcher.left) = (node.record, now);
+        match self.fetcher(number) {
+            Some(fetcher) => (fetcher.record, fetcher.left) = (node.record, now),
+            None => {
+                self.outcome.seeds.push(node.record);
+                self.outcome.seeds_left = now;
+            }
         }
     }
 
@@ -166,7 +191,7 @@ impl<'a> Run<'a> {
                 let block_size = u64::from(self.scenario.block_size().bytes());
                 self.dwelling.push((number, node.record.delivered + u64::from(blocks) * block_size));
             }
-            if !self.outcome.fetchers[number - 1].role.is_awaited() {
+            if !self.fetcher(number).is_some_and(|fetcher| fetcher.role.is_awaited()) {
                 continue;
             }
             self.complete += 1;
@@ -180,19 +205,19 @@ impl<'a> Run<'a> {
     fn note_first_copy(&mut self) {
         if self.outcome.first_copy.is_none()
             && self.network.copies().is_every_block_fetched()
-            && let Some(origin) = self.network.node(ORIGIN)
+            && self.outcome.seeds_left.is_none()
         {
-            self.outcome.first_copy = Some(FirstCopy { at: self.network.now(), sent: origin.record.sent });
+            self.outcome.first_copy = Some(FirstCopy { at: self.network.now(), sent: self.sent_by_seeds() });
         }
     }
 
     /// Lets those go that have given what they stayed for, and newcomers come.
     fn let_go(&mut self) {
         if let Some(copies) = self.scenario.seed_leaves_after
-            && let Some(origin) = self.network.node(ORIGIN)
-            && origin.record.sent as f64 >= copies * self.scenario.size as f64
+            && self.outcome.seeds_left.is_none()
+            && self.sent_by_seeds() as f64 >= copies * self.scenario.size as f64
         {
-            self.leave(ORIGIN, Duration::ZERO);
+            (0..self.scenario.seeds).for_each(|seed| self.leave(seed, Duration::ZERO));
         }
         let network = &self.network;
         let gave =
@@ -210,24 +235,33 @@ impl<'a> Run<'a> {
 
     /// The share of their blocks that those hold who are here to fetch.
     fn held(&self) -> f64 {
-        let full = u64::from(self.network.node(ORIGIN).is_some()) * u64::from(self.blocks);
+        let full = self.seeds_present() as u64 * u64::from(self.blocks);
         let wanted = self.present() as u64 * u64::from(self.blocks);
         (self.network.copies().total() - full) as f64 / wanted.max(1) as f64
     }
 
     /// How many are here to fetch.
     fn present(&self) -> usize {
-        self.network.present() - usize::from(self.network.node(ORIGIN).is_some())
+        self.network.present() - self.seeds_present()
+    }
+
+    const fn seeds_present(&self) -> usize {
+        if self.outcome.seeds_left.is_none() { self.scenario.seeds } else { 0 }
+    }
+
+    /// Payload bytes of all seeds that are here.
+    fn sent_by_seeds(&self) -> u64 {
+        (0..self.scenario.seeds).filter_map(|seed| Some(self.network.node(seed)?.record.sent)).sum()
     }
 
     fn sample(&mut self) {
         let present = self.present();
-        let seeds = self.network.present() - present;
+        let seeds = self.seeds_present();
         let copies = self.network.copies();
         let fewest = copies.fewest();
         let mut missing_one = vec![0_u32; self.blocks as usize];
         let mut complete = 0;
-        for (_, node) in self.network.nodes().filter(|(number, _)| *number != ORIGIN) {
+        for (_, node) in self.network.nodes().filter(|(number, _)| *number >= self.scenario.seeds) {
             let stored = node.swarm.stored();
             complete += usize::from(stored.is_full());
             if stored.count() + 1 == self.blocks
@@ -250,13 +284,15 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Outcome {
         self.outcome.ended = self.network.now();
-        for (number, fetcher) in (1..).zip(&mut self.outcome.fetchers) {
+        for (number, fetcher) in (self.scenario.seeds..).zip(&mut self.outcome.fetchers) {
             if let Some(node) = self.network.node_mut(number) {
                 fetcher.record = std::mem::take(&mut node.record);
             }
         }
-        if let Some(node) = self.network.node_mut(ORIGIN) {
-            self.outcome.seed = std::mem::take(&mut node.record);
+        for seed in 0..self.scenario.seeds {
+            if let Some(node) = self.network.node_mut(seed) {
+                self.outcome.seeds.push(std::mem::take(&mut node.record));
+            }
         }
         self.outcome
     }

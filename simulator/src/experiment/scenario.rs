@@ -5,7 +5,7 @@ use peer_wasm::swarm::Config;
 use protocol::BlockSize;
 use std::time::Duration;
 
-/// A swarm: one seed, which has the file, and peers that fetch it.
+/// A swarm: one seed or several, which have the file, and peers that fetch it.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     /// Peers that fetch, without those that come later.
@@ -18,7 +18,11 @@ pub struct Scenario {
     pub up: u64,
     /// Bytes per second from the relay to a peer.
     pub down: u64,
-    /// Bytes per second from the seed to the relay.
+    /// What the classes of peers have, as multiples of `up` and `down`; the peers are of each class by turns.
+    pub classes: Vec<f64>,
+    /// Peers that have the file from the beginning.
+    pub seeds: usize,
+    /// Bytes per second from a seed to the relay.
     pub seed_up: u64,
     /// From one peer to another, on average. Each peer's leg is half of it, give or take a quarter of the jitter, drawn
     /// once.
@@ -28,6 +32,10 @@ pub struct Scenario {
     pub jitter: Duration,
     /// Bytes per second through the relay.
     pub relay: Option<u64>,
+    /// Of a thousand envelopes, small ones too, so many are refused as `busy`.
+    pub refused: u32,
+    /// How the lines break of `peers` and the seeds.
+    pub breaks: Option<Breaks>,
     /// The peers join at random moments of this time.
     pub joins_within: Duration,
     /// Peers that come while the others are under way.
@@ -48,7 +56,7 @@ pub struct Scenario {
     pub liars: f64,
     /// What a liar does.
     pub lie: Behaviour,
-    /// The seed leaves when it has sent this many times the file's bytes.
+    /// The seeds leave when they have sent this many times the file's bytes together.
     pub seed_leaves_after: Option<f64>,
     /// What peers do that have every block.
     pub afterwards: Afterwards,
@@ -62,6 +70,19 @@ pub struct Scenario {
     pub sample_every: Duration,
     /// The run is given up after this time; without it, after ten times the fluid bound and a minute.
     pub gives_up_after: Option<Duration>,
+}
+
+/// How lines break and come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaks {
+    /// Each line breaks from never to this many times, as often one as the other.
+    pub most: u32,
+    /// How long it is broken at least.
+    pub shortest: Duration,
+    /// How long it is broken at most.
+    pub longest: Duration,
+    /// It breaks at random moments of this time after its peer joined.
+    pub within: Duration,
 }
 
 /// How many peers a free rider knows.
@@ -119,10 +140,14 @@ impl Default for Scenario {
             block_size: None,
             up: mbit(10),
             down: mbit(40),
+            classes: vec![1.0],
+            seeds: 1,
             seed_up: mbit(10),
             latency: Duration::from_millis(25),
             jitter: Duration::from_millis(10),
             relay: None,
+            refused: 0,
+            breaks: None,
             joins_within: Duration::ZERO,
             newcomers: None,
             arrivals: None,
@@ -150,9 +175,32 @@ impl Scenario {
         self.block_size.unwrap_or_else(|| BlockSize::for_file(self.size))
     }
 
+    /// How many blocks the file has.
+    pub fn blocks(&self) -> u64 {
+        self.size.div_ceil(self.block_size().bytes().into())
+    }
+
     /// The file that is shared; runs may share it too.
     pub fn file(&self) -> File {
         File::new(self.size, self.block_size().bytes())
+    }
+
+    /// Bytes per second up and down of the peer that joins after so many others.
+    pub(super) fn rates_of(&self, others: usize) -> (u64, u64) {
+        let class = self.classes[others % self.classes.len()];
+        let part_of = |rate: u64| (rate as f64 * class).round() as u64;
+        (part_of(self.up), part_of(self.down))
+    }
+
+    /// Bytes per second of a peer's uplink, on average.
+    pub(super) fn mean_up(&self) -> f64 {
+        let ups = (0..self.peers).map(|others| self.rates_of(others).0 as f64);
+        if self.peers == 0 { self.up as f64 } else { ups.sum::<f64>() / self.peers as f64 }
+    }
+
+    /// Bytes per second of all seeds' uplinks.
+    pub(super) const fn seeds_up(&self) -> u64 {
+        self.seed_up * self.seeds as u64
     }
 
     /// How many of `peers` serve nobody.

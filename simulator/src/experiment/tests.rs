@@ -1,7 +1,7 @@
 //! Whole runs, small ones.
 
-use super::{Afterwards, Arrivals, Newcomers, Outcome, Role, Scenario, Unusable, mbit};
-use crate::Behaviour;
+use super::{Afterwards, Arrivals, Breaks, Newcomers, Outcome, Role, Scenario, Unusable, mbit};
+use crate::{Behaviour, Record};
 use std::time::Duration;
 
 /// Forty peers at homes fetch 4 MiB.
@@ -65,7 +65,7 @@ fn what_was_given_was_received() {
         assert_eq!(fetcher.record.received_from.values().sum::<u64>(), scenario.size);
     }
     let delivered: u64 = outcome.fetchers.iter().map(|fetcher| fetcher.record.delivered).sum();
-    assert_eq!(delivered + outcome.seed.delivered, scenario.size * 40);
+    assert_eq!(delivered + outcome.seeds[0].delivered, scenario.size * 40);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_seed_that_leaves_too_early_takes_blocks_along() {
     let scenario = Scenario { peers: 10, seed_leaves_after: Some(0.5), gives_up_after, ..forty() };
     let outcome = run(&scenario);
     assert!(outcome.gave_up && outcome.last().is_none() && outcome.first_copy.is_none());
-    assert!(outcome.seed_left.is_some());
+    assert!(outcome.seeds_left.is_some());
     assert_eq!(outcome.samples.last().map(|sample| sample.fewest_copies), Some(0));
 }
 
@@ -140,9 +140,73 @@ fn those_that_keep_coming_also_go() {
 }
 
 #[test]
+fn a_class_finishes_as_soon_as_its_downlink_allows() {
+    let scenario = Scenario { peers: 30, classes: vec![1.0, 0.2, 5.0], seed_up: mbit(40), ..forty() };
+    let outcome = run(&scenario);
+    let ups: Vec<_> = outcome.fetchers.iter().take(3).map(|fetcher| fetcher.up).collect();
+    assert_eq!(ups, [mbit(10), mbit(2), mbit(50)]);
+    let over = last_over(&outcome, outcome.ideal(&scenario));
+    assert!((0.9..1.5).contains(&over), "{over:.2} times the ideal");
+    let done = |class: usize| outcome.fetchers[class].record.completed.expect("all are complete");
+    assert!(done(1) > done(2), "a slow peer later than a fast one");
+}
+
+#[test]
+fn two_seeds_give_a_copy_in_half_the_time() {
+    let scenario = Scenario { peers: 5, size: 8 << 20, up: mbit(40), ..forty() };
+    let twice = Scenario { seeds: 2, ..scenario.clone() };
+    let outcome = run(&twice);
+    let [one, two] = [run(&scenario).last(), outcome.last()].map(|last| last.expect("all are complete"));
+    assert!(two < one.mul_f64(0.7), "{two:?} with two, {one:?} with one");
+    assert_eq!(outcome.seeds.len(), 2);
+    let delivered: u64 = outcome.fetchers.iter().map(|fetcher| fetcher.record.delivered).sum();
+    assert_eq!(delivered + outcome.seeds.iter().map(|seed| seed.delivered).sum::<u64>(), scenario.size * 5);
+}
+
+#[test]
+fn lines_that_break_come_back() {
+    let breaks = Breaks {
+        most: 3,
+        shortest: Duration::from_millis(500),
+        longest: Duration::from_secs(2),
+        within: Duration::from_secs(3),
+    };
+    let scenario = Scenario { breaks: Some(breaks), size: 8 << 20, ..forty() };
+    let outcome = run(&scenario);
+    let broken = |record: &Record| record.broken.len();
+    let times: usize = outcome.fetchers.iter().map(|fetcher| broken(&fetcher.record)).sum();
+    assert!((20..=120).contains(&times), "they broke {times} times");
+    assert!(outcome.fetchers.iter().all(|fetcher| broken(&fetcher.record) <= 3));
+    let over = last_over(&outcome, outcome.ideal(&scenario));
+    assert!((0.9..3.0).contains(&over), "{over:.2} times the ideal");
+}
+
+#[test]
+fn what_is_refused_is_said_again() {
+    let outcome = run(&Scenario { refused: 20, ..forty() });
+    assert!(outcome.last().is_some() && !outcome.gave_up);
+}
+
+#[test]
+fn a_number_is_one_run() {
+    let small = |number| Scenario { peers: 12, size: 1 << 20, ..Scenario::anywhere(number) };
+    for number in [1, 2, 3] {
+        let facts = |outcome: Outcome| (outcome.completions(), outcome.overhead(), outcome.ended);
+        assert_eq!(facts(run(&small(number))), facts(run(&small(number))), "{number}");
+    }
+}
+
+#[test]
 fn what_cannot_be_run_is_refused() {
     assert_eq!(Scenario { peers: 0, ..forty() }.check(), Err(Unusable::NoPeers));
     assert_eq!(Scenario { size: 0, ..forty() }.check(), Err(Unusable::EmptyFile));
+    assert_eq!(Scenario { seeds: 0, ..forty() }.check(), Err(Unusable::Seeds(0)));
+    assert_eq!(Scenario { classes: vec![], ..forty() }.check(), Err(Unusable::NoClass));
+    assert!(matches!(Scenario { classes: vec![0.0], ..forty() }.check(), Err(Unusable::Rate { .. })));
+    assert_eq!(Scenario { refused: 1_001, ..forty() }.check(), Err(Unusable::Refused(1_001)));
+    let (shortest, longest) = (Duration::from_secs(2), Duration::from_secs(1));
+    let breaks = Some(Breaks { most: 1, shortest, longest, within: longest });
+    assert_eq!(Scenario { breaks, ..forty() }.check(), Err(Unusable::Breaks));
     assert_eq!(Scenario { leavers: f64::NAN, ..forty() }.check(), Err(Unusable::Share("leavers")));
     assert_eq!(Scenario { jitter: Duration::from_secs(1), ..forty() }.check(), Err(Unusable::Jitter));
     let arrivals = Some(Arrivals { per_second: 0.0, lasting: Duration::from_secs(1) });

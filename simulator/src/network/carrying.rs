@@ -71,7 +71,8 @@ impl Network {
 
     /// Whether none of the two connections broke. What somebody sent who left is still delivered.
     pub(super) fn is_open(&self, way: Way) -> bool {
-        let is = |number, connection| self.node(number).is_none_or(|node| node.connection == connection);
+        let is =
+            |number, connection| self.node(number).is_none_or(|node| node.connection == connection && !node.is_cut_off);
         is(way.from, way.connections.0) && is(way.to, way.connections.1)
     }
 

@@ -1,5 +1,6 @@
 //! The network: peers, their lines, the relay between them, and the tracker that introduces them.
 
+mod breaking;
 mod carrying;
 
 pub(crate) use carrying::Way;
@@ -12,7 +13,11 @@ use peer_wasm::{
 };
 use protocol::{Bitfield, Kind, PeerId, PeerMessage, Run, Subject};
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Makes ids of numbers so that their order says nothing; odd, so that it can be undone.
 const ID_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -55,6 +60,10 @@ enum Happening {
     Departure {
         of: usize,
         other: usize,
+    },
+    /// A peer registers whose line was broken.
+    Return {
+        of: usize,
     },
     Written {
         by: usize,
@@ -188,16 +197,15 @@ impl Network {
 
     /// The tracker tells one peer of another.
     fn meet(&mut self, one: usize, other: usize) {
-        let age = self.node(other).map_or_else(Default::default, |node| self.now.since(node.record.joined));
-        if let Some(node) = self.node_mut(one) {
-            node.gone.remove(&other);
-        }
+        let age = self.node(other).map_or_else(Default::default, |node| self.now.since(node.announced));
+        let Some(node) = self.node_mut(one).filter(|node| !node.is_cut_off) else { return };
+        node.gone.remove(&other);
         self.with(one, |swarm, now| swarm.handle_peer_joined(id_of(other), age, now));
     }
 
     /// The peer asks the tracker, which introduces it to at most `count` others, chosen at random.
     pub fn ask_for_peers(&mut self, number: usize, count: usize) {
-        let Some(node) = self.node(number) else { return };
+        let Some(node) = self.node(number).filter(|node| !node.is_cut_off) else { return };
         let own = node.line.line.latency;
         let chosen = self.members.partial_shuffle(&mut self.rng, count).0.to_vec();
         for other in chosen.into_iter().filter(|&other| other != number) {
@@ -221,28 +229,17 @@ impl Network {
         let node = self.nodes.get_mut(number)?.take()?;
         self.copies.left(node.swarm.stored());
         self.members.retain(|&member| member != number);
-        for &other in &node.introduced {
-            if let Some(latency) = self.node(other).map(|node| node.line.line.latency) {
-                let when = self.now + noticed_after + latency;
-                self.queue.plan(when, Happening::Departure { of: other, other: number });
-            }
-        }
+        self.tell_departure(number, &node.introduced, noticed_after);
         Some(node)
     }
 
-    /// Breaks a peer's line: what is on its way to and from it is lost, and those who know it are told that it left. It
-    /// comes back when it is introduced again.
-    pub fn break_line(&mut self, number: usize) {
-        let now = self.now;
-        let Some(node) = self.node_mut(number) else { return };
-        node.hang_up(now);
-        let others = std::mem::take(&mut node.introduced);
-        self.with(number, Swarm::handle_line_lost);
-        for other in others {
-            if let Some(node) = self.node_mut(other) {
-                node.introduced.remove(&number);
+    /// The tracker, after this time, tells those who know a peer that it left.
+    fn tell_departure(&mut self, number: usize, others: &BTreeSet<usize>, after: Duration) {
+        for &other in others {
+            if let Some(latency) = self.node(other).map(|node| node.line.line.latency) {
+                let when = self.now + after + latency;
+                self.queue.plan(when, Happening::Departure { of: other, other: number });
             }
-            self.with(other, |swarm, now| swarm.handle_peer_left(id_of(number), now));
         }
     }
 
@@ -368,11 +365,12 @@ impl Network {
                 }
             }
             Happening::Departure { of, other } => {
-                if let Some(node) = self.node_mut(of) {
+                if let Some(node) = self.node_mut(of).filter(|node| !node.is_cut_off) {
                     node.gone.insert(other);
+                    self.with(of, |swarm, now| swarm.handle_peer_left(id_of(other), now));
                 }
-                self.with(of, |swarm, now| swarm.handle_peer_left(id_of(other), now));
             }
+            Happening::Return { of } => self.come_back(of),
             Happening::Written { by, run, bytes } => {
                 if let Some(node) = self.nodes[by].as_deref_mut() {
                     node.disk.written(bytes);

@@ -1,6 +1,5 @@
 //! The flags, and the scenario they describe.
 
-use crate::units::{self, counted, shown_rate, shown_size, shown_time};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use peer_wasm::swarm::{BlockStrategy, Config, PeerStrategy};
@@ -8,6 +7,7 @@ use protocol::BlockSize;
 use simulator::{
     Behaviour, check_stamps,
     experiment::{Afterwards, Scenario, View},
+    units::{self, counted, shown_rate, shown_size, shown_time},
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -16,10 +16,37 @@ const WINDOW: u32 = 16;
 /// Samples that the picture's curves have at least.
 const SAMPLES: u32 = 100;
 
+/// What describes a swarm, and therefore stands in no scenario's stead.
+const DESCRIBING: [&str; 19] = [
+    "peers",
+    "file",
+    "block",
+    "up",
+    "down",
+    "seed_up",
+    "relay",
+    "latency",
+    "jitter",
+    "blocks",
+    "choking",
+    "joins_within",
+    "churn",
+    "noticed_after",
+    "free_riders",
+    "large_view",
+    "liars",
+    "seed_leaves_after",
+    "dwell",
+];
+
 /// Runs one swarm in virtual time: one seed has a file, peers fetch it. Tells how it went, and draws it.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask sim --", version)]
 pub(crate) struct Flags {
+    /// The scenario with this number of those that `bench swarm -- anywhere` draws, or any number beyond; describes all
+    /// that the other flags do.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = DESCRIBING)]
+    scenario: Option<u64>,
     /// How many peers fetch.
     #[arg(long, default_value_t = 60)]
     peers: usize,
@@ -77,9 +104,9 @@ pub(crate) struct Flags {
     /// A complete peer leaves when others have stored this many more of its blocks [default: it stays].
     #[arg(long)]
     dwell: Option<u32>,
-    /// Another number is another crowd; the same number is the same run.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Another number is another crowd; the same number is the same run [default: 1, or the scenario's number].
+    #[arg(long)]
+    seed: Option<u64>,
     /// Where to put the picture, in SVG.
     #[arg(long, default_value = "target/sim.svg")]
     pub(crate) output: PathBuf,
@@ -111,6 +138,9 @@ impl Flags {
     /// # Errors
     /// If that cannot be run.
     pub(crate) fn scenario(&self) -> Result<Scenario> {
+        if let Some(number) = self.scenario {
+            return Ok(Scenario::anywhere(number));
+        }
         let mut scenario = Scenario {
             peers: self.peers,
             size: self.file,
@@ -139,8 +169,16 @@ impl Flags {
         Ok(scenario)
     }
 
+    /// The seed of the run.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.or(self.scenario).unwrap_or(1)
+    }
+
     /// What the picture shows, in two lines.
     pub(crate) fn title(&self, scenario: &Scenario) -> [String; 2] {
+        if let Some(number) = self.scenario {
+            return [format!("Scenario {number}"), scenario.described()];
+        }
         let name = |value: Option<clap::builder::PossibleValue>| {
             value.map_or_else(String::new, |value| value.get_name().to_owned())
         };
@@ -197,6 +235,16 @@ mod tests {
     #[test]
     fn no_flags_describe_a_swarm() {
         assert_eq!(error_of(""), None);
+    }
+
+    #[test]
+    fn a_number_describes_a_swarm() {
+        assert_eq!(error_of("--scenario 1"), None);
+        assert_eq!(error_of("--scenario 18446744073709551615 --seed 3 --output o.svg"), None);
+        for flag in ["--peers 3", "--large-view", "--dwell 1", "--seed-up 1Mbit"] {
+            let error = error_of(&format!("--scenario 1 {flag}")).expect("they describe two swarms");
+            assert!(error.contains("cannot be used with"), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 mod flags;
 mod picture;
 mod summary;
-mod units;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
@@ -23,7 +22,8 @@ fn main() -> ExitCode {
 
 fn simulate(flags: &Flags) -> Result<()> {
     let scenario = flags.scenario()?;
-    let outcome = scenario.run(&scenario.file(), flags.seed);
+    println!("{}.", scenario.described());
+    let outcome = scenario.run(&scenario.file(), flags.seed());
     print!("{}", summary::of(&scenario, &outcome));
     if let Some(folder) = flags.output.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -1,8 +1,10 @@
 //! How it went, in words and numbers.
 
-use crate::units::{counted, shown_rate, shown_size, shown_time};
 use peer_wasm::Instant;
-use simulator::experiment::{Fetcher, Outcome, Role, Scenario};
+use simulator::{
+    experiment::{Fetcher, Outcome, Role, Scenario},
+    units::shown_time,
+};
 use std::{
     fmt::{self, Write as _},
     time::Duration,
@@ -19,7 +21,7 @@ pub(crate) fn of(scenario: &Scenario, outcome: &Outcome) -> String {
 /// served and stayed.
 pub(crate) fn bound(scenario: &Scenario, outcome: &Outcome) -> (Duration, &'static str) {
     let is_plain = |fetcher: &Fetcher| fetcher.role == Role::Contributor && fetcher.left.is_none();
-    let all_serve_and_stay = outcome.seed_left.is_none() && outcome.fetchers.iter().all(is_plain);
+    let all_serve_and_stay = outcome.seeds_left.is_none() && outcome.fetchers.iter().all(is_plain);
     match outcome.capacity_bound(scenario) {
         bound if !all_serve_and_stay && bound < Duration::MAX => (bound, "the fluid bound with those that were there"),
         _ => (scenario.fluid_bound(), "the fluid bound"),
@@ -27,26 +29,13 @@ pub(crate) fn bound(scenario: &Scenario, outcome: &Outcome) -> (Duration, &'stat
 }
 
 fn write_summary(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
-    let blocks = scenario.size.div_ceil(scenario.block_size().bytes().into());
-    writeln!(
-        text,
-        "One seed, {}: {} in {} of {}; {} up and {} down, {} ± {} from peer to peer.",
-        counted(scenario.peers as u64, "peer"),
-        shown_size(scenario.size),
-        counted(blocks, "block"),
-        shown_size(scenario.block_size().bytes().into()),
-        shown_rate(scenario.up),
-        shown_rate(scenario.down),
-        shown_time(scenario.latency),
-        shown_time(scenario.jitter)
-    )?;
     write_completions(text, scenario, outcome)?;
     write_givers(text, scenario, outcome)?;
     let [overhead, duplicates] = [outcome.overhead(), outcome.duplicates()].map(|part| part * 100.0);
     if overhead.is_finite() {
         writeln!(
             text,
-            "For 100 bytes of the file, {overhead:.1} more went over the lines; {duplicates:.1} of these were blocks that \
+            "For 100 bytes of the file, {overhead:.2} more went over the lines; {duplicates:.2} of these were blocks that \
              were not needed."
         )?;
     }
@@ -60,14 +49,21 @@ fn write_completions(text: &mut String, scenario: &Scenario, outcome: &Outcome) 
         let [first, half] = [*first, times[(times.len() - 1) / 2]].map(|time| shown_time(time.since_start()));
         writeln!(text, "The first peer was complete after {first}, half of them after {half}.")?;
         let last = last.since_start();
-        let (bound, name) = bound(scenario, outcome);
         if times.len() == awaited {
+            let (bound, name) = bound(scenario, outcome);
+            let over = last.div_duration_f64(bound);
+            let (last_shown, bound) = (shown_time(last), shown_time(bound));
             writeln!(
                 text,
-                "The last was complete after {}. No protocol can do it in less than {} ({name}): {:.2} times that.",
-                shown_time(last),
-                shown_time(bound),
-                last.div_duration_f64(bound)
+                "The last was complete after {last_shown}. No protocol can do it in less than {bound} ({name}): {over:.2} \
+                 times that."
+            )?;
+            let ideal = outcome.ideal(scenario);
+            let over = last.div_duration_f64(ideal);
+            writeln!(
+                text,
+                "With the steps of whole blocks, {} would be ideal: {over:.3} times that.",
+                shown_time(ideal)
             )?;
         }
     }
@@ -81,7 +77,7 @@ fn write_completions(text: &mut String, scenario: &Scenario, outcome: &Outcome) 
 
 fn write_givers(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
     let size = scenario.size as f64;
-    let sent = outcome.seed.sent as f64 / size;
+    let sent = outcome.seeds.iter().map(|seed| seed.sent).sum::<u64>() as f64 / size;
     match outcome.first_copy {
         Some(copy) => writeln!(
             text,
@@ -94,7 +90,7 @@ fn write_givers(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fm
     }
     let useful: u64 = outcome.fetchers.iter().map(|fetcher| fetcher.record.useful).sum();
     if useful > 0 {
-        let by_seed = outcome.seed.delivered as f64 / useful as f64 * 100.0;
+        let by_seed = outcome.seeds.iter().map(|seed| seed.delivered).sum::<u64>() as f64 / useful as f64 * 100.0;
         writeln!(text, "Of all that was fetched, {by_seed:.1} % came from the seed, the rest from peers.")?;
     }
     for (role, who) in [(Role::FreeRider, "free riders"), (Role::Liar, "liars")] {

@@ -1,11 +1,14 @@
 //! What changes with time.
 
 use super::{Area, BLUE, GRID, INK, VERMILION, failed, text};
-use crate::{summary, units::shown_time};
+use crate::summary;
 use anyhow::Result;
 use peer_wasm::Instant;
 use plotters::{coord::types::RangedCoordf64, element::DashedPathElement, prelude::*, series::DashedLineSeries};
-use simulator::experiment::{Outcome, Sample, Scenario};
+use simulator::{
+    experiment::{Outcome, Sample, Scenario},
+    units::shown_time,
+};
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Points = Vec<(f64, f64)>;

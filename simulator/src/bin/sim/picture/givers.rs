@@ -20,7 +20,7 @@ const SHADES: [(u8, u8, u8); 6] =
 
 /// What each group's members received from each group, as parts of what they received in all.
 struct Matrix {
-    /// The seed's group is the first giver; `parts[giver][receiver]`.
+    /// The seeds' group is the first giver; `parts[giver][receiver]`.
     parts: Vec<Vec<f64>>,
     /// The first peer of each group of receivers, counted from one.
     first: Vec<usize>,
@@ -37,7 +37,7 @@ pub(super) fn draw(area: &Area<'_>, scenario: &Scenario, outcome: &Outcome) -> R
     area.draw(&Text::new(explained(&order, &matrix, outcome), (LEFT, 48), text(13))).map_err(failed)?;
 
     for (row, parts) in (0..).zip(&matrix.parts) {
-        // A gap sets the seed apart.
+        // A gap sets the seeds apart.
         let y = TOP + row * side + if row > 0 { 4 } else { 0 };
         for (column, part) in (0..).zip(parts).filter(|(_, part)| **part > 0.0) {
             let x = LEFT + column * side;
@@ -95,7 +95,9 @@ impl Matrix {
         for (number, fetcher) in (1..).zip(&outcome.fetchers) {
             let column = group_of[number] - 1;
             for (&giver, &bytes) in &fetcher.record.received_from {
-                parts[group_of[giver]][column] += bytes as f64 / (scenario.size * members[column]) as f64;
+                // The seeds have the first numbers, and one group.
+                let giver = group_of[(giver + 1).saturating_sub(scenario.seeds)];
+                parts[giver][column] += bytes as f64 / (scenario.size * members[column]) as f64;
             }
         }
         Self { parts, first: (0..groups).map(|group| group * size + 1).collect(), fetchers: order.len() }
@@ -111,7 +113,7 @@ fn draw_axes(area: &Area<'_>, matrix: &Matrix, side: i32) -> Result<()> {
 
     let beside = text(12).pos(Pos::new(HPos::Right, VPos::Center));
     let below = text(12).pos(Pos::new(HPos::Center, VPos::Top));
-    area.draw(&Text::new("the seed", (LEFT - 8, TOP + side / 2), beside.clone())).map_err(failed)?;
+    area.draw(&Text::new("seed", (LEFT - 8, TOP + side / 2), beside.clone())).map_err(failed)?;
     let every = matrix.first.len().div_ceil(12).max(1);
     for (group, first) in matrix.first.iter().enumerate().step_by(every) {
         let middle = group as i32 * side + side / 2;

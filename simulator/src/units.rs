@@ -28,23 +28,35 @@ const TIMES: [(&str, f64); 3] = [("ms", 1e-3), ("s", 1.0), ("min", 60.0)];
 const MOST: f64 = 1e15;
 
 /// Bytes, as in `64MiB`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn size(text: &str) -> Result<u64, String> {
     Ok(parsed(text, &SIZES, "a size such as 64MiB")? as u64)
 }
 
 /// Bytes per second, as in `10Mbit/s`; a number alone is in Mbit/s.
-pub(crate) fn rate(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn rate(text: &str) -> Result<u64, String> {
     Ok(parsed(text, &RATES, "a rate such as 10Mbit/s")? as u64)
 }
 
 /// A time, as in `25ms`.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn time(text: &str) -> Result<Duration, String> {
     let wanted = "a time such as 25ms or 10s";
     Duration::try_from_secs_f64(parsed(text, &TIMES, wanted)?).map_err(|_| format!("expected {wanted}"))
 }
 
 /// A share from 0 to 1, as in `0.3` or `30%`.
-pub(crate) fn share(text: &str) -> Result<f64, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn share(text: &str) -> Result<f64, String> {
     let share = parsed(text, &[("%", 0.01), ("", 1.0)], "a share such as 0.3 or 30%")?;
     if share <= 1.0 { Ok(share) } else { Err("a share is at most 1, or 100%".to_owned()) }
 }
@@ -61,7 +73,7 @@ fn parsed(text: &str, units: &[(&str, f64)], wanted: &str) -> Result<f64, String
 }
 
 /// Bytes with a unit.
-pub(crate) fn shown_size(bytes: u64) -> String {
+pub fn shown_size(bytes: u64) -> String {
     let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = units.into_iter().find(|(_, factor)| bytes >= *factor);
     unit.map_or_else(
@@ -71,13 +83,13 @@ pub(crate) fn shown_size(bytes: u64) -> String {
 }
 
 /// Bytes per second as bits per second.
-pub(crate) fn shown_rate(bytes_per_second: u64) -> String {
+pub fn shown_rate(bytes_per_second: u64) -> String {
     let bits = bytes_per_second as f64 * 8.0;
     if bits < 1e6 { format!("{} kbit/s", shown(bits / 1e3)) } else { format!("{} Mbit/s", shown(bits / 1e6)) }
 }
 
 /// A time in seconds, or in what it is a few of.
-pub(crate) fn shown_time(time: Duration) -> String {
+pub fn shown_time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 1e-3 {
         format!("{} µs", shown(seconds * 1e6))
@@ -89,7 +101,7 @@ pub(crate) fn shown_time(time: Duration) -> String {
 }
 
 /// So many of a thing, in groups of three digits.
-pub(crate) fn counted(count: u64, thing: &str) -> String {
+pub fn counted(count: u64, thing: &str) -> String {
     format!("{} {thing}{}", shown_count(count), if count == 1 { "" } else { "s" })
 }
 
