@@ -1,0 +1,70 @@
+//! Files that others cut in another way.
+
+use super::*;
+
+#[test]
+fn a_file_cut_in_another_way_is_taken_only_if_nobody_else_completes_it() {
+    let (content, manifest) = large(BLOCKS);
+    let file = manifest.file();
+    let other = cut(&content, 16_384);
+    assert_eq!(other.file(), file);
+    let mut lab = Lab::search(file, &[2]);
+    lab.asked();
+    lab.say(2, part_of(&manifest, None));
+    lab.meet(file, &[3]);
+    lab.say(3, part_of(&other, Some(0)));
+    let begun = manifest.geometry().block_size();
+    assert_eq!(lab.client.transfers[&file].geometry().unwrap().block_size(), begun);
+    lab.respond(None, &Response::PeerLeft { file, peer: peer(2) });
+    let since = lab.now;
+    lab.asked();
+    while lab.client.transfers[&file].geometry().unwrap().block_size() == begun {
+        lab.pass();
+        for (peer, part) in lab.asked() {
+            assert_eq!(peer, 3);
+            lab.say(3, part_of(&other, part));
+        }
+    }
+    assert!(lab.now.since(since) >= seconds(30));
+    let mut open = lab.asked();
+    while let Some((peer, part)) = open.pop() {
+        lab.say(peer, part_of(&other, part));
+        if lab.has_manifest() {
+            break;
+        }
+        open.extend(lab.asked());
+    }
+    assert!(lab.has_manifest());
+}
+
+#[test]
+fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_others() {
+    let (content, manifest) = large(64);
+    let file = manifest.file();
+    let own = cut(&content, 8_192);
+    let mut lab = Lab::search(file, &[2]);
+    lab.say(2, part_of(&own, None));
+    let store = lab.wanted_store();
+    let blocks = own.geometry().blocks();
+    lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
+    lab.drain();
+    lab.sent();
+    // The others are in another swarm, of which the tracker does not tell a member of this one, but the list does.
+    let listed = |manifest: &Manifest| protocol::FileInfo { facts: manifest.facts().clone(), sources: 1, peers: 2 };
+    lab.respond(None, &Response::Files { files: vec![listed(&own), listed(&manifest)] });
+    let left = |(_, request): &(_, Request)| matches!(request, Request::Leave { file: Some(left) } if *left == file);
+    let has_left = (0..600).any(|_| {
+        lab.wait(seconds(1));
+        lab.meet(file, &[2]);
+        lab.requests().iter().any(left)
+    });
+    assert!(has_left, "ten minutes after, it is still in a swarm where nobody gives anything");
+    lab.meet(file, &[2, 3]);
+    lab.say(2, part_of(&own, None));
+    assert!(lab.client.swarm(file).is_none(), "it is not taken in by the same one again");
+    lab.say(3, part_of(&manifest, None));
+    let store = lab.wanted_store();
+    let blocks = manifest.geometry().blocks();
+    lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
+    assert_eq!(lab.client.swarm(file).unwrap().manifest().facts().block_size, manifest.facts().block_size);
+}

@@ -1,0 +1,63 @@
+//! How long a search waits for whom, and how much it asks for meanwhile.
+
+use super::*;
+
+#[test]
+fn a_part_that_comes_late_is_taken_although_somebody_else_was_asked() {
+    let manifest = manifest();
+    let mut lab = Lab::search(manifest.file(), &[2, 3]);
+    let (first, _) = lab.asked()[0];
+    let (second, waited) = lab.next_asked();
+    assert_eq!(waited, seconds(2));
+    assert_ne!(first, second);
+    lab.say(first, part_of(&manifest, None));
+    assert!(lab.has_manifest());
+}
+
+#[test]
+fn a_slow_line_is_not_filled_with_questions() {
+    let (_, manifest) = large(BLOCKS);
+    let mut lab = Lab::search(manifest.file(), &[2]);
+    let mut queue: VecDeque<_> = lab.asked().into();
+    let mut total = queue.len();
+    // Each part takes six seconds.
+    for _ in 0..30 {
+        let until = lab.now + seconds(6);
+        while lab.client.poll_timeout().is_some_and(|deadline| deadline < until) {
+            lab.pass();
+            queue.extend(lab.asked());
+        }
+        lab.now = until;
+        let Some((_, part)) = queue.pop_front() else { continue };
+        total += queue.len();
+        lab.say(2, part_of(&manifest, part));
+        if lab.has_manifest() {
+            break;
+        }
+        queue.extend(lab.asked());
+        assert!(queue.len() <= 4, "{queue:?}");
+    }
+    assert!(lab.has_manifest());
+    assert!(total <= 4 * PARTS as usize, "{total} questions");
+}
+
+#[test]
+fn whoever_has_nothing_is_asked_again_after_growing_pauses() {
+    let manifest = manifest();
+    let file = manifest.file();
+    let mut lab = Lab::search(file, &[2]);
+    let mut pauses = Vec::new();
+    let mut last = lab.now;
+    for _ in 0..8 {
+        while lab.asked().is_empty() {
+            lab.pass();
+        }
+        pauses.push(lab.now.since(last));
+        last = lab.now;
+        lab.say(2, PeerMessage::NoManifest { file });
+    }
+    assert_eq!(pauses[1..], [2, 4, 8, 16, 30, 30, 30].map(seconds));
+    lab.wait(seconds(30));
+    lab.say(2, part_of(&manifest, None));
+    assert!(lab.has_manifest());
+}
