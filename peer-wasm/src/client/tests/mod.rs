@@ -11,9 +11,12 @@ use protocol::{
 mod line;
 mod manifests;
 mod peers;
+mod report;
 mod rooms;
 mod search;
 mod storage;
+mod tracker;
+mod turns;
 mod waits;
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
@@ -82,6 +85,20 @@ impl Lab {
         slept
     }
 
+    /// Jumps to the next deadline; the tracker is there.
+    fn pass(&mut self) {
+        self.sleep();
+        self.respond(None, &Response::Pong);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.client.poll_timeout().is_some_and(|deadline| deadline <= until) {
+            self.pass();
+        }
+        self.now = until;
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.client.poll_output() {
             self.outputs.push(output);
@@ -137,7 +154,10 @@ fn part_of(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
 
 /// A file of `blocks` blocks of 4 KiB.
 fn large(blocks: u64) -> (Vec<u8>, Arc<Manifest>) {
-    let content: Vec<u8> = (0..blocks * 4_096).map(|i| (i * 31 + i / 253) as u8).collect();
+    let mut content = vec![0; blocks as usize * 4_096];
+    (0..blocks)
+        .zip(content.chunks_mut(4_096))
+        .for_each(|(number, block)| block[..8].copy_from_slice(&number.to_be_bytes()));
     let manifest = cut(&content, 4_096);
     (content, manifest)
 }
@@ -151,6 +171,15 @@ fn cut(content: &[u8], block_size: u32) -> Arc<Manifest> {
 }
 
 impl Lab {
+    /// Shares a file.
+    fn shares(manifest: &Arc<Manifest>) -> Self {
+        let mut lab = Self::online();
+        lab.client.share(Arc::clone(manifest), lab.now);
+        lab.drain();
+        lab.sent();
+        lab
+    }
+
     /// Fetches a file until its storage is there, empty.
     fn begin(&mut self, manifest: &Arc<Manifest>) {
         let file = manifest.file();
@@ -174,7 +203,27 @@ impl Lab {
         self.say(2, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
         self.sent();
         self.say(2, PeerMessage::Unchoke { file: file.tag() });
+        self.blocks_asked(manifest)
+    }
+
+    /// The blocks of a file that were asked for since the last look.
+    fn blocks_asked(&mut self, manifest: &Manifest) -> Vec<(u32, u32)> {
         self.requests_of(manifest).into_iter().map(|(_, index, count)| (index, count)).collect()
+    }
+
+    /// Peer 2 sends these blocks.
+    fn send_blocks(&mut self, content: &[u8], manifest: &Manifest, blocks: &[(u32, u32)]) {
+        let file = manifest.file().tag();
+        for &(index, count) in blocks {
+            let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+            self.say(2, PeerMessage::Block { file, index, count, data: Bytes::copy_from_slice(data) });
+        }
+    }
+
+    /// Peer 2 sends these blocks, and they are stored.
+    fn get(&mut self, content: &[u8], manifest: &Manifest, blocks: &[(u32, u32)]) {
+        self.send_blocks(content, manifest, blocks);
+        self.store_all();
     }
 
     /// The blocks of a file that were asked for since the last look, and of whom.

@@ -12,7 +12,7 @@ fn a_file_cut_in_another_way_is_taken_only_if_nobody_else_completes_it() {
     lab.asked();
     lab.say(2, part_of(&manifest, None));
     lab.meet(file, &[3]);
-    lab.say(3, part_of(&other, Some(0)));
+    lab.say(3, part_of(&other, None));
     let begun = manifest.geometry().block_size();
     assert_eq!(lab.client.transfers[&file].geometry().unwrap().block_size(), begun);
     lab.respond(None, &Response::PeerLeft { file, peer: peer(2) });
@@ -67,4 +67,35 @@ fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_o
     let blocks = manifest.geometry().blocks();
     lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
     assert_eq!(lab.client.swarm(file).unwrap().manifest().facts().block_size, manifest.facts().block_size);
+}
+
+#[test]
+fn no_way_to_cut_a_file_is_tried_twice_before_all_were() {
+    let (content, manifest) = large(64);
+    let file = manifest.file();
+    let ways = [4_096, 8_192, 16_384].map(|size| cut(&content, size));
+    let mut lab = Lab::search(file, &[2]);
+    let listed =
+        |manifest: &Arc<Manifest>| protocol::FileInfo { facts: manifest.facts().clone(), sources: 1, peers: 2 };
+    let mut tried = Vec::new();
+    for _ in 0..4 {
+        // Whoever has the one that was tried first is always there, and answers first.
+        let is_taken = |lab: &mut Lab, way: &Manifest| {
+            lab.say(2, part_of(way, None));
+            lab.has_manifest()
+        };
+        let taken = ways.iter().find(|way| is_taken(&mut lab, way)).unwrap();
+        tried.push(taken.geometry().block_size().bytes());
+        let store = lab.wanted_store();
+        let blocks = taken.geometry().blocks();
+        lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
+        lab.respond(None, &Response::Files { files: ways.iter().map(listed).collect() });
+        // Nobody serves.
+        while lab.client.swarm(file).is_some() {
+            lab.pass();
+        }
+        lab.outputs.clear();
+        lab.meet(file, &[2]);
+    }
+    assert_eq!(tried, [4_096, 8_192, 16_384, 4_096]);
 }

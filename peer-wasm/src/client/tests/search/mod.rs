@@ -51,20 +51,6 @@ impl Lab {
         let about = Some(Subject { kind, tag: file.tag(), index: 0, count: 1 });
         self.respond(None, &Response::Error { code, message: String::new(), to: Some(peer(to)), about });
     }
-
-    /// Jumps to the next deadline; the tracker is there.
-    fn pass(&mut self) {
-        self.sleep();
-        self.respond(None, &Response::Pong);
-    }
-
-    fn wait(&mut self, time: Duration) {
-        let until = self.now + time;
-        while self.client.poll_timeout().is_some_and(|deadline| deadline <= until) {
-            self.pass();
-        }
-        self.now = until;
-    }
 }
 
 fn wrong(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
@@ -346,16 +332,34 @@ fn a_source_is_asked_however_many_said_before_that_they_have_nothing() {
 }
 
 #[test]
-fn a_list_with_many_swarms_of_a_file_has_the_tracker_asked_once() {
-    let (_, manifest) = large(8);
-    let mut lab = Lab::search(manifest.file(), &[]);
+fn who_is_here_is_remembered_rather_than_who_is_gone() {
+    let file = manifest().file();
+    let mut lab = Lab::search(file, &[2]);
+    lab.asked();
+    lab.say(2, PeerMessage::NoManifest { file });
+    for number in 0..600_u64 {
+        let id = PeerId::from_bytes((number << 32).to_be_bytes());
+        lab.respond(None, &Response::Peers { file, peers: vec![PeerInfo { id, ..info(0) }] });
+        lab.respond(None, &Response::PeerLeft { file, peer: id });
+    }
     lab.sent();
+    assert_eq!(lab.next_asked(), (2, seconds(2)));
+}
+
+#[test]
+fn a_list_has_the_tracker_asked_once_by_a_search_that_asks_nobody() {
+    let (_, manifest) = large(8);
     let entry = |size| protocol::FileInfo {
         facts: protocol::FileFacts { size, ..manifest.facts().clone() },
         sources: 1,
         peers: 1,
     };
-    lab.respond(None, &Response::Files { files: (1..=100).map(entry).collect() });
-    let asked = lab.requests().into_iter().filter(|(_, request)| matches!(request, Request::GetPeers { .. })).count();
-    assert_eq!(asked, 1);
+    let asked_after_list = |mut lab: Lab| {
+        lab.sent();
+        lab.respond(None, &Response::Files { files: (1..=100).map(entry).collect() });
+        lab.requests().into_iter().filter(|(_, request)| matches!(request, Request::GetPeers { .. })).count()
+    };
+    assert_eq!(asked_after_list(Lab::search(manifest.file(), &[])), 1, "however many swarms the file has");
+    assert_eq!(asked_after_list(Lab::search(manifest.file(), &[2])), 0);
+    assert_eq!(asked_after_list(Lab::shares(&manifest)), 0);
 }
