@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(allowance(&[], at_64_kbit), second, "nothing is known");
         assert_eq!(allowance(&each_second(1 << 10), at_64_kbit), second, "none is slower");
         assert_eq!(allowance(&each_second(20 << 10), 10 << 10), second);
+        assert_eq!(allowance(&[(4_000, 80 << 10), (8_000, 80 << 10)], 10 << 10), second);
         assert_eq!(allowance(&each_second(1 << 20), 1 << 20), 2 * second);
         assert_eq!(allowance(&[(1, 1 << 20), (2, 1 << 20)], at_64_kbit), second, "a burst shows no rate");
         assert_eq!(

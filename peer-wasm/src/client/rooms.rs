@@ -182,6 +182,7 @@ mod tests {
         assert_eq!(divide(8_000, LEAST, &[hungry(0)]), [8_000]);
         assert_eq!(divide(8_000, LEAST, &[content(1_000)]), [8_000]);
         assert_eq!(divide(8_000, LEAST, &[content(0), hungry(1_000), content(0)]), [0, 8_000, 0]);
+        assert_eq!(divide(600, LEAST, &[content(0), content(0), hungry(0)]), [0, 0, 600]);
         assert_eq!(divide(100, LEAST, &[hungry(0)]), [100]);
     }
 

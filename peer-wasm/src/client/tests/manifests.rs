@@ -155,6 +155,19 @@ fn many_that_ask_take_a_bounded_place() {
 }
 
 #[test]
+fn a_peer_waits_for_sixteen_parts_and_for_each_once() {
+    let (_, manifest) = large(8_192);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    // Others fill the line.
+    for from in 10..40 {
+        (0..2).for_each(|part| lab.ask(from, file, Some(part)));
+    }
+    (0..4).chain(0..32).for_each(|part| lab.ask(3, file, Some(part)));
+    assert_eq!(parts(&lab.all_answers(), 3), (0..16).collect::<Vec<_>>());
+}
+
+#[test]
 fn whoever_got_its_due_gets_no_more_however_many_others_ask() {
     let (_, manifest) = large(8);
     let file = manifest.file();

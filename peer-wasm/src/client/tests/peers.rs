@@ -81,3 +81,36 @@ fn what_the_tracker_said_of_a_peer_during_the_search_is_known_afterwards() {
     let report = lab.last_report();
     assert_eq!(report.peers[0].name.as_ref().unwrap().as_str(), "ana");
 }
+
+#[test]
+fn a_choked_peer_that_floods_requests_is_dropped() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    for number in (10..40).chain([3]) {
+        lab.respond(None, &Response::PeerJoined { file, peer: info(number) });
+        lab.say(
+            number,
+            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false },
+        );
+        lab.say(number, PeerMessage::Interested { file: file.tag() });
+    }
+    lab.sent();
+    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
+    assert!(lab.sent().len() <= 1_024);
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+#[test]
+fn of_a_bounded_number_of_peers_it_is_remembered_what_the_tracker_said() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    for number in 0..1_000_u64 {
+        let id = PeerId::from_bytes(number.to_be_bytes());
+        lab.respond(None, &Response::PeerJoined { file, peer: PeerInfo { id, ..info(0) } });
+    }
+    assert_eq!(lab.client.transfers[&file].contacts.len(), 512);
+}

@@ -52,6 +52,7 @@ fn each_storage_is_given_back_once() {
     lab.drain();
     assert_eq!(lab.discarded(), [shared]);
     assert_eq!(lab.client.store(file), None);
+    assert_ne!(fetched.to_string(), shared.to_string(), "a person can tell them apart");
 }
 
 #[test]

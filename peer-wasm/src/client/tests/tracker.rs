@@ -24,17 +24,13 @@ impl Lab {
 #[test]
 fn the_tracker_is_told_of_new_blocks_once_a_second_and_of_the_last_one_at_once() {
     let (content, manifest) = large(256);
-    let file = manifest.file();
     let mut lab = Lab::online();
     let requests = lab.download(&manifest);
     assert!(requests.len() > 1);
     lab.get(&content, &manifest, &requests);
-    let mut requests = lab.blocks_asked(&manifest);
+    let requests = lab.blocks_asked(&manifest);
     assert_eq!(lab.next_told(), seconds(1));
-    while !lab.client.swarm(file).unwrap().is_complete() {
-        lab.get(&content, &manifest, &requests);
-        requests = lab.blocks_asked(&manifest);
-    }
+    lab.complete(&content, &manifest, requests);
     assert_eq!(lab.next_told(), seconds(0));
 }
 
@@ -50,4 +46,17 @@ fn what_the_tracker_refuses_of_a_peer_in_the_room_has_it_neither_register_nor_co
     lab.refuse_all(ErrorCode::RoomFull);
     let [.., Output::Update(Update::Problem { problem })] = &lab.outputs[..] else { panic!("{:?}", lab.outputs) };
     assert_eq!(*problem, Problem::Refused { code: ErrorCode::RoomFull });
+}
+
+#[test]
+fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason() {
+    let mut lab = Lab::online();
+    lab.client.share(manifest(), lab.now);
+    lab.drain();
+    let announced = |(seq, request)| if let Request::Announce { .. } = request { seq } else { None };
+    let seq = lab.requests().into_iter().find_map(announced);
+    let (code, message) = (ErrorCode::TooManyFiles, String::new());
+    lab.respond(seq, &Response::Error { code, message, to: None, about: None });
+    let problem = Problem::Refused { code };
+    assert_eq!(lab.last_report().stage, page::Stage::Failed { problem });
 }

@@ -108,6 +108,10 @@ fn it_is_looked_again_in_a_quarter_of_a_second_while_one_of_several_files_wants_
     let soon = lab.now + Duration::from_millis(250);
     assert_eq!(lab.client.rooms.deadline(), Some(soon));
     assert!(lab.client.poll_timeout().is_some_and(|deadline| deadline <= soon));
+    // What changes nothing has no one look again.
+    lab.now = lab.now + Duration::from_millis(100);
+    lab.respond(None, &Response::Pong);
+    assert_eq!(lab.client.rooms.deadline(), Some(soon));
 }
 
 #[test]

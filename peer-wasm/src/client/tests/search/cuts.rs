@@ -53,12 +53,13 @@ fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_o
     let listed = |manifest: &Manifest| protocol::FileInfo { facts: manifest.facts().clone(), sources: 1, peers: 2 };
     lab.respond(None, &Response::Files { files: vec![listed(&own), listed(&manifest)] });
     let left = |(_, request): &(_, Request)| matches!(request, Request::Leave { file: Some(left) } if *left == file);
-    let has_left = (0..600).any(|_| {
+    let joined = lab.now;
+    while !lab.requests().iter().any(left) {
+        assert!(lab.now.since(joined) < seconds(600), "it is still in a swarm where nobody gives anything");
         lab.wait(seconds(1));
         lab.meet(file, &[2]);
-        lab.requests().iter().any(left)
-    });
-    assert!(has_left, "ten minutes after, it is still in a swarm where nobody gives anything");
+    }
+    assert_eq!(lab.now.since(joined), seconds(60));
     lab.meet(file, &[2, 3]);
     lab.say(2, part_of(&own, None));
     assert!(lab.client.swarm(file).is_none(), "it is not taken in by the same one again");
@@ -98,4 +99,36 @@ fn no_way_to_cut_a_file_is_tried_twice_before_all_were() {
         lab.meet(file, &[2]);
     }
     assert_eq!(tried, [4_096, 8_192, 16_384, 4_096]);
+}
+
+#[test]
+fn no_swarm_is_left_for_one_that_has_no_source_or_another_file() {
+    let (content, manifest) = large(64);
+    let file = manifest.file();
+    let facts = manifest.facts();
+    let (own, other) = (facts.block_size, BlockSize::try_from(8_192).unwrap());
+    let entry = |file, size, block_size, sources| protocol::FileInfo {
+        facts: protocol::FileFacts { file, size, block_size, ..facts.clone() },
+        sources,
+        peers: 2,
+    };
+    let mut lab = Lab::online();
+    lab.begin(&manifest);
+    for files in [
+        vec![entry(file, facts.size, own, 1)],
+        vec![entry(file, facts.size, other, 0)],
+        vec![entry(file, facts.size - 1, other, 1)],
+        vec![entry(twin(file, 7), facts.size, other, 1)],
+    ] {
+        lab.respond(None, &Response::Files { files });
+        lab.wait(seconds(120));
+        assert!(lab.client.swarm(file).is_some());
+    }
+    // And none if nothing lacks.
+    lab.client.stop(file, lab.now);
+    let blocks = lab.download(&manifest);
+    lab.respond(None, &Response::Files { files: vec![entry(file, facts.size, other, 1)] });
+    lab.complete(&content, &manifest, blocks);
+    lab.wait(seconds(120));
+    assert!(lab.client.swarm(file).is_some_and(Swarm::is_complete));
 }

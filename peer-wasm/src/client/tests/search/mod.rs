@@ -332,6 +332,29 @@ fn a_source_is_asked_however_many_said_before_that_they_have_nothing() {
 }
 
 #[test]
+fn whoever_was_not_asked_yet_does_not_give_way_to_newcomers() {
+    let file = manifest().file();
+    let mut lab = Lab::search(file, &[]);
+    let come = |lab: &mut Lab, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let id = PeerId::from_bytes((number << 32).to_be_bytes());
+            lab.respond(None, &Response::Peers { file, peers: vec![PeerInfo { id, ..info(0) }] });
+        }
+    };
+    come(&mut lab, 0..100);
+    lab.meet(file, &[255]);
+    come(&mut lab, 100..800);
+    for _ in 0..256 {
+        let [(to, PeerMessage::GetManifest { .. })] = lab.mail()[..] else { panic!("one is asked at a time") };
+        if to == peer(255) {
+            return;
+        }
+        lab.say_as(to, PeerMessage::NoManifest { file });
+    }
+    panic!("it was not asked");
+}
+
+#[test]
 fn who_is_here_is_remembered_rather_than_who_is_gone() {
     let file = manifest().file();
     let mut lab = Lab::search(file, &[2]);
