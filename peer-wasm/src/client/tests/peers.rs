@@ -114,3 +114,18 @@ fn of_a_bounded_number_of_peers_it_is_remembered_what_the_tracker_said() {
     }
     assert_eq!(lab.client.transfers[&file].contacts.len(), 512);
 }
+
+#[test]
+fn a_block_that_comes_as_a_binary_frame_is_written() {
+    let (content, manifest) = large(8);
+    let mut lab = Lab::online();
+    let (index, count) = lab.download(&manifest)[0];
+    let block = PeerMessage::Block { file: manifest.file().tag(), index, count, data: Bytes::new() };
+    let head = protocol::encode_forwarded(peer(2), &block);
+    let blocks = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+    let frame = [&(head.len() as u32).to_be_bytes(), head.as_bytes(), blocks].concat();
+    lab.client.handle_binary(&frame.into(), lab.now);
+    lab.drain();
+    let is_written = |output: &Output| matches!(output, Output::Write { data, .. } if data == blocks);
+    assert!(lab.outputs.iter().any(is_written));
+}
