@@ -159,6 +159,28 @@ fn after_a_lost_line_everything_is_announced_again() {
 }
 
 #[test]
+fn a_line_that_breaks_takes_with_it_who_is_known_and_what_was_asked() {
+    let (_, manifest) = large(8);
+    let (shared, sought) = (manifest.file(), FileId::from_bytes([7; 32]));
+    let mut lab = Lab::shares(&manifest);
+    lab.respond(None, &Response::PeerJoined { file: shared, peer: info(2) });
+    lab.client.fetch(sought, lab.now);
+    let is_asked = |lab: &mut Lab| {
+        lab.sent();
+        lab.respond(None, &Response::Peers { file: sought, peers: vec![info(2)] });
+        lab.mail().iter().any(|(_, message)| matches!(message, PeerMessage::GetManifest { .. }))
+    };
+    assert!(lab.client.swarm(shared).unwrap().is_neighbour(peer(2)));
+    assert_eq!([is_asked(&mut lab), is_asked(&mut lab)], [true, false], "it is asked once");
+    lab.client.handle_closed(None, lab.now);
+    assert!(!lab.client.swarm(shared).unwrap().is_neighbour(peer(2)));
+    assert!(lab.client.transfers[&shared].contacts.is_empty());
+    lab.sleep();
+    lab.register();
+    assert!(is_asked(&mut lab));
+}
+
+#[test]
 fn no_frame_from_the_tracker_makes_it_panic_or_stop() {
     let mut lab = Lab::online();
     for text in ["", "{", "[]", r#"{"type":"dance"}"#, r#"{"from":"x"}"#, r#"{"type":"registered"}"#] {
