@@ -91,8 +91,9 @@ fn no_way_to_cut_a_file_is_tried_twice_before_all_were() {
         let blocks = taken.geometry().blocks();
         lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
         lab.respond(None, &Response::Files { files: ways.iter().map(listed).collect() });
-        // Nobody serves.
+        let joined = lab.now;
         while lab.client.swarm(file).is_some() {
+            assert!(lab.now.since(joined) < seconds(600), "nobody serves");
             lab.pass();
         }
         lab.outputs.clear();
