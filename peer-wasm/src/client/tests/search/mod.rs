@@ -40,6 +40,7 @@ impl Lab {
             if let [(peer, _), ..] = self.asked()[..] {
                 return (peer, self.now.since(start));
             }
+            assert!(self.now.since(start) < seconds(600), "nobody is asked");
         }
     }
 
