@@ -109,3 +109,18 @@ fn the_tracker_is_asked_again_after_growing_pauses_while_nobody_can_be_asked() {
     lab.sent();
     assert_eq!(pauses(&mut lab, 3)[1..], [2, 4].map(seconds));
 }
+
+#[test]
+fn the_tracker_is_asked_again_when_who_was_asked_is_late() {
+    let (_, manifest) = large(800);
+    let mut lab = Lab::search(manifest.file(), &[2]);
+    lab.wait(seconds(3));
+    lab.say(2, part_of(&manifest, None));
+    // An answer is expected for nine seconds.
+    let mut is_asked_within = |time| {
+        lab.outputs.clear();
+        lab.wait(time);
+        lab.outputs.iter().any(is_get_peers)
+    };
+    assert_eq!([is_asked_within(seconds(8)), is_asked_within(seconds(4))], [false, true]);
+}
