@@ -211,3 +211,46 @@ impl Pace {
         Duration::from_millis(bytes * 1_000 / (self.per_second / SLOWER).max(SLOWEST))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::after_start(Duration::from_millis(ms))
+    }
+
+    /// How much longer than usual a `pong` may take if so much is on a line on which messages went at these
+    /// milliseconds: the same each way.
+    fn allowance(messages: &[(u64, u64)], on_line: u64) -> Duration {
+        let wait = |went: fn(&mut Link, u64, Instant), on_line| {
+            let mut link = Link::connecting(at(0));
+            link.opened(at(0));
+            link.registered();
+            messages.iter().for_each(|(ms, bytes)| went(&mut link, *bytes, at(*ms)));
+            assert_eq!(link.wake(at(9_000)), Action::Probe);
+            link.deadline(on_line).unwrap().since(at(9_000)) - PATIENCE
+        };
+        let incoming = wait(Link::heard, OnLine { incoming: on_line, outgoing: 0 });
+        assert_eq!(wait(Link::sent, OnLine { incoming: 0, outgoing: on_line }), incoming);
+        incoming
+    }
+
+    #[test]
+    fn a_pong_has_time_for_what_is_on_the_line_at_half_the_rate_that_was_seen() {
+        let each_second = |bytes| [1_000, 2_000, 3_000].map(|ms| (ms, bytes));
+        let (at_64_kbit, second) = (8 << 10, seconds(1));
+        assert_eq!(allowance(&[], 0), seconds(0));
+        assert_eq!(allowance(&[], at_64_kbit), second, "nothing is known");
+        assert_eq!(allowance(&each_second(1 << 10), at_64_kbit), second, "none is slower");
+        assert_eq!(allowance(&each_second(20 << 10), 10 << 10), second);
+        assert_eq!(allowance(&[(4_000, 80 << 10), (8_000, 80 << 10)], 10 << 10), second);
+        assert_eq!(allowance(&each_second(1 << 20), 1 << 20), 2 * second);
+        assert_eq!(allowance(&[(1, 1 << 20), (2, 1 << 20)], at_64_kbit), second, "a burst shows no rate");
+        assert_eq!(
+            allowance(&[(500, 10 << 10), (1_000, 10 << 10)], 10 << 10),
+            second,
+            "a rate is of all since the last"
+        );
+    }
+}

@@ -49,10 +49,9 @@ impl Manifests {
         }
         self.accounts.insert((peer, file), lasts);
         if self.accounts.len() > MAX_ACCOUNTS {
-            self.accounts.retain(|_, lasts| *lasts > now);
             // Whoever got least of it loses least by being forgotten.
             let least = self.accounts.iter().min_by_key(|(_, lasts)| **lasts).map(|(key, _)| *key);
-            least.filter(|_| self.accounts.len() > MAX_ACCOUNTS).map(|key| self.accounts.remove(&key));
+            least.map(|key| self.accounts.remove(&key));
         }
         true
     }

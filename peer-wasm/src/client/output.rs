@@ -16,7 +16,8 @@ impl StoreId {
         Self(self.0 + 1)
     }
 
-    #[cfg(all(test, target_arch = "wasm32"))]
+    #[cfg(test)]
+    #[cfg(target_arch = "wasm32")]
     pub(crate) const fn for_test(number: u64) -> Self {
         Self(number)
     }

@@ -132,3 +132,15 @@ pub(super) fn frame_len(frame: &Frame) -> u64 {
         Frame::Binary { head, payload } => (head.len() + payload.len()) as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_frame_is_as_long_as_its_parts_together() {
+        let frame = Frame::Binary { head: b"head".to_vec(), payload: Bytes::from_static(b"payload") };
+        assert_eq!(frame_len(&frame), 11);
+    }
+}

@@ -51,9 +51,8 @@ impl Transfer {
             verified,
             down_rate,
             up_rate,
-            seconds_left: if left == 0 { None } else { left.div_ceil(down_rate.max(1)).into() }
-                .filter(|_| down_rate > 0),
-            sources: peers.iter().filter(|peer| blocks > 0 && peer.blocks == blocks).count() as u32,
+            seconds_left: (left > 0 && down_rate > 0).then(|| left.div_ceil(down_rate)),
+            sources: peers.iter().filter(|peer| peer.blocks == blocks).count() as u32,
             mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
             peers: peers
                 .into_iter()

@@ -100,15 +100,11 @@ impl Client {
         if count > 1 && wants_more {
             self.rooms.divide_at = Some(now + DIVIDE_EVERY);
         }
-        let has_none = |claims: &[Claim], rooms: &[u64]| {
-            claims.iter().zip(rooms).any(|(claim, room)| claim.wants_more && *room == 0)
-        };
-        if now >= self.rooms.turn_at && (has_none(&down, &down_rooms) || has_none(&up, &up_rooms)) {
+        if now >= self.rooms.turn_at && (one_lacks_all(&down, &down_rooms) || one_lacks_all(&up, &up_rooms)) {
             self.rooms.turn = self.rooms.turn.wrapping_add(1);
             self.rooms.turn_at = now + TURN_EVERY;
         }
-        let excess = |claims: &[Claim], rooms: &[u64]| claims.iter().zip(rooms).any(|(claim, room)| claim.held > *room);
-        self.rooms.is_owing = excess(&down, &down_rooms) || excess(&up, &up_rooms);
+        self.rooms.is_owing = one_holds_more(&down, &down_rooms) || one_holds_more(&up, &up_rooms);
 
         let rooms = down_rooms.into_iter().zip(up_rooms).map(|(in_flight, upload)| Room { in_flight, upload });
         let mut changed = Vec::new();
@@ -119,6 +115,16 @@ impl Client {
         }
         changed
     }
+}
+
+/// Whether somebody wants something and may have nothing.
+fn one_lacks_all(claims: &[Claim], rooms: &[u64]) -> bool {
+    claims.iter().zip(rooms).any(|(claim, room)| claim.wants_more && *room == 0)
+}
+
+/// Whether somebody holds what others are to have.
+fn one_holds_more(claims: &[Claim], rooms: &[u64]) -> bool {
+    claims.iter().zip(rooms).any(|(claim, room)| claim.held > *room)
 }
 
 /// The room of each, so that what is held already and what may come are never more than `total` together. Whoever holds
@@ -176,6 +182,7 @@ mod tests {
         assert_eq!(divide(8_000, LEAST, &[hungry(0)]), [8_000]);
         assert_eq!(divide(8_000, LEAST, &[content(1_000)]), [8_000]);
         assert_eq!(divide(8_000, LEAST, &[content(0), hungry(1_000), content(0)]), [0, 8_000, 0]);
+        assert_eq!(divide(600, LEAST, &[content(0), content(0), hungry(0)]), [0, 0, 600]);
         assert_eq!(divide(100, LEAST, &[hungry(0)]), [100]);
     }
 
@@ -202,6 +209,30 @@ mod tests {
         let rooms = divide(1_000, LEAST, &[hungry(0); 10]);
         assert_eq!(rooms[..3], [333, 333, 334]);
         assert_eq!(rooms[3..], [0; 7]);
+    }
+
+    #[test]
+    fn what_others_hold_yet_is_given_to_nobody() {
+        assert_eq!(divide(1_000, LEAST, &[hungry(800), hungry(0), hungry(0)]), [333, 200, 0]);
+    }
+
+    #[test]
+    fn as_many_may_begin_as_have_what_is_of_use() {
+        assert_eq!(divide(600, LEAST, &[content(0); 4]), [300, 300, 0, 0]);
+        assert_eq!(divide(600, LEAST, &[content(0)]), [600]);
+    }
+
+    #[test]
+    fn another_ones_turn_comes_if_somebody_wants_something_and_has_nothing() {
+        assert!(one_lacks_all(&[hungry(0), hungry(0)], &[500, 0]));
+        assert!(!one_lacks_all(&[hungry(0), content(0)], &[500, 0]));
+        assert!(!one_lacks_all(&[hungry(0), hungry(0)], &[500, 1]));
+    }
+
+    #[test]
+    fn whoever_holds_more_than_its_room_owes_it() {
+        assert!(one_holds_more(&[content(0), hungry(501)], &[500, 500]));
+        assert!(!one_holds_more(&[content(0), hungry(500)], &[500, 500]));
     }
 
     proptest! {

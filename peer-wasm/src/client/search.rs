@@ -344,3 +344,22 @@ impl Window {
 fn doubled(duration: Duration, times: u32, most: Duration) -> Duration {
     duration.saturating_mul(1 << times.min(16)).min(most)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompt_answers_widen_a_window_slow_ones_narrow_it_and_late_ones_halve_it() {
+        let mut window = Window(6);
+        let mut after = |change: fn(&mut Window)| {
+            change(&mut window);
+            window.0
+        };
+        let prompt: fn(&mut Window) = |window| window.answered_in(PROMPT, 8);
+        let slow: fn(&mut Window) = |window| window.answered_in(PROMPT + Duration::from_millis(1), 8);
+        assert_eq!([prompt, prompt, prompt].map(&mut after), [7, 8, 8]);
+        assert_eq!([slow, slow, Window::late, Window::late].map(&mut after), [7, 6, 3, 1]);
+        assert_eq!([slow, Window::late, prompt].map(&mut after), [1, 1, 2]);
+    }
+}

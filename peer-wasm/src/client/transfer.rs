@@ -332,7 +332,7 @@ impl Transfer {
     /// What a transfer that cannot go on leaves.
     pub(super) fn failed(&self, problem: Problem, now: Instant) -> Self {
         let stage = Stage::Failed { problem, about: self.about() };
-        Self { storage: self.storage, shared: self.shared, ..Self::new(self.file, stage, now) }
+        Self { storage: self.storage, ..Self::new(self.file, stage, now) }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

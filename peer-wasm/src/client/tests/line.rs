@@ -119,6 +119,20 @@ fn a_silent_line_is_asked_for_a_pong_and_then_given_up() {
 }
 
 #[test]
+fn a_socket_that_does_not_open_or_a_tracker_that_does_not_answer_is_given_up() {
+    for is_opened in [false, true] {
+        let mut lab = Lab::new();
+        lab.now = lab.now + seconds(4);
+        if is_opened {
+            lab.client.handle_opened(lab.now);
+        }
+        assert_eq!(lab.sleep(), seconds(if is_opened { 10 } else { 6 }));
+        assert!(lab.outputs.iter().any(|output| matches!(output, Output::Disconnect)));
+        assert!(matches!(told(&mut lab), Connection::Waiting { .. }));
+    }
+}
+
+#[test]
 fn a_wake_up_asks_at_once_or_connects_at_once() {
     let mut lab = Lab::online();
     lab.sent();
@@ -142,6 +156,28 @@ fn after_a_lost_line_everything_is_announced_again() {
     lab.sent();
     lab.register();
     assert!(lab.requests().iter().any(|(_, request)| matches!(request, Request::Announce { .. })));
+}
+
+#[test]
+fn a_line_that_breaks_takes_with_it_who_is_known_and_what_was_asked() {
+    let (_, manifest) = large(8);
+    let (shared, sought) = (manifest.file(), FileId::from_bytes([7; 32]));
+    let mut lab = Lab::shares(&manifest);
+    lab.respond(None, &Response::PeerJoined { file: shared, peer: info(2) });
+    lab.client.fetch(sought, lab.now);
+    let is_asked = |lab: &mut Lab| {
+        lab.sent();
+        lab.respond(None, &Response::Peers { file: sought, peers: vec![info(2)] });
+        lab.mail().iter().any(|(_, message)| matches!(message, PeerMessage::GetManifest { .. }))
+    };
+    assert!(lab.client.swarm(shared).unwrap().is_neighbour(peer(2)));
+    assert_eq!([is_asked(&mut lab), is_asked(&mut lab)], [true, false], "it is asked once");
+    lab.client.handle_closed(None, lab.now);
+    assert!(!lab.client.swarm(shared).unwrap().is_neighbour(peer(2)));
+    assert!(lab.client.transfers[&shared].contacts.is_empty());
+    lab.sleep();
+    lab.register();
+    assert!(is_asked(&mut lab));
 }
 
 #[test]
@@ -174,29 +210,42 @@ impl Lab {
 #[test]
 fn a_line_on_which_one_large_message_comes_slowly_is_not_cut() {
     let (_, manifest) = large(1_024);
+    // As JSON, three bytes come as four.
+    for (binary, bytes_for_three) in [(true, 3), (false, 4)] {
+        let mut lab = Lab::online();
+        lab.client.config.binary = binary;
+        lab.download(&manifest);
+        let asked = lab.client.swarm(manifest.file()).unwrap().in_flight();
+        // At 64 kbit/s.
+        let needed = Duration::from_millis(asked.min(256 << 10) * bytes_for_three / 3 * 1_000 / 8_192);
+        assert!(needed > seconds(5));
+        assert_eq!(lab.patience(), seconds(30) + needed);
+    }
+}
+
+#[test]
+fn a_line_on_which_a_part_of_a_manifest_comes_slowly_is_not_cut() {
     let mut lab = Lab::online();
-    lab.download(&manifest);
-    let asked = lab.client.swarm(manifest.file()).unwrap().in_flight();
-    // At 64 kbit/s.
-    let needed = Duration::from_millis(asked.min(256 << 10) * 1_000 / 8_192);
-    assert!(needed > seconds(5));
-    let patience = lab.patience();
-    assert!(patience >= seconds(20) + needed && patience <= seconds(31) + needed, "{patience:?}");
+    let file = manifest().file();
+    lab.client.fetch(file, lab.now);
+    lab.drain();
+    lab.respond(None, &Response::Peers { file, peers: vec![info(2)] });
+    assert_eq!(lab.patience(), seconds(30) + Duration::from_millis(2_500), "20 KiB at 64 kbit/s");
+    let mut lab = Lab::online();
+    lab.client.fetch(file, lab.now);
+    lab.drain();
+    assert_eq!(lab.patience(), seconds(30), "nobody was asked");
 }
 
 #[test]
 fn a_line_that_was_fast_is_given_up_soon() {
     let (content, manifest) = large(1_024);
-    let file = manifest.file();
     let mut lab = Lab::online();
     let mut requests = lab.download(&manifest);
     for _ in 0..3 {
         lab.now = lab.now + seconds(1);
-        for (index, count) in std::mem::take(&mut requests) {
-            let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
-            lab.say(2, PeerMessage::Block { file: file.tag(), index, count, data: Bytes::copy_from_slice(data) });
-        }
-        requests = lab.requests_of(&manifest).into_iter().map(|(_, index, count)| (index, count)).collect();
+        lab.send_blocks(&content, &manifest, &requests);
+        requests = lab.blocks_asked(&manifest);
         assert!(!requests.is_empty());
     }
     let patience = lab.patience();
@@ -280,12 +329,11 @@ fn what_was_shared_is_announced_again_although_the_room_was_full_for_a_moment() 
     let seq = lab.requests().into_iter().find_map(announced);
     let (code, message) = (ErrorCode::RoomFull, String::new());
     lab.respond(seq, &Response::Error { code, message, to: None, about: None });
-    for _ in 0..100 {
+    let refused = lab.now;
+    while lab.requests().into_iter().find_map(announced).is_none() {
+        assert!(lab.now.since(refused) < seconds(60), "it is shared no more");
         lab.sleep();
         lab.respond(None, &Response::Pong);
-        if lab.requests().into_iter().find_map(announced).is_some() {
-            return;
-        }
     }
-    panic!("it is shared no more");
+    assert_eq!(lab.now.since(refused), seconds(10));
 }

@@ -38,14 +38,6 @@ impl Lab {
             }
         }
     }
-
-    fn shares(manifest: &Arc<Manifest>) -> Self {
-        let mut lab = Self::online();
-        lab.client.share(Arc::clone(manifest), lab.now);
-        lab.drain();
-        lab.sent();
-        lab
-    }
 }
 
 fn parts(answers: &[(u8, PeerMessage)], of: u8) -> Vec<u32> {
@@ -108,7 +100,7 @@ fn a_flood_for_manifests_is_bounded_by_the_line_and_starves_nobody() {
     let (mut answers, receipts) = lab.answers();
     let bytes: usize = answers.iter().map(|(_, message)| encode_len(message)).sum();
     let most = Config::default().upload_budget as usize / 8;
-    assert!(bytes <= most + (20 << 10), "{bytes} bytes without room on the line");
+    assert!(bytes >= most && bytes <= most + (20 << 10), "{bytes} bytes of {most} that have room on the line");
     let first = answers.len();
     receipts.into_iter().for_each(|receipt| lab.client.handle_sent(receipt, lab.now));
     lab.drain();
@@ -160,6 +152,57 @@ fn many_that_ask_take_a_bounded_place() {
     }
     let (waiting, accounts) = lab.client.manifests.sizes();
     assert!(waiting <= 256 && accounts <= 1_024, "{waiting}, {accounts}");
+}
+
+#[test]
+fn a_peer_waits_for_sixteen_parts_and_for_each_once() {
+    let (_, manifest) = large(8_192);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    // Others fill the line.
+    for from in 10..40 {
+        (0..2).for_each(|part| lab.ask(from, file, Some(part)));
+    }
+    (0..4).chain(0..32).for_each(|part| lab.ask(3, file, Some(part)));
+    assert_eq!(parts(&lab.all_answers(), 3), (0..16).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_got_its_due_gets_no_more_however_many_others_ask() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    let mut ask = |from| {
+        lab.say_as(from, PeerMessage::GetManifest { file, part: None });
+        let receipt = |output| if let Output::Send { receipt, .. } = output { receipt } else { None };
+        let receipts: Vec<_> = std::mem::take(&mut lab.outputs).into_iter().filter_map(receipt).collect();
+        receipts.iter().for_each(|receipt| lab.client.handle_sent(*receipt, lab.now));
+        receipts.len()
+    };
+    assert_eq!([ask(peer(3)), ask(peer(3)), ask(peer(3))], [1, 1, 0]);
+    for number in 0..2_000_u64 {
+        assert_eq!(ask(PeerId::from_bytes((number << 32).to_be_bytes())), 1, "{number}");
+    }
+    assert_eq!(ask(peer(3)), 0);
+    assert_eq!(lab.client.manifests.sizes(), (0, 1_024));
+}
+
+#[test]
+fn a_line_that_breaks_leaves_nobody_waiting_and_its_room_is_free() {
+    let (_, manifest) = large(4_096);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    for from in 10..40 {
+        (0..8).for_each(|part| lab.ask(from, file, Some(part)));
+    }
+    let (waiting, _) = lab.client.manifests.sizes();
+    assert!(waiting > 0);
+    lab.client.handle_closed(None, lab.now);
+    lab.sleep();
+    lab.register();
+    lab.answers();
+    lab.ask(3, file, Some(0));
+    assert_eq!(lab.all_answers(), [(3, part_of(&manifest, Some(0)))]);
 }
 
 #[test]

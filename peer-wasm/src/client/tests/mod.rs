@@ -11,9 +11,13 @@ use protocol::{
 mod line;
 mod manifests;
 mod peers;
+mod report;
 mod rooms;
 mod search;
 mod storage;
+mod tags;
+mod tracker;
+mod turns;
 mod waits;
 
 const ME: PeerId = PeerId::from_bytes([1; 8]);
@@ -82,6 +86,20 @@ impl Lab {
         slept
     }
 
+    /// Jumps to the next deadline; the tracker is there.
+    fn pass(&mut self) {
+        self.sleep();
+        self.respond(None, &Response::Pong);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.client.poll_timeout().is_some_and(|deadline| deadline <= until) {
+            self.pass();
+        }
+        self.now = until;
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.client.poll_output() {
             self.outputs.push(output);
@@ -137,7 +155,10 @@ fn part_of(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
 
 /// A file of `blocks` blocks of 4 KiB.
 fn large(blocks: u64) -> (Vec<u8>, Arc<Manifest>) {
-    let content: Vec<u8> = (0..blocks * 4_096).map(|i| (i * 31 + i / 253) as u8).collect();
+    let mut content = vec![0; blocks as usize * 4_096];
+    (0..blocks)
+        .zip(content.chunks_mut(4_096))
+        .for_each(|(number, block)| block[..8].copy_from_slice(&number.to_be_bytes()));
     let manifest = cut(&content, 4_096);
     (content, manifest)
 }
@@ -151,6 +172,15 @@ fn cut(content: &[u8], block_size: u32) -> Arc<Manifest> {
 }
 
 impl Lab {
+    /// Shares a file.
+    fn shares(manifest: &Arc<Manifest>) -> Self {
+        let mut lab = Self::online();
+        lab.client.share(Arc::clone(manifest), lab.now);
+        lab.drain();
+        lab.sent();
+        lab
+    }
+
     /// Fetches a file until its storage is there, empty.
     fn begin(&mut self, manifest: &Arc<Manifest>) {
         let file = manifest.file();
@@ -174,7 +204,36 @@ impl Lab {
         self.say(2, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
         self.sent();
         self.say(2, PeerMessage::Unchoke { file: file.tag() });
+        self.blocks_asked(manifest)
+    }
+
+    /// The blocks of a file that were asked for since the last look.
+    fn blocks_asked(&mut self, manifest: &Manifest) -> Vec<(u32, u32)> {
         self.requests_of(manifest).into_iter().map(|(_, index, count)| (index, count)).collect()
+    }
+
+    /// Peer 2 sends these blocks.
+    fn send_blocks(&mut self, content: &[u8], manifest: &Manifest, blocks: &[(u32, u32)]) {
+        let file = manifest.file().tag();
+        for &(index, count) in blocks {
+            let data = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+            self.say(2, PeerMessage::Block { file, index, count, data: Bytes::copy_from_slice(data) });
+        }
+    }
+
+    /// Peer 2 sends these blocks, and they are stored.
+    fn get(&mut self, content: &[u8], manifest: &Manifest, blocks: &[(u32, u32)]) {
+        self.send_blocks(content, manifest, blocks);
+        self.store_all();
+    }
+
+    /// The same for these blocks, and for all that are asked for then.
+    fn complete(&mut self, content: &[u8], manifest: &Manifest, mut blocks: Vec<(u32, u32)>) {
+        while !blocks.is_empty() {
+            self.get(content, manifest, &blocks);
+            blocks = self.blocks_asked(manifest);
+        }
+        assert!(self.client.swarm(manifest.file()).is_some_and(Swarm::is_complete));
     }
 
     /// The blocks of a file that were asked for since the last look, and of whom.
@@ -244,75 +303,4 @@ fn twin(file: FileId, place: usize) -> FileId {
     let mut bytes = *file.as_bytes();
     bytes[place..].iter_mut().for_each(|byte| *byte = !*byte);
     FileId::from_bytes(bytes)
-}
-
-#[test]
-fn an_announcement_that_the_tracker_refuses_fails_its_transfer_with_the_reason() {
-    let mut lab = Lab::online();
-    lab.client.share(manifest(), lab.now);
-    lab.drain();
-    let announced = |(seq, request)| if let Request::Announce { .. } = request { seq } else { None };
-    let seq = lab.requests().into_iter().find_map(announced);
-    let (code, message) = (ErrorCode::TooManyFiles, String::new());
-    lab.respond(seq, &Response::Error { code, message, to: None, about: None });
-    let problem = Problem::Refused { code };
-    assert_eq!(lab.last_report().stage, page::Stage::Failed { problem });
-}
-
-#[test]
-fn a_choked_peer_that_floods_requests_is_dropped() {
-    let (_, manifest) = large(8);
-    let file = manifest.file();
-    let mut lab = Lab::online();
-    lab.client.share(manifest, lab.now);
-    lab.drain();
-    for number in (10..40).chain([3]) {
-        lab.respond(None, &Response::PeerJoined { file, peer: info(number) });
-        lab.say(
-            number,
-            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false },
-        );
-        lab.say(number, PeerMessage::Interested { file: file.tag() });
-    }
-    lab.sent();
-    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
-    assert!(lab.sent().len() <= 1_024);
-    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
-}
-
-#[test]
-fn a_message_with_the_tag_of_another_file_is_ignored() {
-    let (_, manifest) = large(8);
-    let file = manifest.file();
-    let mut lab = Lab::online();
-    lab.client.share(manifest, lab.now);
-    lab.drain();
-    lab.respond(None, &Response::PeerJoined { file, peer: info(3) });
-    let wrong = Bytes::from_static(b"of the wrong length");
-    lab.say(3, PeerMessage::Bitfield { file: twin(file, 7).tag(), blocks: wrong.clone(), begin: false });
-    assert!(lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
-    lab.say(3, PeerMessage::Bitfield { file: file.tag(), blocks: wrong, begin: false });
-    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
-}
-
-#[test]
-fn of_two_files_with_one_tag_the_first_keeps_it() {
-    let (_, manifest) = large(32);
-    let first = manifest.file();
-    let second = twin(first, 8);
-    let mut lab = Lab::online();
-    lab.client.fetch(second, lab.now);
-    lab.client.share(Arc::clone(&manifest), lab.now);
-    lab.drain();
-    let report = lab.last_report();
-    assert_eq!((report.file, report.stage), (first, page::Stage::Failed { problem: Problem::TagTaken }));
-
-    lab.client.stop(second, lab.now);
-    lab.download(&manifest);
-    lab.client.fetch(second, lab.now);
-    lab.drain();
-    let report = lab.last_report();
-    assert_eq!((report.file, report.stage), (second, page::Stage::Failed { problem: Problem::TagTaken }));
-    lab.say(2, PeerMessage::Choke { file: second.tag() });
-    assert!(lab.client.swarm(first).unwrap().neighbours(lab.now).any(|neighbour| !neighbour.serves_us));
 }

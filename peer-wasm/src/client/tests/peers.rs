@@ -81,3 +81,51 @@ fn what_the_tracker_said_of_a_peer_during_the_search_is_known_afterwards() {
     let report = lab.last_report();
     assert_eq!(report.peers[0].name.as_ref().unwrap().as_str(), "ana");
 }
+
+#[test]
+fn a_choked_peer_that_floods_requests_is_dropped() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::online();
+    lab.client.share(manifest, lab.now);
+    lab.drain();
+    for number in (10..40).chain([3]) {
+        lab.respond(None, &Response::PeerJoined { file, peer: info(number) });
+        lab.say(
+            number,
+            PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false },
+        );
+        lab.say(number, PeerMessage::Interested { file: file.tag() });
+    }
+    lab.sent();
+    (0..5_000).for_each(|_| lab.say(3, PeerMessage::Request { file: file.tag(), index: 0, count: 1 }));
+    assert!(lab.sent().len() <= 1_024);
+    assert!(!lab.client.swarm(file).unwrap().is_neighbour(peer(3)));
+}
+
+#[test]
+fn of_a_bounded_number_of_peers_it_is_remembered_what_the_tracker_said() {
+    let (_, manifest) = large(8);
+    let file = manifest.file();
+    let mut lab = Lab::shares(&manifest);
+    for number in 0..1_000_u64 {
+        let id = PeerId::from_bytes(number.to_be_bytes());
+        lab.respond(None, &Response::PeerJoined { file, peer: PeerInfo { id, ..info(0) } });
+    }
+    assert_eq!(lab.client.transfers[&file].contacts.len(), 512);
+}
+
+#[test]
+fn a_block_that_comes_as_a_binary_frame_is_written() {
+    let (content, manifest) = large(8);
+    let mut lab = Lab::online();
+    let (index, count) = lab.download(&manifest)[0];
+    let block = PeerMessage::Block { file: manifest.file().tag(), index, count, data: Bytes::new() };
+    let head = protocol::encode_forwarded(peer(2), &block);
+    let blocks = &content[index as usize * 4_096..(index + count) as usize * 4_096];
+    let frame = [&(head.len() as u32).to_be_bytes(), head.as_bytes(), blocks].concat();
+    lab.client.handle_binary(&frame.into(), lab.now);
+    lab.drain();
+    let is_written = |output: &Output| matches!(output, Output::Write { data, .. } if data == blocks);
+    assert!(lab.outputs.iter().any(is_written));
+}

@@ -3,13 +3,13 @@
 use super::*;
 
 /// The largest message that is asked for.
-const RUN: u64 = 256 << 10;
+pub(super) const RUN: u64 = 256 << 10;
 /// What may be asked for at a time; so much is asked of peers of whom nothing is known.
 const MOST: u64 = 2 << 20;
 
 impl Lab {
     /// Fetches the file of that number, 16 MiB long, from many who have all of it, and asks for as much as may be.
-    fn fetch_from_many(&mut self, number: u8) -> Arc<Manifest> {
+    pub(super) fn fetch_from_many(&mut self, number: u8) -> Arc<Manifest> {
         let manifest = long(number);
         let file = manifest.file();
         self.begin(&manifest);
@@ -23,19 +23,19 @@ impl Lab {
         manifest
     }
 
-    fn narrow() -> Self {
+    pub(super) fn narrow() -> Self {
         let mut lab = Self::with(Config { max_in_flight: MOST, ..Config::default() });
         lab.register();
         lab
     }
 
-    fn in_flight(&self) -> u64 {
+    pub(super) fn in_flight(&self) -> u64 {
         self.client.files().filter_map(|file| self.client.swarm(file)).map(Swarm::in_flight).sum()
     }
 }
 
 /// A file of 16 MiB in blocks of 64 KiB, all of one byte.
-fn long(number: u8) -> Arc<Manifest> {
+pub(super) fn long(number: u8) -> Arc<Manifest> {
     cut(&vec![number; 16 << 20], 65_536)
 }
 
@@ -83,7 +83,8 @@ fn a_new_download_gets_its_part_of_what_another_holds() {
 #[test]
 fn all_uploads_together_have_the_budget() {
     let mut lab = Lab::online();
-    let most = Config::default().upload_budget;
+    // The rest is for manifests.
+    let most = Config::default().upload_budget / 8 * 7;
     let mut read = 0;
     let mut served = 0;
     for number in 0..12 {
@@ -105,9 +106,10 @@ fn all_uploads_together_have_the_budget() {
         let of_this: u64 = reads.into_iter().map(len).sum();
         served += u32::from(of_this > 0);
         read += of_this;
-        assert!(read <= most + RUN, "{read}");
+        assert!(read <= most, "{read}");
     }
     assert!(served > 1, "only the first one gave something");
+    assert!(read + RUN > most, "{read}");
 }
 
 /// What is read in twenty seconds for one that asks for a file with large blocks all the time, while others say of so many
@@ -121,7 +123,8 @@ fn read_beside(idle: u8) -> u64 {
         shared.push(file);
         lab.client.share(manifest, lab.now);
         lab.drain();
-        lab.respond(None, &Response::PeerJoined { file, peer: info(10) });
+        // It takes binary, because encoding would take most of the test's time.
+        lab.respond(None, &Response::PeerJoined { file, peer: PeerInfo { binary: true, ..info(10) } });
         lab.say(10, PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(8).to_bytes(), begin: false });
         lab.say(10, PeerMessage::Interested { file: file.tag() });
     }

@@ -71,6 +71,18 @@ fn what_is_whole_waits_for_nothing() {
 }
 
 #[test]
+fn what_is_whole_is_not_looked_at_and_what_is_fetched_is_twice_a_second() {
+    let longest = |mut lab: Lab| {
+        lab.wait(seconds(1));
+        lab.sleep()
+    };
+    assert!(longest(Lab::shares(&manifest())) > seconds(10));
+    let mut lab = Lab::online();
+    lab.begin(&manifest());
+    assert!(longest(lab) <= Duration::from_millis(500));
+}
+
+#[test]
 fn it_is_said_at_most_four_times_a_second_and_only_when_it_changes() {
     let (_, manifest) = large(32);
     let file = manifest.file();

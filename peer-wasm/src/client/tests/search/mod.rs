@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
+mod cuts;
+mod patience;
+
 /// The blocks of a file whose manifest has five parts.
 const BLOCKS: u64 = 1_200;
 const PARTS: u32 = 5;
@@ -37,6 +40,7 @@ impl Lab {
             if let [(peer, _), ..] = self.asked()[..] {
                 return (peer, self.now.since(start));
             }
+            assert!(self.now.since(start) < seconds(600), "nobody is asked");
         }
     }
 
@@ -47,20 +51,6 @@ impl Lab {
     fn refuse(&mut self, code: ErrorCode, to: u8, kind: Kind, file: FileId) {
         let about = Some(Subject { kind, tag: file.tag(), index: 0, count: 1 });
         self.respond(None, &Response::Error { code, message: String::new(), to: Some(peer(to)), about });
-    }
-
-    /// Jumps to the next deadline; the tracker is there.
-    fn pass(&mut self) {
-        self.sleep();
-        self.respond(None, &Response::Pong);
-    }
-
-    fn wait(&mut self, time: Duration) {
-        let until = self.now + time;
-        while self.client.poll_timeout().is_some_and(|deadline| deadline <= until) {
-            self.pass();
-        }
-        self.now = until;
     }
 }
 
@@ -102,45 +92,6 @@ fn a_peer_that_answers_soon_is_asked_for_more_at_a_time_up_to_a_bound() {
         most = most.max(open.len());
     }
     assert_eq!(most, 8);
-    assert!(lab.has_manifest());
-}
-
-#[test]
-fn a_slow_line_is_not_filled_with_questions() {
-    let (_, manifest) = large(BLOCKS);
-    let mut lab = Lab::search(manifest.file(), &[2]);
-    let mut queue: VecDeque<_> = lab.asked().into();
-    let mut total = queue.len();
-    // Each part takes six seconds.
-    for _ in 0..30 {
-        let until = lab.now + seconds(6);
-        while lab.client.poll_timeout().is_some_and(|deadline| deadline < until) {
-            lab.pass();
-            queue.extend(lab.asked());
-        }
-        lab.now = until;
-        let Some((_, part)) = queue.pop_front() else { continue };
-        total += queue.len();
-        lab.say(2, part_of(&manifest, part));
-        if lab.has_manifest() {
-            break;
-        }
-        queue.extend(lab.asked());
-        assert!(queue.len() <= 4, "{queue:?}");
-    }
-    assert!(lab.has_manifest());
-    assert!(total <= 4 * PARTS as usize, "{total} questions");
-}
-
-#[test]
-fn a_part_that_comes_late_is_taken_although_somebody_else_was_asked() {
-    let manifest = manifest();
-    let mut lab = Lab::search(manifest.file(), &[2, 3]);
-    let (first, _) = lab.asked()[0];
-    let (second, waited) = lab.next_asked();
-    assert_eq!(waited, seconds(2));
-    assert_ne!(first, second);
-    lab.say(first, part_of(&manifest, None));
     assert!(lab.has_manifest());
 }
 
@@ -193,27 +144,6 @@ fn whoever_has_not_the_part_frees_the_search_at_once() {
 }
 
 #[test]
-fn whoever_has_nothing_is_asked_again_after_growing_pauses() {
-    let manifest = manifest();
-    let file = manifest.file();
-    let mut lab = Lab::search(file, &[2]);
-    let mut pauses = Vec::new();
-    let mut last = lab.now;
-    for _ in 0..8 {
-        while lab.asked().is_empty() {
-            lab.pass();
-        }
-        pauses.push(lab.now.since(last));
-        last = lab.now;
-        lab.say(2, PeerMessage::NoManifest { file });
-    }
-    assert_eq!(pauses[1..], [2, 4, 8, 16, 30, 30, 30].map(seconds));
-    lab.wait(seconds(30));
-    lab.say(2, part_of(&manifest, None));
-    assert!(lab.has_manifest());
-}
-
-#[test]
 fn whoever_sent_a_wrong_part_is_asked_last_and_is_not_banned() {
     let (_, manifest) = large(BLOCKS);
     let file = manifest.file();
@@ -248,41 +178,6 @@ fn a_liars_size_is_not_believed() {
     lab.say(2, PeerMessage::Manifest { facts, part: manifest.part(None).unwrap() });
     assert!(!lab.has_manifest());
     assert_eq!(lab.last_report().stage, page::Stage::Searching);
-}
-
-#[test]
-fn a_file_cut_in_another_way_is_taken_only_if_nobody_else_completes_it() {
-    let (content, manifest) = large(BLOCKS);
-    let file = manifest.file();
-    let other = cut(&content, 16_384);
-    assert_eq!(other.file(), file);
-    let mut lab = Lab::search(file, &[2]);
-    lab.asked();
-    lab.say(2, part_of(&manifest, None));
-    lab.meet(file, &[3]);
-    lab.say(3, part_of(&other, Some(0)));
-    let begun = manifest.geometry().block_size();
-    assert_eq!(lab.client.transfers[&file].geometry().unwrap().block_size(), begun);
-    lab.respond(None, &Response::PeerLeft { file, peer: peer(2) });
-    let since = lab.now;
-    lab.asked();
-    while lab.client.transfers[&file].geometry().unwrap().block_size() == begun {
-        lab.pass();
-        for (peer, part) in lab.asked() {
-            assert_eq!(peer, 3);
-            lab.say(3, part_of(&other, part));
-        }
-    }
-    assert!(lab.now.since(since) >= seconds(30));
-    let mut open = lab.asked();
-    while let Some((peer, part)) = open.pop() {
-        lab.say(peer, part_of(&other, part));
-        if lab.has_manifest() {
-            break;
-        }
-        open.extend(lab.asked());
-    }
-    assert!(lab.has_manifest());
 }
 
 #[test]
@@ -438,48 +333,57 @@ fn a_source_is_asked_however_many_said_before_that_they_have_nothing() {
 }
 
 #[test]
-fn a_list_with_many_swarms_of_a_file_has_the_tracker_asked_once() {
-    let (_, manifest) = large(8);
-    let mut lab = Lab::search(manifest.file(), &[]);
+fn whoever_was_not_asked_yet_does_not_give_way_to_newcomers() {
+    let file = manifest().file();
+    let mut lab = Lab::search(file, &[]);
+    let come = |lab: &mut Lab, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let id = PeerId::from_bytes((number << 32).to_be_bytes());
+            lab.respond(None, &Response::Peers { file, peers: vec![PeerInfo { id, ..info(0) }] });
+        }
+    };
+    come(&mut lab, 0..100);
+    lab.meet(file, &[255]);
+    come(&mut lab, 100..800);
+    for _ in 0..256 {
+        let [(to, PeerMessage::GetManifest { .. })] = lab.mail()[..] else { panic!("one is asked at a time") };
+        if to == peer(255) {
+            return;
+        }
+        lab.say_as(to, PeerMessage::NoManifest { file });
+    }
+    panic!("it was not asked");
+}
+
+#[test]
+fn who_is_here_is_remembered_rather_than_who_is_gone() {
+    let file = manifest().file();
+    let mut lab = Lab::search(file, &[2]);
+    lab.asked();
+    lab.say(2, PeerMessage::NoManifest { file });
+    for number in 0..600_u64 {
+        let id = PeerId::from_bytes((number << 32).to_be_bytes());
+        lab.respond(None, &Response::Peers { file, peers: vec![PeerInfo { id, ..info(0) }] });
+        lab.respond(None, &Response::PeerLeft { file, peer: id });
+    }
     lab.sent();
+    assert_eq!(lab.next_asked(), (2, seconds(2)));
+}
+
+#[test]
+fn a_list_has_the_tracker_asked_once_by_a_search_that_asks_nobody() {
+    let (_, manifest) = large(8);
     let entry = |size| protocol::FileInfo {
         facts: protocol::FileFacts { size, ..manifest.facts().clone() },
         sources: 1,
         peers: 1,
     };
-    lab.respond(None, &Response::Files { files: (1..=100).map(entry).collect() });
-    let asked = lab.requests().into_iter().filter(|(_, request)| matches!(request, Request::GetPeers { .. })).count();
-    assert_eq!(asked, 1);
-}
-
-#[test]
-fn one_that_cuts_a_file_in_its_own_way_and_serves_nobody_does_not_keep_it_from_others() {
-    let (content, manifest) = large(64);
-    let file = manifest.file();
-    let own = cut(&content, 8_192);
-    let mut lab = Lab::search(file, &[2]);
-    lab.say(2, part_of(&own, None));
-    let store = lab.wanted_store();
-    let blocks = own.geometry().blocks();
-    lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
-    lab.drain();
-    lab.sent();
-    // The others are in another swarm, of which the tracker does not tell a member of this one, but the list does.
-    let listed = |manifest: &Manifest| protocol::FileInfo { facts: manifest.facts().clone(), sources: 1, peers: 2 };
-    lab.respond(None, &Response::Files { files: vec![listed(&own), listed(&manifest)] });
-    let left = |(_, request): &(_, Request)| matches!(request, Request::Leave { file: Some(left) } if *left == file);
-    let has_left = (0..600).any(|_| {
-        lab.wait(seconds(1));
-        lab.meet(file, &[2]);
-        lab.requests().iter().any(left)
-    });
-    assert!(has_left, "ten minutes after, it is still in a swarm where nobody gives anything");
-    lab.meet(file, &[2, 3]);
-    lab.say(2, part_of(&own, None));
-    assert!(lab.client.swarm(file).is_none(), "it is not taken in by the same one again");
-    lab.say(3, part_of(&manifest, None));
-    let store = lab.wanted_store();
-    let blocks = manifest.geometry().blocks();
-    lab.client.handle_created(store, Ok((Bitfield::empty(blocks), Storage::Disk)), lab.now);
-    assert_eq!(lab.client.swarm(file).unwrap().manifest().facts().block_size, manifest.facts().block_size);
+    let asked_after_list = |mut lab: Lab| {
+        lab.sent();
+        lab.respond(None, &Response::Files { files: (1..=100).map(entry).collect() });
+        lab.requests().into_iter().filter(|(_, request)| matches!(request, Request::GetPeers { .. })).count()
+    };
+    assert_eq!(asked_after_list(Lab::search(manifest.file(), &[])), 1, "however many swarms the file has");
+    assert_eq!(asked_after_list(Lab::search(manifest.file(), &[2])), 0);
+    assert_eq!(asked_after_list(Lab::shares(&manifest)), 0);
 }
