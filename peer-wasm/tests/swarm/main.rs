@@ -3,11 +3,15 @@
 //! | file | what it tests, or lends |
 //! |---|---|
 //! | `places` | who gets a place, and what those are told who lose theirs |
+//! | `room` | who makes room for whom, and how many are remembered |
+//! | `telling` | what neighbours are told |
 //! | `restating` | what the tracker refused or lost |
 //! | `choking` | what a neighbour gets for what it gives |
 //! | `fairness` | whose turn it is |
+//! | `serving` | what is served, and how much at a time |
+//! | `first_copies` | how a new file begins to spread |
 //! | `storage` | slow and failing storage, and memory |
-//! | `wants` | what people are told when nothing comes |
+//! | `wants` | what people are told |
 //! | `liveness` | that nobody waits for ever |
 //! | `hostile` | liars and takers |
 //! | `invariants` | what holds after every step, whatever happens |
@@ -22,15 +26,19 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 mod alone;
 mod choking;
 mod fairness;
+mod first_copies;
 mod hostile;
 mod invariants;
 mod lab;
 mod liveness;
 mod places;
 mod restating;
+mod room;
+mod serving;
 mod storage;
 mod stranger;
 mod sybils;
+mod telling;
 mod wants;
 
 use lab::{Lab, lab, swarm_of};

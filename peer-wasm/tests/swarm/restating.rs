@@ -89,8 +89,9 @@ fn what_was_refused_is_said_again_within_two_seconds_if_it_is_still_so() {
         assert!(said.contains(&message), "{kind:?} was never said");
         for _ in 0..3 {
             alone.refuse(other, kind);
+            alone.wait_for(secs(1) / 2);
             assert!(!alone.said_to(other).contains(&message), "{kind:?} would be refused again at once");
-            alone.wait_for(secs(2));
+            alone.wait_for(secs(1));
             assert!(alone.said_to(other).contains(&message), "{kind:?}");
         }
         alone.refuse(other, kind);
