@@ -201,3 +201,28 @@ fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
         assert_eq!(served(&alone).len(), before + more + 1);
     }
 }
+
+#[test]
+fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_something_is_not() {
+    for got_something in [false, true] {
+        let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+        let file = alone.swarm.tag();
+        let newcomer = id_of(8);
+        if got_something {
+            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+            assert_eq!(take(&mut alone, newcomer, 1), 1);
+            alone.hear(newcomer, PeerMessage::NotInterested { file });
+        }
+        let busy = [id_of(6), id_of(7)];
+        busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+        alone.wait_for(ROUND);
+        busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
+        assert!(served(&alone).len() == 2 && !served(&alone).contains(&newcomer));
+        if got_something {
+            alone.hear(newcomer, PeerMessage::Interested { file });
+        } else {
+            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+        }
+        assert_eq!(served(&alone).contains(&newcomer), !got_something);
+    }
+}

@@ -10,6 +10,7 @@
 //! | `fairness` | whose turn it is |
 //! | `serving` | what is served, and how much at a time |
 //! | `first_copies` | how a new file begins to spread |
+//! | `late` | what becomes of requests that wait long |
 //! | `storage` | slow and failing storage, and memory |
 //! | `wants` | what people are told |
 //! | `liveness` | that nobody waits for ever |
@@ -30,6 +31,7 @@ mod first_copies;
 mod hostile;
 mod invariants;
 mod lab;
+mod late;
 mod liveness;
 mod places;
 mod restating;
