@@ -5,6 +5,7 @@
 //! | `places` | who gets a place, and what those are told who lose theirs |
 //! | `room` | who makes room for whom, and how many are remembered |
 //! | `telling` | what neighbours are told |
+//! | `announcing` | who is told of new blocks, and when |
 //! | `restating` | what the tracker refused or lost |
 //! | `choking` | what a neighbour gets for what it gives |
 //! | `fairness` | whose turn it is |
@@ -25,6 +26,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod alone;
+mod announcing;
 mod choking;
 mod fairness;
 mod first_copies;
