@@ -46,18 +46,27 @@ fn the_last_request_is_repeated_at_another_after_a_quarter_second_and_taken_back
 }
 
 #[test]
-fn no_more_is_repeated_than_a_five_hundredth_of_the_file() {
+fn no_more_is_repeated_at_a_time_than_a_five_hundredth_of_the_file() {
     for (of, most) in [(500, 1), (1_000, 2), (1_500, 3)] {
         let (slow, other) = (id_of(7), id_of(8));
-        let mut alone = waiting_for(slow, 8, of);
+        let mut alone = Alone::new(blocks(8..of, of), Config { max_run: BLOCK, ..Config::default() });
+        alone.meet(slow, &Bitfield::full(of));
+        assert_eq!(alone.requests().len(), 8);
         alone.wait_for(ms(300));
         alone.meet(other, &Bitfield::full(of));
-        assert_eq!(alone.requests(), [(other, 0, most)]);
-        // What came twice counts too.
-        alone.hear_block(slow, 0, 8);
-        alone.wait_for(ms(100));
-        assert_eq!(repeated(&alone), 0);
+        let asked = alone.requests();
+        assert!(asked.len() == most && asked.iter().all(|(of, ..)| *of == other), "{asked:?}");
     }
+}
+
+#[test]
+fn of_one_long_request_no_more_is_repeated_than_may_be() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = waiting_for(slow, 8, 1_000);
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    assert_eq!(alone.requests(), [(other, 0, 2)]);
+    assert_eq!(repeated(&alone), 2);
 }
 
 #[test]
@@ -168,8 +177,39 @@ fn requests_to_one_neighbour_follow_each_other_inside_stretches_of_the_file() {
     let of = 4_096;
     let mut alone = Alone::new(blocks(0..4, of), Config { max_run: BLOCK, ..Config::default() });
     alone.meet(id_of(7), &Bitfield::full(of));
-    let asked: Vec<_> = alone.requests().into_iter().map(|(_, index, _)| index).collect();
-    assert_eq!(asked.len(), 16);
-    let jumps: Vec<_> = asked.windows(2).filter(|two| two[1] != two[0] + 1).collect();
-    assert!(jumps.iter().all(|two| two[0] % 64 == 63), "{asked:?}");
+    let mut asked = Vec::new();
+    while asked.len() < 400 {
+        let requests = alone.requests();
+        requests.iter().for_each(|(of, index, count)| alone.hear_block(*of, *index, *count));
+        asked.extend(requests.into_iter().map(|(_, index, _)| index));
+    }
+    let follows = |two: &[u32]| two[1] == two[0] + 1;
+    let (last, inside): (Vec<_>, Vec<_>) = asked.windows(2).partition(|two| two[0] % 64 == 63);
+    assert!(!last.is_empty() && !last.into_iter().any(follows), "{asked:?}");
+    assert!(inside.iter().filter(|two| follows(two)).count() * 10 > inside.len() * 9, "{asked:?}");
+}
+
+#[test]
+fn who_delivered_nothing_is_left_alone_for_fifteen_seconds_while_another_serves() {
+    let (silent, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..4, 256), Config { max_run: BLOCK, ..Config::default() });
+    alone.meet(silent, &Bitfield::full(256));
+    alone.meet(other, &Bitfield::full(256));
+    let mut open = std::collections::VecDeque::new();
+    let mut asked = Vec::new();
+    for second in 0..30 {
+        for (of, index, count) in alone.requests() {
+            if of == silent {
+                asked.push(second);
+            } else {
+                open.push_back((index, count));
+            }
+        }
+        if let Some((index, count)) = open.pop_front() {
+            alone.hear_block(other, index, count);
+        }
+        alone.wait_for(ms(1_000));
+    }
+    let between: Vec<_> = asked.iter().filter(|second| (1..19).contains(*second)).collect();
+    assert!(between.is_empty() && asked.iter().any(|second| *second >= 19), "{asked:?}");
 }

@@ -163,3 +163,27 @@ fn one_more_is_served_twenty_milliseconds_after_the_last_request_whatever_is_bei
     alone.wait_for(Duration::from_millis(1));
     assert_eq!(served(&alone), before + 1);
 }
+
+#[test]
+fn nobody_more_is_served_while_a_request_waits() {
+    let mut alone = Alone::new(Bitfield::full(64), Config { fixed_slots: 1, upload_budget: 1, ..Config::default() });
+    alone.meet(id_of(9), &Bitfield::full(64));
+    (20..40).for_each(|number| want(&mut alone, id_of(number)));
+    let served = |alone: &Alone| -> Vec<_> {
+        alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us).map(|other| other.peer).collect()
+    };
+    // After the first block it is known that nothing is a first copy.
+    let first = served(&alone)[0];
+    ask(&mut alone, first, 9, 1);
+    alone.read();
+    alone.wait_for(Duration::from_secs(2));
+    let before = served(&alone);
+    (0..2).for_each(|index| ask(&mut alone, before[0], index, 1));
+    alone.said();
+    assert!(alone.unread.len() == 1 && alone.swarm.is_asked());
+    alone.wait_for(Duration::from_secs(1));
+    assert_eq!(served(&alone), before);
+    alone.read();
+    alone.wait_for(Duration::from_millis(20));
+    assert!(served(&alone).len() > before.len());
+}
