@@ -2,7 +2,7 @@
 
 use crate::alone::{Alone, blocks};
 use peer_wasm::swarm::{Config, Transmit};
-use protocol::{Bitfield, PeerId, PeerMessage};
+use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
 use simulator::id_of;
 use std::{collections::VecDeque, time::Duration};
 #[cfg(target_arch = "wasm32")]
@@ -165,4 +165,33 @@ fn who_gets_a_place_is_told_first_what_is_new() {
     let kinds: Vec<_> = kinds.map(|said| (matches!(said, PeerMessage::Have { .. }), said)).collect();
     assert!(matches!(kinds[..], [(true, _), (false, PeerMessage::Unchoke { .. })]), "{kinds:?}");
     assert_eq!(scene.told(scene.unserved).1, [new]);
+}
+
+#[test]
+fn everyone_is_told_within_three_seconds_however_many_blocks_come_meanwhile() {
+    let mut scene = Scene::new(4, true);
+    for _ in 0..6 {
+        scene.get();
+        scene.wait(ms(500));
+    }
+    let (messages, told) = scene.told(scene.unserved);
+    assert!(messages == 1 && told.len() >= 5, "{told:?}");
+}
+
+#[test]
+fn when_the_last_block_is_here_everyone_is_told_at_once_of_all() {
+    let (source, other) = (id_of(7), id_of(8));
+    let config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
+    let mut alone = Alone::new(blocks(1..8, 8), config);
+    let file = alone.swarm.tag();
+    alone.join(other);
+    alone.hear_bitfield(other, &blocks(0..4, 8), false);
+    alone.meet(source, &Bitfield::full(8));
+    alone.said();
+    alone.hear_block(source, 0, 1);
+    let said = alone.said();
+    for peer in [source, other] {
+        let have = PeerMessage::Have { file, blocks: vec![HaveRun(0, 8)] };
+        assert!(said.iter().any(|said| said.to == peer && said.message == have), "{said:?}");
+    }
 }

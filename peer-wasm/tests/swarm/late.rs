@@ -60,6 +60,25 @@ fn no_more_is_repeated_at_a_time_than_a_five_hundredth_of_the_file() {
 }
 
 #[test]
+fn what_came_twice_is_no_more_repeated_at_the_end() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(8..1_000, 1_000), Config { max_run: BLOCK, ..Config::default() });
+    alone.meet(slow, &Bitfield::full(1_000));
+    alone.said();
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    let deliver = |alone: &mut Alone, of, asked: &[(PeerId, u32, u32)]| {
+        asked.iter().for_each(|(_, index, count)| alone.hear_block(of, *index, *count));
+        alone.requests()
+    };
+    let first = alone.requests();
+    let second = deliver(&mut alone, slow, &first);
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert_eq!(deliver(&mut alone, other, &first), [], "these came twice");
+    assert_eq!(deliver(&mut alone, other, &second), [], "as much as may");
+}
+
+#[test]
 fn of_one_long_request_no_more_is_repeated_than_may_be() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = waiting_for(slow, 8, 1_000);

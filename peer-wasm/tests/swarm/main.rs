@@ -102,6 +102,15 @@ fn an_empty_file_is_complete_at_once() {
 }
 
 #[test]
+fn when_everyone_has_everything_nothing_is_waited_for() {
+    let mut lab = swarm_of(3, 60, &Config::default());
+    lab.run_until_complete();
+    let elapsed = lab.elapsed();
+    lab.settle();
+    assert!(lab.elapsed() < elapsed + Duration::from_secs(120), "{:?}", lab.elapsed());
+}
+
+#[test]
 fn few_bytes_arrive_twice() {
     let mut lab = swarm_of(10, 400, &Config::default());
     lab.run_until_complete();

@@ -278,3 +278,13 @@ fn what_peers_owe_that_left_is_remembered_of_so_many_and_not_of_those_that_owe_n
     assert!(is_welcome(owed[0]) && is_welcome(owed[MAX_REMEMBERED - 1]));
     assert!(!is_welcome(owed[MAX_REMEMBERED]), "there is no room to remember it");
 }
+
+#[test]
+fn who_waits_at_a_seed_gets_the_place_of_a_silent_one_though_nobody_says_anything() {
+    let (silent, other) = (id_of(7), id_of(8));
+    let mut alone = with_one_place(&Bitfield::full(64));
+    alone.join(silent);
+    alone.join(other);
+    alone.wait_for(secs(20));
+    assert!(alone.swarm.is_neighbour(other));
+}

@@ -74,10 +74,16 @@ fn a_request_that_is_cancelled_before_it_is_served_is_rejected_and_not_served() 
 #[test]
 fn whether_requests_wait_is_known_whatever_becomes_of_them() {
     let peer = id_of(7);
-    let ends: [fn(&mut Alone); 4] = [
+    let ends: [fn(&mut Alone); 5] = [
         make_room,
         |alone| alone.leave(id_of(7)),
         |alone| alone.hear_bitfield(id_of(7), &Bitfield::empty(64), true),
+        |alone| {
+            let file = alone.swarm.tag();
+            alone.wait_for(Duration::from_secs(1));
+            alone.hear(id_of(7), PeerMessage::NotInterested { file });
+            want(alone, id_of(8));
+        },
         |alone| {
             let file = alone.swarm.tag();
             (0..3).for_each(|index| alone.hear(id_of(7), PeerMessage::Cancel { file, index, count: 1 }));

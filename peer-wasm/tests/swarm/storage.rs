@@ -174,3 +174,32 @@ fn what_comes_together_is_written_together_as_far_as_it_is_not_here() {
     let written: Vec<_> = alone.unwritten.iter().map(|run| (run.index(), run.count())).collect();
     assert_eq!(written, [(0, 2), (2, 6)]);
 }
+
+#[test]
+fn some_room_is_left_to_those_who_have_every_block() {
+    let (part, seed) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..4, 96), Config { max_in_flight: ROOM, max_run: BLOCK, ..Config::default() });
+    alone.meet(part, &blocks(4..90, 96));
+    let left = ROOM - alone.swarm.in_flight();
+    assert!(alone.swarm.is_limited() && left > 0);
+    alone.said();
+    alone.meet(seed, &Bitfield::full(96));
+    let asked = alone.requests().iter().filter(|(of, ..)| *of == seed).count() as u64;
+    assert_eq!(asked * u64::from(BLOCK), left);
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_asked_for() {
+    let mut alone = Alone::with_seed(96, id_of(7));
+    alone.is_slow = true;
+    let asked = alone.requests();
+    let (_, index, count) = asked[0];
+    alone.hear_block(id_of(7), index, count);
+    assert!(!alone.requests().is_empty());
+    let run = alone.unwritten.remove(0);
+    alone.swarm.handle_stored(run, Err(StorageError::Full), alone.now);
+    let (_, index, count) = asked[1];
+    alone.hear_block(id_of(7), index, count);
+    assert_eq!(alone.requests(), []);
+    assert_eq!(alone.events(), [Event::StorageFailed(StorageError::Full)]);
+}

@@ -48,6 +48,13 @@ fn what_is_asked_and_not_answered_is_waited_for_also_of_one_that_is_snubbed() {
 }
 
 #[test]
+fn what_was_asked_of_one_that_chokes_since_is_waited_for() {
+    let mut alone = Alone::with_seed(8, id_of(7));
+    alone.hear(id_of(7), PeerMessage::Choke { file: alone.swarm.tag() });
+    assert_eq!(want(&alone), Some(Want::Answer));
+}
+
+#[test]
 fn what_was_rejected_is_told() {
     let mut alone = Alone::with_seed(8, id_of(7));
     let file = alone.swarm.tag();
