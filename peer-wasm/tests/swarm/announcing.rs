@@ -8,7 +8,10 @@ use std::{collections::VecDeque, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const BLOCKS: u32 = 256;
+const BLOCKS: u32 = 4_096;
+
+/// What the source takes for its first answers.
+const ROUND_TRIP: Duration = ms(100);
 
 /// What the two are told that are told nothing.
 const NOTHING: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
@@ -32,7 +35,8 @@ impl Scene {
     /// So many neighbours beside the source have what it has. The line is busy, or nothing is asked for.
     fn new(others: usize, is_busy: bool) -> Self {
         let [source, served, unserved] = [6, 7, 8].map(id_of);
-        let config = Config { fixed_slots: 1, trial_slots: 0, max_run: crate::BLOCK, ..Config::default() };
+        let config =
+            Config { fixed_slots: 1, trial_slots: 0, max_run: crate::BLOCK, upload_budget: 1, ..Config::default() };
         let alone = Alone::new(blocks(0..8, BLOCKS), config);
         let mut scene = Self { alone, source, served, unserved, open: VecDeque::new(), log: Vec::new() };
         let file = scene.alone.swarm.tag();
@@ -47,10 +51,11 @@ impl Scene {
             alone.hear_bitfield(id_of(100 + number), &blocks(8..BLOCKS - 1, BLOCKS), false);
         }
         if is_busy {
-            alone.hear(served, PeerMessage::Request { file, index: 0, count: 1 });
+            // One is being read, and one waits.
+            (0..2).for_each(|index| alone.hear(served, PeerMessage::Request { file, index, count: 1 }));
         }
         alone.meet(source, &blocks(8..BLOCKS - 1, BLOCKS));
-        scene.drain();
+        scene.wait(ROUND_TRIP);
         scene.log.clear();
         scene
     }
@@ -140,19 +145,19 @@ fn very_many_new_blocks_are_told_without_waiting_for_more() {
 #[test]
 fn while_nobody_asks_for_anything_everyone_is_told_but_not_of_each_block_by_itself() {
     let mut scene = Scene::new(4, false);
-    let mut all = vec![scene.get(), scene.get()];
-    assert_eq!(scene.both(), NOTHING, "it was told what is here just now");
-    scene.alone.now = scene.alone.now + ms(499);
-    all.push(scene.get());
-    assert_eq!(scene.both(), NOTHING);
-    scene.alone.now = scene.alone.now + ms(1);
-    all.push(scene.get());
-    all.sort_unstable();
-    assert_eq!(scene.both(), [all.clone(), all]);
-    let next = scene.get();
+    scene.wait(ms(500));
+    let first = scene.get();
+    assert_eq!(scene.both(), [vec![first], vec![first]]);
+    let mut others = vec![scene.get(), scene.get()];
+    assert_eq!(scene.both(), NOTHING, "they were told something just now");
+    scene.wait(ms(500));
+    others.push(scene.get());
+    others.sort_unstable();
+    assert_eq!(scene.both(), [others.clone(), others]);
+    let last = scene.get();
     assert_eq!(scene.both(), NOTHING);
     scene.wait(ms(3_000));
-    assert_eq!(scene.both(), [vec![next], vec![next]], "each block is told once");
+    assert_eq!(scene.both(), [vec![last], vec![last]], "each block is told once");
 }
 
 #[test]

@@ -91,14 +91,19 @@ fn of_one_long_request_no_more_is_repeated_than_may_be() {
 #[test]
 fn of_a_small_file_one_block_at_a_time_is_repeated_and_only_after_two_seconds() {
     let (slow, other) = (id_of(7), id_of(8));
-    let mut alone = waiting_for(slow, 3, 100);
+    let mut alone = Alone::new(blocks(4..100, 100), Config::default());
+    // It takes two seconds for a block, so that nobody wonders what became of the others.
+    alone.meet(slow, &blocks(0..1, 100));
+    assert_eq!(alone.requests(), [(slow, 0, 1)]);
+    alone.wait_for(ms(2_000));
+    alone.hear_block(slow, 0, 1);
+    alone.hear_bitfield(slow, &blocks(0..4, 100), false);
+    assert_eq!(alone.requests(), [(slow, 1, 3)]);
     alone.meet(other, &Bitfield::full(100));
-    alone.said();
-    // Whatever is steered away from the slow one is not rejected by it.
     alone.wait_for(ms(1_900));
     assert_eq!((alone.requests(), repeated(&alone)), (vec![], 0));
     alone.wait_for(ms(200));
-    assert_eq!(alone.requests(), [(other, 0, 1)]);
+    assert_eq!(alone.requests(), [(other, 1, 1)]);
     assert_eq!(repeated(&alone), 1);
 }
 

@@ -12,6 +12,9 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// What the first answers take.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
 /// It serves nobody.
 fn without_places() -> Config {
     Config { fixed_slots: 0, trial_slots: 0, ..Config::default() }
@@ -67,21 +70,33 @@ fn a_neighbour_is_told_of_new_blocks_that_it_lacks_and_one_that_had_every_block_
 #[test]
 fn new_blocks_that_lie_far_apart_are_told_in_whatever_is_shorter() {
     for (runs, is_bitfield) in [(256, false), (257, true)] {
-        let of = 2 * runs;
+        let [source, served, other] = [7, 8, 9].map(id_of);
+        let of = 2 * runs + 1;
+        // All that is fetched lies apart, and the last block is here.
         let mut even = Bitfield::empty(of);
-        (0..of).step_by(2).for_each(|index| _ = even.set(index));
-        let (source, other) = (id_of(7), id_of(8));
-        let mut alone = Alone::new(Bitfield::empty(of), without_places());
-        alone.join(other);
-        alone.hear_bitfield(other, &Bitfield::empty(of), false);
+        (0..of - 1).step_by(2).for_each(|index| _ = even.set(index));
+        let config = Config { fixed_slots: 1, trial_slots: 0, upload_budget: 1, ..Config::default() };
+        let mut alone = Alone::new(blocks(of - 1..of, of), config);
+        let file = alone.swarm.tag();
+        for peer in [served, other] {
+            alone.join(peer);
+            alone.hear_bitfield(peer, &Bitfield::empty(of), false);
+            alone.hear(peer, PeerMessage::Interested { file });
+        }
+        // Somebody is being sent something, or everyone would be told at once.
+        alone.hear(served, PeerMessage::Request { file, index: of - 1, count: 1 });
         alone.meet(source, &even);
         fetch_all(&mut alone, source);
-        assert_eq!(alone.stored(), runs);
-        alone.wait_for(secs(5));
-        let said = alone.said_to(other);
+        assert_eq!(alone.stored(), runs + 1);
+        let mut said = Vec::new();
+        for _ in 0..5 {
+            alone.hear(served, PeerMessage::Request { file, index: of - 1, count: 1 });
+            alone.wait_for(secs(1));
+            said.extend(alone.said_to(other));
+        }
         assert_eq!(haves(&said).len(), if is_bitfield { 0 } else { 256 });
-        let bitfield = PeerMessage::Bitfield { file: alone.swarm.tag(), blocks: even.to_bytes(), begin: false };
-        assert_eq!(said.contains(&bitfield), is_bitfield);
+        let stored = alone.swarm.stored().to_bytes();
+        assert_eq!(said.contains(&PeerMessage::Bitfield { file, blocks: stored, begin: false }), is_bitfield);
     }
 }
 
@@ -93,6 +108,7 @@ fn who_has_nothing_more_that_is_wanted_is_told_so_and_others_are_not() {
     alone.join(other);
     alone.hear_bitfield(other, &Bitfield::full(8), false);
     alone.meet(done, &blocks(0..1, 8));
+    alone.wait_for(ROUND_TRIP);
     fetch_all(&mut alone, done);
     alone.wait_for(secs(5));
     let said = alone.said();
