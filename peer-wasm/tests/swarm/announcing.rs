@@ -140,6 +140,10 @@ fn very_many_new_blocks_are_told_without_waiting_for_more() {
     });
     let waited = blocks.count();
     assert!((32..128).contains(&waited), "{waited}");
+    scene.wait(ms(3_000));
+    scene.both();
+    scene.get();
+    assert_eq!(scene.both(), NOTHING, "of those everyone was told");
 }
 
 #[test]
