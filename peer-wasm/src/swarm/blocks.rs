@@ -188,4 +188,12 @@ mod tests {
         assert!(blocks.none_missing());
         audit(&blocks);
     }
+
+    #[test]
+    #[should_panic = "neighbours have 3"]
+    fn a_sum_that_is_wrong_is_noticed() {
+        let mut blocks = Blocks::new(BlockStrategy::RarestFirst, Bitfield::empty(4));
+        blocks.gained(3);
+        blocks.audit(std::iter::empty());
+    }
 }

@@ -153,7 +153,7 @@ impl Picker {
         let group = first / most * most..(first / most + 1).saturating_mul(most).min(self.missing.len());
         let fits = |index: &u32| self.offers(has, *index) && self.availability(*index) <= self.availability(first);
         let start = (group.start..first).rev().take_while(fits).last().unwrap_or(first);
-        let end = (first + 1..group.end).take_while(fits).last().unwrap_or(first) + 1;
+        let end = (first..group.end).find(|index| !fits(index)).unwrap_or(group.end);
         start..end
     }
 
@@ -177,7 +177,7 @@ impl Picker {
         let band = &mut self.bands[availability as usize];
         band.swap_remove(place as usize);
         if band.len() < band.capacity() / 4 {
-            band.shrink_to(band.len() * 2);
+            band.shrink_to_fit();
         }
         if let Some(&moved) = band.get(place as usize) {
             self.entries[moved as usize].place = place;
@@ -312,6 +312,27 @@ mod tests {
             }
             picked.sort_unstable();
             assert_eq!(picked, (0..BLOCKS).collect::<Vec<_>>(), "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_neighbour_that_has_very_many_blocks_the_only_rare_one_comes_first() {
+        let rng = &mut Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut has = Bitfield::full(10_000);
+        (0..9).for_each(|index| _ = has.clear(index));
+        let mut picker = Picker::new(BlockStrategy::RarestFirst, &Bitfield::full(10_000));
+        has.iter().for_each(|index| (0..2).for_each(|_| picker.gained(index)));
+        picker.lost(5_000);
+        assert_eq!(picker.pick(&has, one(), rng), Some(5_000..5_001), "nobody has those that are rarer");
+    }
+
+    #[test]
+    fn blocks_that_become_more_and_more_common_leave_no_memory_behind() {
+        let mut picker = Picker::new(BlockStrategy::RarestFirst, &Bitfield::full(4_096));
+        for neighbours in 1..20 {
+            (0..4_096).for_each(|index| picker.gained(index));
+            let room: usize = picker.bands.iter().map(Vec::capacity).sum();
+            assert!(room <= 2 * 4_096, "{room} places for 4,096 blocks that {neighbours} neighbours have");
         }
     }
 }

@@ -4,11 +4,7 @@
 //! refused counts as not told. What a neighbour does shows whether it heard: one that says nothing of its blocks, does
 //! not use its place, or serves nobody although this peer waits, is told again now and then.
 
-use super::{
-    Swarm, Timer,
-    announce::have_runs,
-    neighbour::{Neighbour, Told},
-};
+use super::{Swarm, Timer, announce::have_runs, neighbour::Told};
 use crate::Instant;
 use protocol::{HaveRun, Kind, PeerId, PeerMessage, Subject};
 use std::time::Duration;
@@ -87,10 +83,8 @@ impl Swarm {
 
     /// Tells those who have nothing more that is wanted. This can wait: who is served and asks for nothing costs nothing.
     pub(super) fn lose_interest(&mut self) {
-        let is_bored = |neighbour: &Neighbour| neighbour.told.interested == Some(true) && neighbour.asked.wanted == 0;
-        let bored: Vec<_> =
-            self.neighbours.iter().filter(|(_, neighbour)| is_bored(neighbour)).map(|(&peer, _)| peer).collect();
-        bored.into_iter().for_each(|peer| self.update_interest(peer));
+        let peers: Vec<_> = self.neighbours.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.update_interest(peer));
     }
 
     /// Announces to a neighbour those new blocks that it lacks, or all blocks if it was not told of those before. One that

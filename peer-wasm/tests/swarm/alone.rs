@@ -118,7 +118,8 @@ impl Alone {
 
     /// Goes on to the next timer; fails if there is none within an hour.
     pub fn wait(&mut self) {
-        let (at, _) = self.swarm.poll_timeout().expect("something is waited for");
+        let (at, timer) = self.swarm.poll_timeout().expect("something is waited for");
+        assert!(at >= self.now, "{timer:?} is due since {:?}", self.now.since(at));
         assert!(at < Instant::after_start(Duration::from_secs(3_600)), "nothing was asked within an hour");
         self.now = self.now.max(at);
         self.swarm.handle_timeout(self.now);

@@ -134,6 +134,27 @@ fn a_round_gives_the_place_to_the_one_that_gave_more_for_what_it_got() {
 }
 
 #[test]
+fn of_two_that_gave_the_same_a_round_gives_the_place_to_the_one_that_took_less() {
+    for (taker, modest) in [(id_of(7), id_of(8)), (id_of(8), id_of(7))] {
+        let mut alone = fetching(one_place());
+        let file = alone.swarm.tag();
+        wants_something(&mut alone, taker, &blocks(60..62, 64));
+        wants_something(&mut alone, modest, &blocks(61..63, 64));
+        for giver in [taker, modest] {
+            alone.hear(giver, PeerMessage::Unchoke { file });
+            let (_, index, _) = alone.requests()[0];
+            alone.hear_block(giver, index, 1);
+            for (of, index, count) in alone.requests() {
+                alone.hear(of, PeerMessage::Reject { file, index, count });
+            }
+        }
+        assert_eq!(take(&mut alone, taker, 3), 3);
+        alone.wait_for(ROUND);
+        assert_eq!(served(&alone), [modest]);
+    }
+}
+
+#[test]
 fn a_seed_serves_next_who_got_least() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = seed(one_place());
@@ -199,5 +220,45 @@ fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
         assert_eq!(served(&alone).len(), before + more);
         alone.wait_for(Duration::from_millis(1));
         assert_eq!(served(&alone).len(), before + more + 1);
+    }
+}
+
+#[test]
+fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_something_is_not() {
+    for got_something in [false, true] {
+        let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+        let file = alone.swarm.tag();
+        let newcomer = id_of(8);
+        if got_something {
+            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+            assert_eq!(take(&mut alone, newcomer, 1), 1);
+            alone.hear(newcomer, PeerMessage::NotInterested { file });
+        }
+        let busy = [id_of(6), id_of(7)];
+        busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+        alone.wait_for(ROUND);
+        busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
+        assert!(served(&alone).len() == 2 && !served(&alone).contains(&newcomer));
+        if got_something {
+            alone.hear(newcomer, PeerMessage::Interested { file });
+        } else {
+            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+        }
+        assert_eq!(served(&alone).contains(&newcomer), !got_something);
+    }
+}
+
+#[test]
+fn who_says_that_it_wants_nothing_gets_no_place_that_others_want() {
+    let (newcomer, busy) = (id_of(8), [id_of(6), id_of(7)]);
+    let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+    busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+    alone.join(newcomer);
+    alone.hear_bitfield(newcomer, &Bitfield::empty(64), false);
+    alone.wait_for(ROUND);
+    busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
+    for _ in 0..2 {
+        assert!(served(&alone).len() == 2 && !served(&alone).contains(&newcomer));
+        alone.hear(newcomer, PeerMessage::NotInterested { file: alone.swarm.tag() });
     }
 }

@@ -57,27 +57,40 @@ fn a_slow_seed_gives_everyone_the_same() {
 }
 
 #[test]
-fn who_asks_for_common_blocks_is_served_too() {
-    let (common, rare) = (id_of(7), id_of(8));
-    let mut alone = Alone::new(Bitfield::full(512), Config { upload_budget: 1, ..Config::default() });
-    let file = alone.swarm.tag();
-    // Nothing is a first copy, and two more have the block that one of the others asks for.
-    alone.meet(id_of(9), &Bitfield::full(512));
-    [common, rare].into_iter().for_each(|peer| alone.meet(peer, &Bitfield::empty(512)));
-    (10..12).for_each(|peer| alone.meet(id_of(peer), &blocks(0..1, 512)));
-    for peer in [common, rare] {
-        alone.hear(peer, PeerMessage::Interested { file });
+fn who_asks_for_common_blocks_is_served_after_each_of_the_others_had_four_turns() {
+    for others in 1..4 {
+        let common = id_of(7);
+        let rare: Vec<_> = (20..20 + others).map(id_of).collect();
+        let mut alone = Alone::new(Bitfield::full(512), Config { upload_budget: 1, ..Config::default() });
+        let file = alone.swarm.tag();
+        // Nothing is a first copy, and two more have the block that one of the others asks for.
+        alone.meet(id_of(9), &Bitfield::full(512));
+        (10..12).for_each(|peer| alone.meet(id_of(peer), &blocks(0..1, 512)));
+        // One has a place and asks for nothing.
+        for peer in rare.iter().chain([&common, &id_of(8)]) {
+            alone.meet(*peer, &Bitfield::empty(512));
+            alone.hear(*peer, PeerMessage::Interested { file });
+        }
+        let mut indices = 1..512;
+        for &peer in rare.iter().cycle().take(8 * others) {
+            alone.hear(peer, PeerMessage::Request { file, index: indices.next().unwrap(), count: 1 });
+        }
+        alone.hear(common, PeerMessage::Request { file, index: 0, count: 1 });
+        let mut turns = 0;
+        loop {
+            alone.read();
+            let mut served = alone.said();
+            served.retain(|said| matches!(said.message, PeerMessage::Block { .. }));
+            if served.iter().any(|said| said.to == common) {
+                break;
+            }
+            turns += served.len();
+            assert!(turns < 99, "{turns} turns for {others} others");
+            let asking = rare[turns % others];
+            alone.hear(asking, PeerMessage::Request { file, index: indices.next().unwrap(), count: 1 });
+        }
+        assert_eq!(turns, 4 * others + 1, "one was being served already");
     }
-    (1..9).for_each(|index| alone.hear(rare, PeerMessage::Request { file, index, count: 1 }));
-    alone.hear(common, PeerMessage::Request { file, index: 0, count: 1 });
-    let mut turns = 0;
-    while !alone.said_to(common).iter().any(|said| matches!(said, PeerMessage::Block { .. })) {
-        turns += 1;
-        assert!(turns < 10, "{turns} for the other");
-        alone.hear(rare, PeerMessage::Request { file, index: 8 + turns, count: 1 });
-        alone.read();
-    }
-    assert!(turns > 2, "the rarest comes first: {turns}");
 }
 
 /// A seed with one place, which another seed keeps from giving first copies.

@@ -3,11 +3,17 @@
 //! | file | what it tests, or lends |
 //! |---|---|
 //! | `places` | who gets a place, and what those are told who lose theirs |
+//! | `room` | who makes room for whom, and how many are remembered |
+//! | `telling` | what neighbours are told |
+//! | `announcing` | who is told of new blocks, and when |
 //! | `restating` | what the tracker refused or lost |
 //! | `choking` | what a neighbour gets for what it gives |
 //! | `fairness` | whose turn it is |
+//! | `serving` | what is served, and how much at a time |
+//! | `first_copies` | how a new file begins to spread |
+//! | `late` | what becomes of requests that wait long |
 //! | `storage` | slow and failing storage, and memory |
-//! | `wants` | what people are told when nothing comes |
+//! | `wants` | what people are told |
 //! | `liveness` | that nobody waits for ever |
 //! | `hostile` | liars and takers |
 //! | `invariants` | what holds after every step, whatever happens |
@@ -20,17 +26,23 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod alone;
+mod announcing;
 mod choking;
 mod fairness;
+mod first_copies;
 mod hostile;
 mod invariants;
 mod lab;
+mod late;
 mod liveness;
 mod places;
 mod restating;
+mod room;
+mod serving;
 mod storage;
 mod stranger;
 mod sybils;
+mod telling;
 mod wants;
 
 use lab::{Lab, lab, swarm_of};
@@ -87,6 +99,15 @@ fn an_empty_file_is_complete_at_once() {
     lab.leecher();
     assert!(lab.network.all_complete());
     lab.settle();
+}
+
+#[test]
+fn when_everyone_has_everything_nothing_is_waited_for() {
+    let mut lab = swarm_of(3, 60, &Config::default());
+    lab.run_until_complete();
+    let elapsed = lab.elapsed();
+    lab.settle();
+    assert!(lab.elapsed() < elapsed + Duration::from_secs(120), "{:?}", lab.elapsed());
 }
 
 #[test]

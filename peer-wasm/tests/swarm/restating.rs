@@ -5,7 +5,7 @@ use crate::{
     alone::{Alone, blocks},
     lab::{Lab, lab},
 };
-use peer_wasm::swarm::{Config, Event};
+use peer_wasm::swarm::{Config, Event, StorageRequest};
 use protocol::{Bitfield, Kind, PeerMessage};
 use simulator::{Fate, File, id_of};
 use std::time::Duration;
@@ -89,8 +89,9 @@ fn what_was_refused_is_said_again_within_two_seconds_if_it_is_still_so() {
         assert!(said.contains(&message), "{kind:?} was never said");
         for _ in 0..3 {
             alone.refuse(other, kind);
+            alone.wait_for(secs(1) / 2);
             assert!(!alone.said_to(other).contains(&message), "{kind:?} would be refused again at once");
-            alone.wait_for(secs(2));
+            alone.wait_for(secs(1));
             assert!(alone.said_to(other).contains(&message), "{kind:?}");
         }
         alone.refuse(other, kind);
@@ -243,4 +244,34 @@ fn what_was_rejected_is_asked_again_at_once_of_who_chokes_and_unchokes() {
         alone.hear(seed, message);
     }
     assert_eq!(alone.requests(), [(seed, 0, 1)]);
+}
+
+#[test]
+fn when_the_line_breaks_nobody_is_known_any_more_and_nothing_is_on_its_way() {
+    let [neighbour, waiting] = [7, 8].map(id_of);
+    let upload_budget = 4 * u64::from(BLOCK);
+    let config = Config { max_neighbours: 1, upload_budget, ..Config::default() };
+    let mut alone = Alone::new(blocks(0..32, 64), config);
+    let file = alone.swarm.tag();
+    let ask = |alone: &mut Alone| {
+        alone.meet(neighbour, &blocks(32..64, 64));
+        alone.hear(neighbour, PeerMessage::Interested { file });
+        (0..8).for_each(|index| alone.hear(neighbour, PeerMessage::Request { file, index, count: 1 }));
+    };
+    ask(&mut alone);
+    alone.join(waiting);
+    assert!(alone.swarm.in_flight() > 0);
+    while let Some(request) = alone.swarm.poll_storage() {
+        let StorageRequest::Read { id, .. } = request else { continue };
+        let data = alone.file.content.slice(..BLOCK as usize);
+        alone.swarm.handle_read(id, Ok(data), alone.now);
+    }
+    alone.swarm.handle_line_lost(alone.now);
+    alone.swarm.audit();
+    assert!(!alone.swarm.is_neighbour(neighbour) && !alone.swarm.is_neighbour(waiting));
+    assert_eq!(alone.said(), [], "nothing of it would arrive");
+    assert_eq!(alone.swarm.in_flight(), 0);
+    ask(&mut alone);
+    alone.said();
+    assert_eq!(alone.unread.len(), 4, "what was being sent then takes no room");
 }

@@ -148,3 +148,58 @@ fn what_may_be_read_ahead_of_the_line_can_be_changed_while_others_wait() {
     alone.said();
     assert_eq!(alone.unread.len(), 4);
 }
+
+#[test]
+fn whether_more_would_be_asked_for_if_there_were_room_is_known() {
+    let (alone, _) = with_little_room();
+    assert!(alone.swarm.is_limited());
+    let alone = Alone::with_seed(8, id_of(7));
+    assert!(!alone.swarm.is_limited(), "everything was asked for");
+}
+
+#[test]
+fn what_comes_together_is_written_together_as_far_as_it_is_not_here() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(8..1_000, 1_000), Config::default());
+    alone.is_slow = true;
+    alone.meet(slow, &Bitfield::full(1_000));
+    assert_eq!(alone.requests(), [(slow, 0, 8)]);
+    // Two blocks come from another meanwhile.
+    alone.wait_for(Duration::from_secs(1));
+    alone.meet(other, &Bitfield::full(1_000));
+    assert_eq!(alone.requests(), [(other, 0, 2)]);
+    alone.hear_block(other, 0, 2);
+    alone.hear_block(slow, 0, 8);
+    alone.said();
+    let written: Vec<_> = alone.unwritten.iter().map(|run| (run.index(), run.count())).collect();
+    assert_eq!(written, [(0, 2), (2, 6)]);
+}
+
+#[test]
+fn some_room_is_left_to_those_who_have_every_block() {
+    let (part, seed) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..4, 96), Config { max_in_flight: ROOM, max_run: BLOCK, ..Config::default() });
+    alone.meet(part, &blocks(4..90, 96));
+    let left = ROOM - alone.swarm.in_flight();
+    assert!(alone.swarm.is_limited() && left > 0);
+    alone.said();
+    alone.meet(seed, &Bitfield::full(96));
+    let asked = alone.requests().iter().filter(|(of, ..)| *of == seed).count() as u64;
+    assert_eq!(asked * u64::from(BLOCK), left);
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_asked_for() {
+    let mut alone = Alone::with_seed(96, id_of(7));
+    alone.is_slow = true;
+    let asked = alone.requests();
+    let (_, index, count) = asked[0];
+    alone.hear_block(id_of(7), index, count);
+    assert!(!alone.requests().is_empty());
+    let run = alone.unwritten.remove(0);
+    alone.swarm.handle_stored(run, Err(StorageError::Full), alone.now);
+    let (_, index, count) = asked[1];
+    alone.hear_block(id_of(7), index, count);
+    assert_eq!(alone.requests(), []);
+    assert_eq!(alone.events(), [Event::StorageFailed(StorageError::Full)]);
+}

@@ -32,12 +32,11 @@ impl Said {
         match message {
             PeerMessage::Bitfield { blocks, begin, .. } => {
                 if let Ok(has) = Bitfield::from_bytes(blocks, geometry.blocks()) {
-                    let anew = Self::nothing(0);
-                    let (is_interested, chokes_us) = (self.is_interested, self.chokes_us);
-                    *self = Self { is_introduced: true, was_full: has.is_full(), has, ..anew };
-                    if !begin {
-                        (self.is_interested, self.chokes_us) = (is_interested, chokes_us);
+                    if *begin {
+                        *self = Self::nothing(0);
                     }
+                    self.is_introduced = true;
+                    self.has = has;
                 }
             }
             PeerMessage::Have { blocks, .. } => {
@@ -57,5 +56,63 @@ impl Said {
             | PeerMessage::Manifest { .. }
             | PeerMessage::NoManifest { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use protocol::{BlockSize, FileId, FileTag, HaveRun};
+
+    const BLOCKS: u32 = 9;
+
+    fn tag() -> FileTag {
+        "ab".repeat(32).parse::<FileId>().unwrap().tag()
+    }
+
+    fn geometry() -> Geometry {
+        let block_size = BlockSize::for_file(0);
+        Geometry::new(u64::from(BLOCKS * block_size.bytes()), block_size).unwrap()
+    }
+
+    fn bitfield(begin: bool) -> PeerMessage {
+        PeerMessage::Bitfield { file: tag(), blocks: Bitfield::full(BLOCKS).to_bytes(), begin }
+    }
+
+    /// What was said by one that says this.
+    fn said(messages: &[PeerMessage]) -> Said {
+        let mut said = Said::nothing(BLOCKS);
+        messages.iter().for_each(|message| said.hear(message, &geometry()));
+        said
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let file = tag();
+        let wants = [PeerMessage::Interested { file }, PeerMessage::Unchoke { file }];
+        let first = said(&wants);
+        assert!(first.is_interested && !first.chokes_us && !first.is_introduced);
+        let last = said(&[&wants[..], &[PeerMessage::NotInterested { file }, PeerMessage::Choke { file }]].concat());
+        assert!(!last.is_interested && last.chokes_us);
+    }
+
+    #[test]
+    fn who_begins_anew_said_nothing_before() {
+        let file = tag();
+        let before = [PeerMessage::Interested { file }, PeerMessage::Unchoke { file }];
+        let anew = said(&[&before[..], &[bitfield(true)]].concat());
+        assert!(anew.is_introduced && anew.has.is_full() && !anew.is_interested && anew.chokes_us);
+        let goes_on = said(&[&before[..], &[bitfield(false)]].concat());
+        assert!(goes_on.is_introduced && goes_on.has.is_full() && goes_on.is_interested && !goes_on.chokes_us);
+    }
+
+    #[test]
+    fn blocks_outside_the_file_are_ignored_and_the_others_believed() {
+        let file = tag();
+        let have = PeerMessage::Have { file, blocks: vec![HaveRun(8, 2), HaveRun(99, 1), HaveRun(3, 2)] };
+        let too_short = PeerMessage::Bitfield { file, blocks: Bytes::from_static(&[0xff]), begin: true };
+        let said = said(&[have, too_short]);
+        assert!(said.has.iter().eq([3, 4]) && !said.is_introduced);
     }
 }

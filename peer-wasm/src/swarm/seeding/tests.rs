@@ -118,6 +118,10 @@ fn for_one_block_that_it_kept_a_peer_has_to_pass_on_four() {
     assert!(!copies.trusts(peer(1)), "it kept a second one");
     give(&mut copies, 14..18, 4);
     assert!(copies.trusts(peer(1)));
+    give(&mut copies, 30..46, 0);
+    assert!(copies.trusts(peer(1)), "what it kept is not owed any more");
+    give(&mut copies, 46..47, 0);
+    assert!(!copies.trusts(peer(1)));
 }
 
 #[test]

@@ -1,0 +1,239 @@
+//! What becomes of requests that wait long: they are steered, repeated at the end, or taken back.
+
+use crate::{
+    BLOCK,
+    alone::{Alone, blocks},
+};
+use peer_wasm::swarm::{BlockState, Config};
+use protocol::{Bitfield, PeerId, PeerMessage};
+use simulator::id_of;
+use std::time::Duration;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// One that lacks the first few of so many blocks, all of which it asked of a neighbour that is slow.
+fn waiting_for(slow: PeerId, missing: u32, of: u32) -> Alone {
+    let mut alone = Alone::new(blocks(missing..of, of), Config::default());
+    alone.meet(slow, &Bitfield::full(of));
+    assert_eq!(alone.requests(), [(slow, 0, missing)]);
+    alone
+}
+
+fn repeated(alone: &Alone) -> usize {
+    let is_repeated = |state: &&BlockState| matches!(state, BlockState::Requested(times) if *times > 1);
+    alone.swarm.block_states().iter().filter(is_repeated).count()
+}
+
+#[test]
+fn the_last_request_is_repeated_at_another_after_a_quarter_second_and_taken_back_when_that_one_delivers() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = waiting_for(slow, 1, 1_000);
+    alone.meet(other, &Bitfield::full(1_000));
+    alone.wait_for(ms(249));
+    assert_eq!(alone.requests(), []);
+    alone.wait_for(ms(1));
+    assert_eq!(alone.requests(), [(other, 0, 1)]);
+    alone.hear_block(other, 0, 1);
+    let cancel = PeerMessage::Cancel { file: alone.swarm.tag(), index: 0, count: 1 };
+    assert!(alone.said_to(slow).contains(&cancel));
+    assert!(alone.swarm.is_complete() && alone.swarm.in_flight() == 0);
+    alone.hear_block(slow, 0, 1);
+    assert!(alone.swarm.is_neighbour(slow), "it could not know");
+}
+
+#[test]
+fn no_more_is_repeated_at_a_time_than_a_five_hundredth_of_the_file() {
+    for (of, most) in [(500, 1), (1_000, 2), (1_500, 3)] {
+        let (slow, other) = (id_of(7), id_of(8));
+        let mut alone = Alone::new(blocks(8..of, of), Config { max_run: BLOCK, ..Config::default() });
+        alone.meet(slow, &Bitfield::full(of));
+        assert_eq!(alone.requests().len(), 8);
+        alone.wait_for(ms(300));
+        alone.meet(other, &Bitfield::full(of));
+        let asked = alone.requests();
+        assert!(asked.len() == most && asked.iter().all(|(of, ..)| *of == other), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_came_twice_is_no_more_repeated_at_the_end() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(8..1_000, 1_000), Config { max_run: BLOCK, ..Config::default() });
+    alone.meet(slow, &Bitfield::full(1_000));
+    alone.said();
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    let deliver = |alone: &mut Alone, of, asked: &[(PeerId, u32, u32)]| {
+        asked.iter().for_each(|(_, index, count)| alone.hear_block(of, *index, *count));
+        alone.requests()
+    };
+    let first = alone.requests();
+    let second = deliver(&mut alone, slow, &first);
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert_eq!(deliver(&mut alone, other, &first), [], "these came twice");
+    assert_eq!(deliver(&mut alone, other, &second), [], "as much as may");
+}
+
+#[test]
+fn of_one_long_request_no_more_is_repeated_than_may_be() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = waiting_for(slow, 8, 1_000);
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    assert_eq!(alone.requests(), [(other, 0, 2)]);
+    assert_eq!(repeated(&alone), 2);
+}
+
+#[test]
+fn of_a_small_file_one_block_at_a_time_is_repeated_and_only_after_two_seconds() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(4..100, 100), Config::default());
+    // It takes two seconds for a block, so that nobody wonders what became of the others.
+    alone.meet(slow, &blocks(0..1, 100));
+    assert_eq!(alone.requests(), [(slow, 0, 1)]);
+    alone.wait_for(ms(2_000));
+    alone.hear_block(slow, 0, 1);
+    alone.hear_bitfield(slow, &blocks(0..4, 100), false);
+    assert_eq!(alone.requests(), [(slow, 1, 3)]);
+    alone.meet(other, &Bitfield::full(100));
+    alone.wait_for(ms(1_900));
+    assert_eq!((alone.requests(), repeated(&alone)), (vec![], 0));
+    alone.wait_for(ms(200));
+    assert_eq!(alone.requests(), [(other, 1, 1)]);
+    assert_eq!(repeated(&alone), 1);
+}
+
+#[test]
+fn the_last_request_is_not_repeated_where_it_would_take_as_long() {
+    let (fast, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(8..1_000, 1_000), Config { max_run: 4 * BLOCK, ..Config::default() });
+    alone.meet(fast, &Bitfield::full(1_000));
+    let requests = alone.requests();
+    assert_eq!(requests.len(), 2);
+    alone.hear_block(fast, requests[0].1, requests[0].2);
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    assert_eq!(alone.requests(), [], "the first brought as much in this time as it still owes");
+}
+
+#[test]
+fn what_waits_at_one_is_steered_to_another_that_is_idle_and_has_it() {
+    for (waited, is_steered) in [(150, false), (220, true)] {
+        let (slow, idle) = (id_of(7), id_of(8));
+        let mut two = blocks(0..1, 1_000);
+        two.set(2);
+        let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
+        let file = alone.swarm.tag();
+        alone.meet(slow, &two);
+        let asked: Vec<_> = alone.requests().into_iter().map(|(_, index, count)| (index, count)).collect();
+        assert!(asked.len() == 2 && asked.contains(&(0, 1)));
+        alone.join(id_of(9));
+        alone.hear_bitfield(id_of(9), &blocks(1..2, 1_000), false);
+        alone.hear(id_of(9), PeerMessage::Unchoke { file });
+        alone.wait_for(ms(waited));
+        alone.said();
+        alone.meet(idle, &blocks(0..1, 1_000));
+        let cancels = |said: &PeerMessage| matches!(said, PeerMessage::Cancel { .. });
+        let cancelled: Vec<_> = alone.said_to(slow).into_iter().filter(cancels).collect();
+        let expected = PeerMessage::Cancel { file, index: 0, count: 1 };
+        assert_eq!(cancelled, if is_steered { vec![expected] } else { vec![] });
+        assert_eq!(alone.requests(), [], "it may come from the other yet");
+        alone.hear(slow, PeerMessage::Reject { file, index: 0, count: 1 });
+        assert_eq!(alone.requests(), [(idle, 0, 1)]);
+    }
+}
+
+#[test]
+fn what_is_owed_for_long_is_taken_back_if_somebody_else_serves_it() {
+    // What the other has, whether it serves, and whether it can stand in.
+    for (has, serves, takes_back) in [(0..2, true, true), (1..2, true, false), (0..2, false, false)] {
+        let (silent, other) = (id_of(7), id_of(8));
+        let mut alone = Alone::new(blocks(2..64, 64), Config::default());
+        let file = alone.swarm.tag();
+        alone.meet(silent, &blocks(0..1, 64));
+        assert_eq!(alone.requests(), [(silent, 0, 1)]);
+        alone.wait_for(ms(3_500));
+        alone.join(other);
+        alone.hear_bitfield(other, &blocks(has, 64), false);
+        if serves {
+            alone.hear(other, PeerMessage::Unchoke { file });
+        }
+        alone.said();
+        alone.wait_for(ms(600));
+        let cancel = PeerMessage::Cancel { file, index: 0, count: 1 };
+        assert_eq!(alone.said_to(silent).contains(&cancel), takes_back);
+        assert!(alone.swarm.neighbours(alone.now).any(|other| other.peer == silent && other.snubbed));
+    }
+}
+
+#[test]
+fn a_block_that_comes_late_is_taken_if_there_is_room_or_nothing_waits_for_the_storage() {
+    for (max_in_flight, waits_for_storage) in [(8 * u64::from(BLOCK), false), (64 * u64::from(BLOCK), true)] {
+        let [late, punctual] = [7, 8].map(id_of);
+        let config = Config { max_in_flight, max_run: BLOCK, ..Config::default() };
+        let mut alone = Alone::new(blocks(0..4, 96), config);
+        alone.is_slow = true;
+        alone.meet(late, &Bitfield::full(96));
+        let asked_first = alone.requests();
+        alone.wait_for(Duration::from_secs(60));
+        alone.meet(punctual, &Bitfield::full(96));
+        let asked: Vec<_> = alone.requests().into_iter().filter(|(of, ..)| *of == punctual).collect();
+        assert!(waits_for_storage || alone.swarm.in_flight() >= max_in_flight);
+        if waits_for_storage {
+            alone.hear_block(punctual, asked[0].1, asked[0].2);
+            alone.said();
+            assert!(alone.swarm.in_flight() < max_in_flight);
+        }
+        let is_here = |alone: &Alone, index| alone.swarm.block_states()[index as usize] == BlockState::Storing;
+        let (_, index, count) = *asked_first.iter().find(|(_, index, _)| !is_here(&alone, *index)).unwrap();
+        alone.hear_block(late, index, count);
+        assert!(is_here(&alone, index), "{max_in_flight}");
+    }
+}
+
+#[test]
+fn requests_to_one_neighbour_follow_each_other_inside_stretches_of_the_file() {
+    // A sixty-fourth of the file has 64 blocks.
+    let of = 4_096;
+    let mut alone = Alone::new(blocks(0..4, of), Config { max_run: BLOCK, ..Config::default() });
+    alone.meet(id_of(7), &Bitfield::full(of));
+    let mut asked = Vec::new();
+    while asked.len() < 400 {
+        let requests = alone.requests();
+        requests.iter().for_each(|(of, index, count)| alone.hear_block(*of, *index, *count));
+        asked.extend(requests.into_iter().map(|(_, index, _)| index));
+    }
+    let follows = |two: &[u32]| two[1] == two[0] + 1;
+    let (last, inside): (Vec<_>, Vec<_>) = asked.windows(2).partition(|two| two[0] % 64 == 63);
+    assert!(!last.is_empty() && !last.into_iter().any(follows), "{asked:?}");
+    assert!(inside.iter().filter(|two| follows(two)).count() * 10 > inside.len() * 9, "{asked:?}");
+}
+
+#[test]
+fn who_delivered_nothing_is_left_alone_for_fifteen_seconds_while_another_serves() {
+    let (silent, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..4, 256), Config { max_run: BLOCK, ..Config::default() });
+    alone.meet(silent, &Bitfield::full(256));
+    alone.meet(other, &Bitfield::full(256));
+    let mut open = std::collections::VecDeque::new();
+    let mut asked = Vec::new();
+    for second in 0..30 {
+        for (of, index, count) in alone.requests() {
+            if of == silent {
+                asked.push(second);
+            } else {
+                open.push_back((index, count));
+            }
+        }
+        if let Some((index, count)) = open.pop_front() {
+            alone.hear_block(other, index, count);
+        }
+        alone.wait_for(ms(1_000));
+    }
+    let between: Vec<_> = asked.iter().filter(|second| (1..19).contains(*second)).collect();
+    assert!(between.is_empty() && asked.iter().any(|second| *second >= 19), "{asked:?}");
+}
