@@ -10,6 +10,7 @@ const MAX_BLOCK_SIZE: u32 = 1 << 20;
 const DEFAULT_FEWEST_BLOCKS: u64 = 1_024;
 /// Blocks are no larger by default, because tabs move frames of this size fastest,
 const DEFAULT_LARGEST_BLOCK: u64 = 256 << 10;
+const DEFAULT_SMALLEST_BLOCK: u64 = 16 << 10;
 /// unless there would be more of them than this.
 const DEFAULT_MOST_BLOCKS: u64 = 16_384;
 /// The most blocks of one file. A bitfield of this many fits into a small message.
@@ -62,13 +63,13 @@ pub enum GeometryError {
 pub struct BlockSize(u32);
 
 impl BlockSize {
-    /// The default for a file of `size` bytes: the largest size that makes at least 1,024 blocks, up to 256 KiB as long
-    /// as there are at most 16,384 blocks. With more and smaller ones, announcing and asking for each costs more than is
-    /// gained by having it sooner.
+    /// The default for a file of `size` bytes: the largest size that makes at least 1,024 blocks, at least 16 KiB, and up to
+    /// 256 KiB as long as there are at most 16,384 blocks. With more and smaller ones, announcing and asking for each costs
+    /// more than is gained by having it sooner.
     pub fn for_file(size: u64) -> Self {
         let fitting = 1 << (size / DEFAULT_FEWEST_BLOCKS).max(1).ilog2();
         let smallest = size.div_ceil(DEFAULT_MOST_BLOCKS).next_power_of_two();
-        let wanted = DEFAULT_LARGEST_BLOCK.min(fitting).max(smallest);
+        let wanted = DEFAULT_LARGEST_BLOCK.min(fitting).max(smallest).max(DEFAULT_SMALLEST_BLOCK);
         Self(wanted.clamp(MIN_BLOCK_SIZE.into(), MAX_BLOCK_SIZE.into()) as u32)
     }
 
@@ -209,19 +210,19 @@ mod tests {
 
     #[test]
     fn the_default_block_size_makes_neither_few_blocks_nor_many() {
-        for size in [4 << 20, 5_000_000, 50_000_000, 64 << 20, (256 << 20) - 1] {
+        for size in [16 << 20, 20_000_000, 50_000_000, 64 << 20, (256 << 20) - 1] {
             let blocks = Geometry::new(size, BlockSize::for_file(size)).unwrap().blocks();
             assert!((1_024..=2_048).contains(&blocks), "{size}: {blocks}");
         }
         let bytes = |size| BlockSize::for_file(size).bytes();
         assert_eq!([64 << 20, 1 << 30, 4 << 30, 8 << 30].map(bytes), [64 << 10, 256 << 10, 256 << 10, 512 << 10]);
-        assert_eq!(BlockSize::for_file(0).bytes(), 4 << 10);
+        assert_eq!([0, 1, 4 << 20].map(bytes), [16 << 10; 3]);
         assert_eq!(BlockSize::for_file(MAX_FILE_SIZE).bytes(), 1 << 20);
         assert!(Geometry::new(MAX_FILE_SIZE, BlockSize::for_file(MAX_FILE_SIZE)).is_ok());
         assert!(Geometry::new(MAX_FILE_SIZE + 1, BlockSize::for_file(u64::MAX)).is_err());
         // The first sizes that get larger blocks.
         for (size, block) in
-            [((8 << 20) - 1, 4 << 10), (8 << 20, 8 << 10), (4 << 30, 256 << 10), ((4 << 30) + 1, 512 << 10)]
+            [((32 << 20) - 1, 16 << 10), (32 << 20, 32 << 10), (4 << 30, 256 << 10), ((4 << 30) + 1, 512 << 10)]
         {
             assert_eq!(bytes(size), block, "{size}");
         }
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn only_the_last_block_is_shorter() {
-        let geometry = Geometry::new(10_000, BlockSize::for_file(10_000)).unwrap();
+        let geometry = Geometry::new(10_000, BlockSize(4_096)).unwrap();
         assert_eq!(geometry.blocks(), 3);
         assert_eq!([0, 1, 2, 3].map(|index| geometry.block_len(index)), [4_096, 4_096, 1_808, 0]);
         assert_eq!(geometry.run_len(geometry.run(1, 2).unwrap()), 5_904);

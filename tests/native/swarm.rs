@@ -74,7 +74,7 @@ async fn one_peer_shares_and_four_fetch_it_with_and_without_binary_frames() -> a
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_every_odd_size_arrive() -> anyhow::Result<()> {
     let tracker = TestTracker::start().await?;
-    for size in [0, 1, 4_095, 4_096, 4_097, 12_289, 1 << 20] {
+    for size in [0, 1, 16_383, 16_384, 16_385, 49_153, 1 << 20] {
         let sample = Sample::new(size)?;
         let seed = sample.peer(&tracker, "seed", true);
         seed.share(&sample.path).await?;
@@ -122,10 +122,10 @@ async fn a_fetch_begun_before_anyone_has_the_file_completes_when_somebody_shares
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_sends_a_corrupted_block_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
     lie_to_a_fetching_peer(async |liar, victim| {
-        liar.tell(victim, "bitfield", json!({ "blocks": bits(25, true) })).await?;
+        liar.tell(victim, "bitfield", json!({ "blocks": bits(7, true) })).await?;
         liar.tell(victim, "unchoke", json!({})).await?;
         let (_, request) = liar.expect(&["request"]).await?;
-        let data = BASE64.encode(&vec![0; 4_096 * request["count"].as_u64().unwrap_or(1) as usize]);
+        let data = BASE64.encode(&vec![0; 16_384 * request["count"].as_u64().unwrap_or(1) as usize]);
         let block = json!({ "index": request["index"], "count": request["count"].as_u64().unwrap_or(1), "data": data });
         liar.tell(victim, "block", block).await
     })
@@ -135,7 +135,7 @@ async fn a_peer_that_sends_a_corrupted_block_is_dropped_and_the_file_completes()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_whose_bitfield_has_the_wrong_length_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
     lie_to_a_fetching_peer(async |liar, victim| {
-        liar.tell(victim, "bitfield", json!({ "blocks": bits(24, true) })).await
+        liar.tell(victim, "bitfield", json!({ "blocks": bits(9, true) })).await
     })
     .await
 }
@@ -148,7 +148,7 @@ async fn a_block_that_nobody_asked_for_does_not_arrive_and_the_file_completes() 
     let victim = sample.peer(&tracker, "victim", true);
     let lie_and_share = async {
         let (victim_id, _) = liar.expect(&["bitfield"]).await?;
-        let data = BASE64.encode(&[0; 4_096]);
+        let data = BASE64.encode(&[0; 16_384]);
         liar.tell(&victim_id, "block", json!({ "index": 3, "data": data })).await?;
         assert_eq!(liar.client.expect_error("not_requested").await?["to"], victim_id);
         let seed = sample.peer(&tracker, "seed", true);
@@ -170,8 +170,8 @@ async fn a_wrong_manifest_is_not_believed_and_another_peer_is_asked() -> anyhow:
         let mut envelope = liar.client.expect("get_manifest", |it| it["message"]["type"] == "get_manifest").await?;
         let to = envelope["from"].take();
         let facts = json!({
-            "type": "manifest", "file": sample.file().to_string(), "name": "x", "size": 100_000, "block_size": 4_096,
-            "hashes": BASE64.encode(&[7; 25 * 32]), "tail": BASE64.encode(&[7; 500]),
+            "type": "manifest", "file": sample.file().to_string(), "name": "x", "size": 100_000, "block_size": 16_384,
+            "hashes": BASE64.encode(&[7; 7 * 32]), "tail": BASE64.encode(&[7; 500]),
         });
         liar.client.tell(to.as_str().context("an id")?, facts).await?;
         let seed = sample.peer(&tracker, "seed", true);

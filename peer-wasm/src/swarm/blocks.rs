@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_block_goes_from_missing_to_stored() {
-        let geometry = Geometry::new(4 * 4_096, BlockSize::for_file(0)).unwrap();
+        let geometry = Geometry::new(4 * 4_096, BlockSize::try_from(4_096).unwrap()).unwrap();
         let mut blocks = Blocks::new(BlockStrategy::RarestFirst, Bitfield::empty(4));
         let run = geometry.run(1, 2).unwrap();
         let audit = |blocks: &Blocks| blocks.audit(std::iter::empty());

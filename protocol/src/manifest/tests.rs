@@ -32,9 +32,9 @@ fn a_known_file_has_the_id_that_b3sum_prints() {
 
 #[test]
 fn every_block_is_recognised_and_no_other_bytes_are() {
-    let content = bytes(10_000);
-    let manifest = manifest_of(&content, 10_000);
-    for (index, block) in content.chunks(4_096).enumerate() {
+    let content = bytes(40_000);
+    let manifest = manifest_of(&content, 40_000);
+    for (index, block) in content.chunks(16_384).enumerate() {
         let index = index as u32;
         assert!(manifest.is_block(index, block));
         assert!(!manifest.is_block(index + 1, block));
@@ -44,8 +44,8 @@ fn every_block_is_recognised_and_no_other_bytes_are() {
         assert!(!manifest.is_block(index, &block[..block.len() - 1]));
     }
     let run = manifest.geometry().run(1, 2).unwrap();
-    assert_eq!(manifest.check_run(run, &content[4_096..]), [true, true]);
-    assert_eq!(manifest.check_run(run, &content[4_095..9_999]), [false, false]);
+    assert_eq!(manifest.check_run(run, &content[16_384..]), [true, true]);
+    assert_eq!(manifest.check_run(run, &content[16_383..39_999]), [false, false]);
 }
 
 /// The manifest as somebody gets it who is sent its parts.
@@ -171,7 +171,7 @@ fn a_middle_part_brings_no_tail_along() {
 #[test]
 fn a_file_that_changed_while_it_was_read_has_no_manifest() {
     for actual in [9_999, 10_001, 20_000] {
-        let mut hasher = ManifestHasher::new(Geometry::new(10_000, BlockSize::for_file(0)).unwrap());
+        let mut hasher = ManifestHasher::new(Geometry::new(10_000, BlockSize::try_from(4_096).unwrap()).unwrap());
         hasher.update(&bytes(actual));
         assert_eq!(hasher.total(), actual as u64);
         let error = hasher.finish("f".parse().unwrap(), MediaType::default()).unwrap_err();

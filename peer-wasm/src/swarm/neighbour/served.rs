@@ -159,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     fn run() -> Run {
-        Geometry::new(4_096, BlockSize::for_file(0)).unwrap().run(0, 1).unwrap()
+        Geometry::new(4_096, BlockSize::try_from(4_096).unwrap()).unwrap().run(0, 1).unwrap()
     }
 
     fn end_rounds(served: &mut Served, rounds: u32) {
