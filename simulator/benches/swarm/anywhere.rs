@@ -28,7 +28,7 @@ pub(crate) fn try_all(numbers: Range<u64>, is_miniature: bool) -> Vec<Tried> {
     let numbers: Vec<_> = numbers.collect();
     pool::in_parallel(&numbers, pool::cores(), |number| {
         let tried = Tried::of(number, is_miniature);
-        eprintln!("anywhere {number}: {:.3} times the ideal", tried.over_ideal);
+        eprintln!("anywhere {}", tried.told());
         tried
     })
 }
@@ -53,15 +53,7 @@ pub(crate) fn figures(tried: &[Tried]) -> Vec<f64> {
 pub(crate) fn worst(mut tried: Vec<Tried>) -> (String, Value) {
     tried.sort_by(|one, other| other.over_ideal.total_cmp(&one.over_ideal));
     tried.truncate(WORST);
-    let words = tried.iter().map(|tried| {
-        let Tried { number, what, is_complete, over_ideal, overhead, duplicates } = tried;
-        let given_up = if *is_complete { "" } else { ", given up" };
-        let [overhead, duplicates] = [overhead, duplicates].map(|part| part * 100.0);
-        format!(
-            "{number:>6}: {over_ideal:.3} times the ideal{given_up}; {overhead:.1} % overhead, {duplicates:.1} % duplicates\n        \
-             {what}\n"
-        )
-    });
+    let words = tried.iter().map(|tried| format!("{:>6}\n        {}\n", tried.told(), tried.what));
     let values = tried.iter().map(|tried| {
         json!({
             "number": tried.number,
@@ -76,6 +68,15 @@ pub(crate) fn worst(mut tried: Vec<Tried>) -> (String, Value) {
 }
 
 impl Tried {
+    fn told(&self) -> String {
+        let Self { number, is_complete, over_ideal, overhead, duplicates, .. } = self;
+        let given_up = if *is_complete { "" } else { ", given up" };
+        let [overhead, duplicates] = [overhead, duplicates].map(|part| part * 100.0);
+        format!(
+            "{number}: {over_ideal:.3} times the ideal{given_up}; {overhead:.1} % overhead, {duplicates:.1} % duplicates"
+        )
+    }
+
     fn of(number: u64, is_miniature: bool) -> Self {
         let run = Run { seed: number, is_miniature };
         let mut scenario = run.fitted(Scenario::anywhere(number));
