@@ -107,7 +107,7 @@ const DEFAULT: Limits = Limits {
     address_messages_per_second: 200_000,
     bytes_per_second: 0,
     address_bytes_per_second: 0,
-    queue_bytes: 16 << 20,
+    queue_bytes: 64 << 20,
     memory_bytes: 512 << 20,
     open_requests: 2_048,
     peers_per_room: 10_000,

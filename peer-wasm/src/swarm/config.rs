@@ -102,9 +102,9 @@ impl Default for Config {
             max_neighbours: 60,
             // Half of the queue that the tracker has for one receiver by default, and thirty neighbours have a block of
             // 256 KiB each on its way. A client divides it among its files.
-            max_in_flight: 8 << 20,
+            max_in_flight: 32 << 20,
             // A part of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
-            max_window: 2 << 20,
+            max_window: 8 << 20,
             // Tabs move 256 KiB frames fastest.
             max_run: 256 << 10,
             upload_budget: 2 << 20,
