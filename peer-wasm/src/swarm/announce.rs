@@ -11,18 +11,20 @@ use std::time::Duration;
 
 /// A block that no more neighbours have is announced at once.
 const RARE: u16 = 2;
-/// Stored blocks that are announced without waiting for more.
-const HAVE_BATCH: usize = 64;
+/// Stored blocks that are announced without waiting for more: this part of the file, and at most so many.
+const HAVE_BATCHES: u32 = 64;
+const MAX_HAVE_BATCH: u32 = 64;
 /// How long new blocks wait at most to be announced to everyone.
 const TELL_ALL_AFTER: Duration = Duration::from_millis(2_500);
 
 impl Swarm {
     /// Sees to it that the run, which is stored, is announced, now or together with others.
     pub(super) fn schedule_announcements(&mut self, run: Run, now: Instant) {
+        let batch = (self.stored().len() / HAVE_BATCHES).clamp(1, MAX_HAVE_BATCH);
         let is_rare = |index| self.blocks.availability(index) <= RARE;
         if self.uploading_bytes == 0 && self.may_tell_all(now) {
             self.announce_to_all(now);
-        } else if self.unannounced.len() >= HAVE_BATCH || run.blocks().any(is_rare) {
+        } else if self.unannounced.len() >= batch as usize || run.blocks().any(is_rare) {
             self.announce_to_served();
         } else if !self.timers.is_set(Timer::Announce) {
             self.timers.set(Timer::Announce, now + self.config.have_delay);
@@ -32,9 +34,10 @@ impl Swarm {
         }
     }
 
-    /// Whether there are news for everyone and the last are not too recent.
+    /// Whether there are news for everyone and the last are not too recent: whoever asks because of them has not been able
+    /// to yet.
     pub(super) fn may_tell_all(&self, now: Instant) -> bool {
-        !self.unannounced.is_empty() && now.since(self.announced) >= self.config.have_delay
+        !self.unannounced.is_empty() && now.since(self.announced) >= self.config.have_delay.min(self.round_trip * 2)
     }
 
     /// Announces new blocks to those who may ask for them now, and to those who have every block: the seed of a new file

@@ -5,8 +5,10 @@ use crate::Instant;
 use protocol::{PeerId, PeerMessage};
 use std::time::Duration;
 
-/// How long so few may ask that the line becomes idle, before one more is served.
-pub(super) const IDLE: Duration = Duration::from_millis(20);
+/// How long so few may ask that the line becomes idle, before one more is served: this part of a round trip, and no longer
+/// than that.
+const IDLE_PART: u32 = 3;
+const MAX_IDLE: Duration = Duration::from_millis(20);
 /// Requests that wait at a seed of first copies before one more is served.
 const FIRST_COPIES_RESERVE: usize = 4;
 /// Bytes, or one block if that is more, that a neighbour may have before it is expected to give.
@@ -128,6 +130,11 @@ impl Swarm {
         self.queued < if self.first_copies.is_some() { FIRST_COPIES_RESERVE } else { 1 }
     }
 
+    /// Looks soon whether somebody asks.
+    pub(super) fn watch_line(&mut self, now: Instant) {
+        self.timers.set(Timer::Idle, now + (self.round_trip / IDLE_PART).min(MAX_IDLE));
+    }
+
     /// Nobody asks, although others may want what those who are served have: one more is served.
     pub(super) fn handle_idle(&mut self, now: Instant) {
         if !self.is_running_dry() {
@@ -139,7 +146,7 @@ impl Swarm {
         let candidates = self.candidates(now);
         if self.choker.widen(candidates, &self.config, &mut self.rng) {
             self.apply_choker();
-            self.timers.set(Timer::Idle, now + IDLE);
+            self.watch_line(now);
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
-use std::ops::Bound;
+use std::{ops::Bound, time::Duration};
 
 /// The first blocks come one by one and may be any: a newcomer needs something to give, soon.
 const FIRST_BLOCKS: u32 = 4;
@@ -16,6 +16,11 @@ const FIRST_BLOCKS: u32 = 4;
 /// the file, so that neighbours still hold different parts of it.
 const MAX_STRETCH: u64 = 1 << 20;
 const MIN_STRETCHES: u64 = 64;
+/// More in flight than the line takes in this time and two round trips only waits in a queue, and could be asked of who
+/// answers sooner.
+const LINE_WINDOW: Duration = Duration::from_secs(2);
+/// As much is asked for in any case.
+const FIRST_LINE_WINDOW: u64 = 256 << 10;
 /// The part of the room that is left to those who have every block: only they have the rarest.
 const SEEDS_SHARE: u64 = 8;
 
@@ -59,7 +64,7 @@ impl Swarm {
         neighbour.asked.forget_refusals();
         let gone: Vec<_> = neighbour.said.has.iter().filter(|index| !has.has(*index)).collect();
         gone.into_iter().for_each(|index| self.unlearn(from, index));
-        self.learn(from, has.iter());
+        self.learn(from, has.iter(), now);
         self.update_interest(from);
         if begin {
             self.tell_all_again(from);
@@ -75,7 +80,7 @@ impl Swarm {
             let run = geometry.run(*index, *count).map_err(|_| Violation::OutOfRange)?;
             // More than every block once is no news but a way to keep others busy.
             left = left.checked_sub(run.count()).ok_or(Violation::OutOfRange)?;
-            self.learn(from, run.blocks());
+            self.learn(from, run.blocks(), now);
         }
         self.update_interest(from);
         self.request_of(from, now);
@@ -98,7 +103,7 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         neighbour.said.chokes_us = false;
         let refused = neighbour.asked.retry(true, now);
-        self.learn(from, refused.into_iter().flat_map(Run::blocks));
+        self.learn(from, refused.into_iter().flat_map(Run::blocks), now);
         self.update_interest(from);
         self.request_of(from, now);
     }
@@ -137,7 +142,7 @@ impl Swarm {
         for peer in peers {
             let due = self.neighbours.get_mut(&peer).map(|neighbour| neighbour.asked.retry(false, now));
             if let Some(due) = due.filter(|due| !due.is_empty()) {
-                self.learn(peer, due.into_iter().flat_map(Run::blocks));
+                self.learn(peer, due.into_iter().flat_map(Run::blocks), now);
                 self.update_interest(peer);
                 self.request_of(peer, now);
             }
@@ -182,7 +187,10 @@ impl Swarm {
             return Err(Violation::BadBlock);
         }
         self.received.add(bytes, now);
+        self.best_rate = self.best_rate.max(self.received.per_second(now));
+        self.round_trip = asked.map_or(self.round_trip, |asked| self.round_trip.min(now.since(asked)));
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            self.patience.answered_after(neighbour.asked.silence(now));
             neighbour.asked.delivered(bytes, asked, self.config.max_window, now);
         }
         if may_come_twice {
@@ -210,7 +218,14 @@ impl Swarm {
             {
                 return;
             }
-            let Some(max_bytes) = neighbour.asked.next_run_bytes(self.config.max_run, now) else { return };
+            let Some(mut max_bytes) = neighbour.asked.next_run_bytes(self.config.max_run, now) else { return };
+            if self.in_flight_bytes >= self.line_window() {
+                // The line is full: one block of each, so that everybody's pace stays known.
+                if !neighbour.asked.in_flight().is_empty() {
+                    return;
+                }
+                max_bytes = geometry.block_size().bytes();
+            }
             let picked = if self.blocks.none_missing() {
                 self.endgame_pick(peer, now)
             } else {
@@ -228,6 +243,12 @@ impl Swarm {
             self.send(peer, PeerMessage::Request { file, index: run.index(), count: run.count() });
             self.expect_answer(peer, now);
         }
+    }
+
+    /// How many bytes in flight fill the line: what it takes in two seconds and two round trips.
+    fn line_window(&self) -> u64 {
+        let millis = LINE_WINDOW.saturating_add(self.round_trip * 2).as_millis() as u64;
+        (self.best_rate.saturating_mul(millis) / 1_000).max(FIRST_LINE_WINDOW)
     }
 
     /// How many bytes may be in flight so that more is asked of this neighbour.
@@ -279,12 +300,12 @@ impl Swarm {
     }
 
     /// Notes blocks that a neighbour has.
-    fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>) {
+    fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         for index in indices {
             if neighbour.learn(index, self.blocks.is_wanted(index)) {
                 if let Some(copies) = &mut self.first_copies {
-                    copies.announced(index, from);
+                    copies.announced(index, from, now);
                 }
                 self.blocks.gained(index);
             }

@@ -1,6 +1,9 @@
 //! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
 
-use super::{BlockState, Swarm, Timer, neighbour::Neighbour};
+use super::{
+    BlockState, Swarm, Timer,
+    neighbour::{Neighbour, Usual},
+};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Run};
 use std::time::Duration;
@@ -47,14 +50,19 @@ impl Swarm {
     /// Notes which neighbours deliver nothing, and takes back what was asked of them if others can be asked. If nobody else
     /// can, waiting costs nothing, and on a slow line it is all that helps.
     pub(super) fn handle_overdue(&mut self, now: Instant) {
-        let is_late = |neighbour: &Neighbour| neighbour.asked.overdue().is_some_and(|overdue| overdue <= now);
+        let usual = self.usual();
+        let is_late = |neighbour: &Neighbour| neighbour.asked.overdue(&usual).is_some_and(|overdue| overdue <= now);
         let late: Vec<_> =
             self.neighbours.iter().filter(|(_, neighbour)| is_late(neighbour)).map(|(&peer, _)| peer).collect();
         for peer in late {
             let others_can = self.others_can_be_asked(peer);
+            let forgot = |neighbour: &Neighbour| neighbour.asked.may_have_forgotten(&self.usual(), now);
+            let takes_back = others_can || self.neighbours.get(&peer).is_some_and(forgot);
             let Some(neighbour) = self.neighbours.get_mut(&peer) else { continue };
-            let takes_back = others_can || neighbour.asked.may_have_forgotten(now);
             if takes_back || !neighbour.asked.is_snubbed() {
+                if !neighbour.asked.is_known() {
+                    self.patience.lost();
+                }
                 neighbour.asked.snub(now);
             }
             if takes_back {
@@ -65,10 +73,17 @@ impl Swarm {
         self.schedule_requests(now);
     }
 
+    /// What is waited for whoever it is. What comes over a line that is full comes late from everyone.
+    fn usual(&self) -> Usual<'_> {
+        let millis = self.in_flight_bytes.saturating_mul(1_000).checked_div(self.best_rate).unwrap_or(0);
+        Usual { patience: &self.patience, line: Duration::from_millis(millis) }
+    }
+
     /// Whether somebody else serves this peer and has something that was asked of the neighbour.
     fn others_can_be_asked(&self, peer: PeerId) -> bool {
         let Some(asked) = self.neighbours.get(&peer).map(|neighbour| &neighbour.asked) else { return false };
-        let has_any = |other: &Neighbour| asked.in_flight().iter().any(|request| other.said.has.has(request.run.index()));
+        let has_any =
+            |other: &Neighbour| asked.in_flight().iter().any(|request| other.said.has.has(request.run.index()));
         self.neighbours.iter().any(|(id, other)| *id != peer && other.is_serving() && has_any(other))
     }
 
@@ -134,7 +149,7 @@ impl Swarm {
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.
     pub(super) fn expect_answer(&mut self, peer: PeerId, now: Instant) {
-        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue());
+        let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue(&self.usual()));
         let endgame = self.blocks.none_missing().then(|| now + ENDGAME_PATIENCE);
         if let Some(deadline) = overdue.into_iter().chain(endgame).min() {
             self.timers.set_earlier(Timer::Requests, deadline);
@@ -143,8 +158,9 @@ impl Swarm {
 
     /// Sets the timer to the next moment at which a neighbour may be overdue.
     fn schedule_requests(&mut self, now: Instant) {
-        let owing = || self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue());
-        let overdue = owing().map(|at| at.max(now + LOOK_AGAIN)).min();
+        let usual = self.usual();
+        let owing = || self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue(&usual));
+        let overdue = owing().map(|at| if at > now { at } else { now + LOOK_AGAIN }).min();
         let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
         let again = self.neighbours.values().filter_map(|neighbour| neighbour.asked.second_chance());
         let again = again.filter(|at| *at > now).min();

@@ -45,7 +45,7 @@ use crate::Instant;
 use blocks::Blocks;
 use choker::Choker;
 use joining::Waiting;
-use neighbour::Neighbour;
+use neighbour::{Neighbour, Patience};
 use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
@@ -54,9 +54,12 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 use timers::TimerTable;
 
+/// What a round trip is taken for until a request was answered.
+const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(200);
 /// The most peers remembered as dropped for a violation, and the most remembered as gone with requests open.
 pub(crate) const MAX_REMEMBERED: usize = 1_024;
 
@@ -103,6 +106,10 @@ pub struct Swarm {
     unannounced: Vec<u32>,
     /// When new blocks were last announced to everyone.
     announced: Instant,
+    /// How long one may deliver nothing of whom nothing is known yet: what the others take.
+    patience: Patience,
+    /// The shortest time in which anybody answered a request.
+    round_trip: Duration,
     in_flight_bytes: u64,
     /// Bytes on their way to the storage.
     storing_bytes: u64,
@@ -127,6 +134,8 @@ pub struct Swarm {
     first_copies: Option<FirstCopies>,
 
     received: Rate,
+    /// The most that came in a second.
+    best_rate: u64,
     sent: Rate,
     transmits: VecDeque<Transmit>,
     storage: VecDeque<StorageRequest>,
@@ -182,7 +191,9 @@ impl Swarm {
             departed: BTreeMap::new(),
             timers: TimerTable::default(),
             unannounced: Vec::new(),
-            announced: now,
+            announced: Instant::default(),
+            patience: Patience::default(),
+            round_trip: ASSUMED_ROUND_TRIP,
             in_flight_bytes: 0,
             storing_bytes: 0,
             is_limited: false,
@@ -196,6 +207,7 @@ impl Swarm {
             last_served: None,
             first_copies,
             received: Rate::new(),
+            best_rate: 0,
             sent: Rate::new(),
             transmits: VecDeque::new(),
             storage: VecDeque::new(),

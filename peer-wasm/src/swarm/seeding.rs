@@ -9,7 +9,11 @@
 //! A copy counts when somebody announces the block to whom the seed did not give it: only then was it passed on. Who
 //! passes on is given more; who keeps what it gets holds back one block, and only for a while.
 
-use super::{Swarm, Timer, announce::have_runs, neighbour::Neighbour};
+use super::{
+    Swarm, Timer,
+    announce::have_runs,
+    neighbour::{Neighbour, Patience},
+};
 use crate::Instant;
 use protocol::{Bitfield, PeerId, Run};
 use std::{
@@ -17,8 +21,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a block that was given may take to be announced by others.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// The least time that a block which was given has to be announced by others: it must arrive, be announced, asked for, sent on,
+/// and announced again. On slow lines it has as long as others took.
+const LEAST_PATIENCE: Duration = Duration::from_secs(4);
 /// How often is looked for blocks that were not passed on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The most blocks given to one peer that it has not passed on, however many it passed on before.
@@ -53,6 +58,8 @@ pub(super) struct FirstCopies {
     refused: BTreeSet<PeerId>,
     not_given: u32,
     not_spread: u32,
+    /// How long a block that was given may take to be announced by others.
+    patience: Patience,
 }
 
 impl FirstCopies {
@@ -63,6 +70,7 @@ impl FirstCopies {
             refused: BTreeSet::new(),
             not_given: blocks,
             not_spread: blocks,
+            patience: Patience::default(),
         }
     }
 
@@ -117,10 +125,11 @@ impl FirstCopies {
     }
 
     /// Notes that a peer has a block.
-    pub(super) fn announced(&mut self, index: u32, by: PeerId) {
+    pub(super) fn announced(&mut self, index: u32, by: PeerId, now: Instant) {
         match self.copies[index as usize] {
             Copy::None => self.not_given -= 1,
-            Copy::Given(to, _) if to != by => {
+            Copy::Given(to, at) if to != by => {
+                self.patience.answered_after(now.since(at));
                 if let Some(account) = self.accounts.get_mut(&to) {
                     account.given -= 1;
                     account.passed_on += 1;
@@ -144,10 +153,13 @@ impl FirstCopies {
     /// Takes back what was given to a peer that is gone, or too long ago; tells what.
     pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, now: Instant) -> Vec<u32> {
         let mut lost = Vec::new();
+        let patience = self.patience.lasts().max(LEAST_PATIENCE);
+        let mut is_lost = false;
         for (copy, index) in self.copies.iter_mut().zip(0..) {
             if let Copy::Given(to, at) = *copy
-                && (gone == Some(to) || now.since(at) > PATIENCE)
+                && (gone == Some(to) || now.since(at) > patience)
             {
+                is_lost |= gone != Some(to);
                 *copy = Copy::None;
                 self.not_given += 1;
                 if let Some(account) = self.accounts.get_mut(&to) {
@@ -156,6 +168,9 @@ impl FirstCopies {
                 }
                 lost.push(index);
             }
+        }
+        if is_lost {
+            self.patience.lost();
         }
         if let Some(gone) = gone {
             self.accounts.remove(&gone);

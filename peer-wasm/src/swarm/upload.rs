@@ -1,8 +1,6 @@
 //! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
-use super::{
-    Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation, choking::IDLE, neighbour::MAX_QUEUED,
-};
+use super::{Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation, neighbour::MAX_QUEUED};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Run};
@@ -104,7 +102,7 @@ impl Swarm {
             self.storage.push_back(StorageRequest::Read { id, offset: geometry.offset(run.index()), len: len as u32 });
         }
         if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
-            self.timers.set(Timer::Idle, now + IDLE);
+            self.watch_line(now);
         }
     }
 

@@ -42,7 +42,7 @@ fn what_is_asked_and_not_answered_is_waited_for_also_of_one_that_is_snubbed() {
     let mut alone = Alone::with_seed(8, id_of(7));
     assert_eq!(want(&alone), Some(Want::Answer));
     alone.hear(id_of(7), PeerMessage::Choke { file: alone.swarm.tag() });
-    alone.wait_for(Duration::from_secs(60));
+    alone.wait_for(Duration::from_secs(90));
     assert!(alone.swarm.neighbours(alone.now).all(|other| other.snubbed && other.in_flight == 0));
     assert_eq!(want(&alone), Some(Want::Answer));
 }

@@ -140,6 +140,24 @@ fn those_that_keep_coming_also_go() {
 }
 
 #[test]
+fn on_a_slow_line_what_is_late_is_not_asked_for_again_and_again() {
+    let (up, down) = (mbit(1) / 5, mbit(2) / 5);
+    let scenario = Scenario { peers: 12, size: 2 << 20, up, down, seed_up: mbit(20), ..forty() };
+    let outcome = run(&scenario);
+    let over = last_over(&outcome, outcome.ideal(&scenario));
+    assert!((0.9..1.5).contains(&over), "{over:.2} times the ideal");
+    assert!(outcome.duplicates() < 0.05, "{:.3} of the file came twice", outcome.duplicates());
+}
+
+#[test]
+fn a_seed_that_is_much_faster_than_its_receivers_does_not_leave_its_line_idle() {
+    let (up, down) = (mbit(5), mbit(50));
+    let scenario = Scenario { peers: 8, size: 32 << 20, up, down, seed_up: mbit(100), ..forty() };
+    let over = last_over(&run(&scenario), scenario.fluid_bound());
+    assert!((1.0..1.4).contains(&over), "{over:.2} times the fluid bound");
+}
+
+#[test]
 fn a_class_finishes_as_soon_as_its_downlink_allows() {
     let scenario = Scenario { peers: 30, classes: vec![1.0, 0.2, 5.0], seed_up: mbit(40), ..forty() };
     let outcome = run(&scenario);

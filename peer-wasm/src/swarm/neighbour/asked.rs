@@ -19,10 +19,14 @@ const QUEUE_TIME: Duration = Duration::from_millis(50);
 const RUN_TIME: Duration = Duration::from_millis(20);
 /// How long a snubbed neighbour is left alone while others serve.
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
-/// How long a refused block is taken for one that the neighbour does not have. It doubles with each time that nothing
-/// else came of it, up to 64 s: a refusal costs two small messages.
+/// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
+/// it answered, at most this. It doubles with each time that nothing else came of it, up to 64 s: a refusal costs two small
+/// messages.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
-const MAX_DOUBLINGS: u32 = 5;
+const MAX_REFUSED_FOR: Duration = Duration::from_secs(64);
+const MAX_DOUBLINGS: u32 = 10;
+/// What a neighbour is taken for until it delivers, in bytes per second.
+const ASSUMED_RATE: u64 = 64_000;
 /// How soon a neighbour that delivers nothing, and that nobody can stand in for, may be asked anew.
 const FORGETFUL: Duration = Duration::from_secs(60);
 /// How long a neighbour is assumed to take for an answer until it gave one.
@@ -50,6 +54,15 @@ pub(in crate::swarm) enum Fit {
     Unasked,
 }
 
+/// What is waited for whoever it is.
+#[derive(Debug)]
+pub(in crate::swarm) struct Usual<'a> {
+    /// With one of whom nothing is known.
+    pub(in crate::swarm) patience: &'a Patience,
+    /// The time that this peer's line takes for all that is on its way to it.
+    pub(in crate::swarm) line: Duration,
+}
+
 /// What is asked of a neighbour, and how it answers.
 #[derive(Debug)]
 pub(in crate::swarm) struct Asked {
@@ -59,6 +72,8 @@ pub(in crate::swarm) struct Asked {
     bytes: u64,
     pub(in crate::swarm) last: Option<Run>,
     window: u64,
+    /// When it shrank last: what was asked before waited in the same queue, and tells nothing new.
+    shrunk: Instant,
     /// The shortest time in which it answered a request.
     shortest_wait: Duration,
     /// The time in which it answered the last request.
@@ -91,6 +106,7 @@ impl Asked {
             bytes: 0,
             last: None,
             window: FIRST_WINDOW,
+            shrunk: now,
             shortest_wait: Duration::MAX / 4,
             recent_wait: None,
             stale: VecDeque::new(),
@@ -276,23 +292,44 @@ impl Asked {
         self.recent_wait = Some(waited);
         self.shortest_wait = self.shortest_wait.min(waited);
         let bearable = self.shortest_wait * 2 + QUEUE_TIME;
-        self.window = if waited <= bearable {
-            (self.window + bytes).min(max_window)
-        } else {
-            (u128::from(self.window) * bearable.as_micros() / waited.as_micros()) as u64
+        if waited <= bearable {
+            self.window = (self.window + bytes).min(max_window);
+        } else if asked >= self.shrunk {
+            self.window = (u128::from(self.window) * bearable.as_micros() / waited.as_micros()).max(1) as u64;
+            self.shrunk = now;
         }
-        .max(1);
     }
 
     /// When the patience with it ends, if it owes something.
-    pub(in crate::swarm) fn overdue(&self) -> Option<Instant> {
-        (!self.in_flight.is_empty()).then(|| self.last_progress + self.patience.lasts())
+    pub(in crate::swarm) fn overdue(&self, usual: &Usual<'_>) -> Option<Instant> {
+        (!self.in_flight.is_empty()).then(|| self.last_progress + self.patience(usual))
+    }
+
+    /// Whether it ever delivered anything.
+    pub(in crate::swarm) const fn is_known(&self) -> bool {
+        self.patience.is_founded()
+    }
+
+    /// For how long it has delivered nothing.
+    pub(in crate::swarm) fn silence(&self, now: Instant) -> Duration {
+        now.since(self.last_progress)
+    }
+
+    /// How long it may deliver nothing. Until more is known of it, it is taken for one as the others, but slow.
+    fn patience(&self, usual: &Usual<'_>) -> Duration {
+        let own = self.patience.lasts();
+        let pace = if self.is_known() {
+            own
+        } else {
+            own.max(usual.patience.lasts()) + Duration::from_millis(self.bytes * 1_000 / ASSUMED_RATE)
+        };
+        pace.max(usual.line)
     }
 
     /// Whether it owes something for so long that it is to be asked anew. No request is lost between peers that keep to the
     /// protocol.
-    pub(in crate::swarm) fn may_have_forgotten(&self, now: Instant) -> bool {
-        now.since(self.last_progress) >= FORGETFUL.max(self.patience.lasts() * 2)
+    pub(in crate::swarm) fn may_have_forgotten(&self, usual: &Usual<'_>, now: Instant) -> bool {
+        now.since(self.last_progress) >= FORGETFUL.max(self.patience(usual) * 2)
     }
 
     /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate; `None` while that
@@ -325,7 +362,7 @@ impl Asked {
     }
 
     fn refused_for(&self) -> Duration {
-        REFUSED_FOR * (1 << self.retries)
+        ((self.shortest_wait * 2).clamp(QUEUE_TIME, REFUSED_FOR) * (1 << self.retries)).min(MAX_REFUSED_FOR)
     }
 
     /// Notes requests taken back whose blocks may still come.

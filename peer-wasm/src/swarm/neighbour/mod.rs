@@ -13,7 +13,8 @@ mod said;
 mod served;
 mod told;
 
-pub(super) use asked::{Asked, Fit};
+pub(super) use asked::{Asked, Fit, Usual};
+pub(super) use patience::Patience;
 pub(super) use said::Said;
 pub(super) use served::{MAX_QUEUED, Rejections, Served};
 pub(super) use told::Told;
@@ -91,7 +92,7 @@ mod tests {
 
     /// One that joined two seconds after the start.
     fn neighbour() -> Neighbour {
-        let geometry = Geometry::new(4 * u64::from(BLOCK), BlockSize::for_file(0)).unwrap();
+        let geometry = Geometry::new(4 * u64::from(BLOCK), BlockSize::try_from(4_096).unwrap()).unwrap();
         let (asked, served) = (Asked::new(0, 0, at(2_000)), Served::new(0, 0));
         Neighbour::new(&geometry, Duration::from_secs(60), asked, served, at(2_000))
     }

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-/// The patience with a neighbour of which no answer is known yet.
-const FIRST: Duration = Duration::from_secs(4);
-/// Its bounds: a relay that is busy for a moment must not cost a neighbour, and nobody is waited for longer than a block of
-/// 1 MiB takes that the slowest of modems sends.
-const LEAST: Duration = Duration::from_secs(1);
+/// The patience as long as no answer is known (RFC 6298).
+const FIRST: Duration = Duration::from_secs(1);
+/// Its bounds: a relay or a tab that is busy for a moment must not cost a neighbour, and nobody is waited for longer than a
+/// block of 1 MiB takes that the slowest of modems sends.
+const LEAST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(300);
-const MAX_DOUBLINGS: u32 = 6;
+/// So many means may pass however steady it was: others may be served so often before it is our turn (`upload`).
+const TURNS: u32 = 4;
+const MAX_DOUBLINGS: u32 = 8;
 
 /// The time that a neighbour takes from one answer to the next: the mean and the mean deviation, from which patience
 /// follows as the time to a retransmission does in TCP (RFC 6298).
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(in crate::swarm) struct Patience {
     pace: Option<Pace>,
     /// How often it was lost since the neighbour last kept to it.
     doublings: u32,
@@ -27,7 +29,7 @@ struct Pace {
 
 impl Patience {
     /// Notes that an answer came so long after the one before, or after the first request.
-    pub(super) fn answered_after(&mut self, time: Duration) {
+    pub(in crate::swarm) fn answered_after(&mut self, time: Duration) {
         self.doublings = self.doublings.saturating_sub(1);
         self.pace = Some(self.pace.as_ref().map_or(Pace { mean: time, deviation: time / 2 }, |pace| Pace {
             mean: (pace.mean * 7 + time) / 8,
@@ -36,13 +38,18 @@ impl Patience {
     }
 
     /// Notes that it was lost.
-    pub(super) fn lost(&mut self) {
+    pub(in crate::swarm) fn lost(&mut self) {
         self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
     }
 
+    /// Whether anything is known.
+    pub(in crate::swarm) const fn is_founded(&self) -> bool {
+        self.pace.is_some()
+    }
+
     /// How long nothing may come.
-    pub(super) fn lasts(&self) -> Duration {
-        let usual = self.pace.as_ref().map_or(FIRST, |pace| pace.mean + pace.deviation * 4);
+    pub(in crate::swarm) fn lasts(&self) -> Duration {
+        let usual = self.pace.as_ref().map_or(FIRST, |pace| (pace.mean + pace.deviation * 4).max(pace.mean * TURNS));
         (usual.clamp(LEAST, MOST) * (1 << self.doublings)).min(MOST)
     }
 }
@@ -60,15 +67,15 @@ mod tests {
         let mut patience = Patience::default();
         assert_eq!(patience.lasts(), FIRST);
         patience.answered_after(ms(2_000));
-        assert_eq!(patience.lasts(), ms(2_000 + 4 * 1_000));
-        patience.answered_after(ms(1_200));
-        assert_eq!(patience.lasts(), ms(1_900 + 4 * 950), "an eighth and a quarter of the difference of 800 ms");
+        assert_eq!(patience.lasts(), ms(4 * 2_000), "others may be served four times before");
+        patience.answered_after(ms(18_000));
+        assert_eq!(patience.lasts(), ms(4_000 + 4 * 4_750), "an eighth and a quarter of the difference of 16 s");
         (0..100).for_each(|_| patience.answered_after(ms(3_000)));
-        assert!(patience.lasts().abs_diff(ms(3_000)) < ms(1), "{:?}", patience.lasts());
+        assert!(patience.lasts().abs_diff(ms(4 * 3_000)) < ms(1), "{:?}", patience.lasts());
     }
 
     #[test]
-    fn it_lasts_a_second_at_least_and_a_minute_at_most() {
+    fn it_has_bounds() {
         let mut patience = Patience::default();
         patience.answered_after(ms(1));
         assert_eq!(patience.lasts(), LEAST);
@@ -85,7 +92,7 @@ mod tests {
         assert_eq!(patience.lasts(), FIRST * 2);
         patience.lost();
         assert_eq!(patience.lasts(), FIRST * 4);
-        let steady = |patience: &mut Patience| patience.answered_after(ms(4_000));
+        let steady = |patience: &mut Patience| patience.answered_after(ms(1_000));
         (0..100).for_each(|_| steady(&mut patience));
         patience.lost();
         patience.lost();

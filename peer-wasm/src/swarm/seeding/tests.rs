@@ -4,7 +4,7 @@ use protocol::{BlockSize, Geometry};
 const BLOCKS: u32 = 100;
 
 fn run(index: u32, count: u32) -> Run {
-    let block_size = BlockSize::for_file(0);
+    let block_size = BlockSize::try_from(4_096).unwrap();
     Geometry::new(u64::from(BLOCKS * block_size.bytes()), block_size).unwrap().run(index, count).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn with(range: std::ops::Range<u32>) -> Bitfield {
 /// Gives a peer so many blocks, of which others announce some.
 fn give(copies: &mut FirstCopies, given: std::ops::Range<u32>, passed_on: u32) {
     given.clone().for_each(|index| copies.give(run(index, 1), peer(1), at(0)));
-    given.take(passed_on as usize).for_each(|index| copies.announced(index, peer(2)));
+    given.take(passed_on as usize).for_each(|index| copies.announced(index, peer(2), at(0)));
 }
 
 #[test]
@@ -58,15 +58,15 @@ fn who_was_sent_every_block_that_nobody_else_was_may_have_any() {
 fn a_copy_counts_when_another_announces_it_than_who_was_given_it() {
     let mut copies = FirstCopies::new(3);
     copies.give(run(0, 2), peer(1), at(0));
-    copies.announced(0, peer(1));
+    copies.announced(0, peer(1), at(0));
     assert_eq!((copies.not_given, copies.not_spread), (1, 3));
-    copies.announced(0, peer(2));
-    copies.announced(0, peer(3));
+    copies.announced(0, peer(2), at(0));
+    copies.announced(0, peer(3), at(0));
     assert_eq!((copies.not_given, copies.not_spread), (1, 2));
-    copies.announced(2, peer(2));
+    copies.announced(2, peer(2), at(0));
     assert_eq!((copies.not_given, copies.not_spread), (0, 1), "it came from elsewhere");
     assert!(copies.all_given() && !copies.all_spread());
-    copies.announced(1, peer(2));
+    copies.announced(1, peer(2), at(0));
     assert!(copies.all_spread());
 }
 
@@ -129,7 +129,7 @@ fn what_was_given_to_a_peer_that_is_gone_is_taken_back_and_its_account_forgotten
     let mut copies = FirstCopies::new(BLOCKS);
     copies.give(run(3, 2), peer(1), at(0));
     copies.give(run(7, 1), peer(2), at(0));
-    copies.announced(3, peer(2));
+    copies.announced(3, peer(2), at(0));
     copies.may_give(run(3, 1), peer(1), &Bitfield::empty(BLOCKS));
     assert_eq!(copies.take_back_lost(Some(peer(1)), at(1)), [4]);
     assert_eq!((copies.not_given, copies.copies[4]), (BLOCKS - 2, Copy::None));
@@ -140,9 +140,27 @@ fn what_was_given_to_a_peer_that_is_gone_is_taken_back_and_its_account_forgotten
 #[test]
 fn what_had_spread_and_nobody_has_any_more_is_given_again() {
     let mut copies = FirstCopies::new(4);
-    (1..4).for_each(|index| copies.announced(index, peer(1)));
+    (1..4).for_each(|index| copies.announced(index, peer(1), at(0)));
     copies.give(run(0, 1), peer(1), at(0));
     assert_eq!(copies.take_back_unseen(|index| index != 1), [2, 3]);
     assert_eq!((copies.not_given, copies.not_spread), (2, 3));
     assert_eq!(copies.copies[1..], [Copy::Spread, Copy::None, Copy::None]);
+}
+
+#[test]
+fn what_takes_long_to_spread_is_waited_for_longer() {
+    let mut copies = FirstCopies::new(BLOCKS);
+    copies.give(run(0, 2), peer(1), at(0));
+    assert_eq!(copies.take_back_lost(None, at(4_001)), [0, 1]);
+    copies.give(run(0, 2), peer(1), at(10_000));
+    copies.announced(0, peer(2), at(30_000));
+    assert!(copies.take_back_lost(None, at(10_000 + 80_000)).is_empty(), "the other took 20 s");
+    assert_eq!(copies.take_back_lost(None, at(10_000 + 80_001)), [1]);
+    assert!(copies.take_back_lost(Some(peer(1)), at(10_000)).is_empty());
+    copies.give(run(1, 1), peer(3), at(100_000));
+    assert!(
+        copies.take_back_lost(None, at(100_000 + 160_000)).is_empty(),
+        "patience was lost, and lasts twice as long"
+    );
+    assert_eq!(copies.take_back_lost(None, at(100_000 + 160_001)), [1]);
 }

@@ -181,21 +181,62 @@ fn what_comes_late_leaves_the_window_alone() {
     assert_eq!((asked.window, asked.total()), (FIRST_WINDOW, 9_000));
 }
 
+/// When the patience ends with one, beside others with whom it lasts so long, over a line that takes so long.
+fn overdue(asked: &Asked, others_ms: u64, line_ms: u64) -> Option<Instant> {
+    let mut patience = Patience::default();
+    (0..100).for_each(|_| patience.answered_after(Duration::from_millis(others_ms / 4)));
+    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms) })
+}
+
 #[test]
 fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
-    assert_eq!(new().overdue(), None, "it owes nothing");
+    assert_eq!(overdue(&new(), 0, 0), None, "it owes nothing");
     let mut asked = asked_for(125, at(1_000));
-    assert_eq!(asked.overdue(), Some(at(1_000 + 4_000)), "nothing is known of it");
-    asked.requested(run(200, 125), &geometry(), at(3_000));
-    assert_eq!(asked.overdue(), Some(at(1_000 + 4_000)), "a request more is no delivery");
     asked.delivered(1_024, None, MAX_WINDOW, at(2_000));
-    assert_eq!(asked.overdue(), Some(at(2_000 + 1_000 + 4 * 500)), "it took a second");
+    assert_eq!(overdue(&asked, 8_000, 0), Some(at(2_000 + 4 * 1_000)), "it took a second");
+    asked.requested(run(200, 125), &geometry(), at(3_000));
+    assert_eq!(overdue(&asked, 8_000, 0), Some(at(2_000 + 4 * 1_000)), "a request more is no delivery");
+    assert_eq!(overdue(&asked, 0, 5_000), Some(at(2_000 + 5_000)), "over a full line everybody is late");
     asked.snub(at(5_000));
-    assert_eq!(asked.overdue(), Some(at(2_000 + 2 * 3_000)), "it is waited for twice as long before it is asked anew");
+    assert_eq!(overdue(&asked, 0, 0), Some(at(2_000 + 2 * 4_000)), "it is waited for twice as long next time");
     asked.take_all_back();
-    assert_eq!(asked.overdue(), None);
+    assert_eq!(overdue(&asked, 0, 0), None);
     asked.requested(run(0, 1), &geometry(), at(9_000));
-    assert_eq!(asked.overdue(), Some(at(9_000 + 2 * 3_000)));
+    assert_eq!(overdue(&asked, 0, 0), Some(at(9_000 + 2 * 4_000)));
+}
+
+#[test]
+fn one_of_whom_nothing_is_known_is_taken_for_one_as_the_others_but_slow() {
+    let asked = asked_for(125, at(1_000));
+    assert!(!asked.is_known());
+    assert_eq!(overdue(&asked, 0, 0), Some(at(1_000 + 1_000 + 8_000)), "512,000 bytes at 64,000 a second");
+    assert_eq!(overdue(&asked, 4_000, 0), Some(at(1_000 + 4_000 + 8_000)));
+    assert_eq!(overdue(&asked, 0, 10_000), Some(at(1_000 + 10_000)));
+}
+
+#[test]
+fn what_waited_in_the_same_queue_shrinks_the_window_once() {
+    let mut asked = new();
+    deliver(&mut asked, 1, 100, at(1_000));
+    let before = asked.window;
+    deliver(&mut asked, 1, 500, at(2_000));
+    assert_eq!(asked.window, before / 2, "it waited for twice as long as is borne");
+    deliver(&mut asked, 1, 1_000, at(2_500));
+    assert_eq!(asked.window, before / 2, "it was asked before");
+    deliver(&mut asked, 1, 500, at(2_500));
+    assert_eq!(asked.window, before / 4);
+}
+
+#[test]
+fn one_that_delivers_nothing_may_have_forgotten_after_a_minute_or_twice_the_patience() {
+    let mut asked = asked_for(1, at(0));
+    let forgot = |asked: &Asked, ms| {
+        let patience = Patience::default();
+        asked.may_have_forgotten(&Usual { patience: &patience, line: Duration::ZERO }, at(ms))
+    };
+    assert!(!forgot(&asked, 59_999) && forgot(&asked, 60_000));
+    asked.delivered(1, None, MAX_WINDOW, at(10_000));
+    assert!(!forgot(&asked, 10_000 + 79_999) && forgot(&asked, 10_000 + 80_000), "it took ten seconds before");
 }
 
 #[test]
