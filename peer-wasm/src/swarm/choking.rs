@@ -109,7 +109,7 @@ impl Swarm {
             !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && neighbour.asked.refuses_since.is_none();
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
         let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
-        neighbour.served.total() < trust + offered + RECIPROCITY * neighbour.asked.total()
+        neighbour.served.total() + block <= trust + offered + RECIPROCITY * neighbour.asked.total()
     }
 
     /// Takes the place of a neighbour that took more than it may for what it gave, if others want it.

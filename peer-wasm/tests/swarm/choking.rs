@@ -92,7 +92,9 @@ fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
     let mut alone = fetching_beside(other);
     wants_something(&mut alone, taker, &Bitfield::empty(64));
     assert_eq!(take(&mut alone, taker, 60), TRUST);
-    alone.wait_for(Duration::from_secs(8));
+    alone.wait_for(Duration::from_secs(3));
+    assert_eq!(take(&mut alone, taker, 60), 0, "that is no block yet");
+    alone.wait_for(Duration::from_secs(5));
     assert_eq!(take(&mut alone, taker, 60), 2);
 }
 

@@ -21,19 +21,22 @@ pub(in crate::swarm) struct Patience {
     doublings: u32,
 }
 
+/// In microseconds: there is one for each neighbour of each peer.
 #[derive(Debug)]
 struct Pace {
-    mean: Duration,
-    deviation: Duration,
+    mean: u32,
+    deviation: u32,
 }
 
 impl Patience {
     /// Notes that an answer came so long after the one before, or after the first request.
     pub(in crate::swarm) fn answered_after(&mut self, time: Duration) {
         self.doublings = self.doublings.saturating_sub(1);
+        let time = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        let share = |old: u32, new: u32, parts: u32| old - old / parts + new / parts;
         self.pace = Some(self.pace.as_ref().map_or(Pace { mean: time, deviation: time / 2 }, |pace| Pace {
-            mean: (pace.mean * 7 + time) / 8,
-            deviation: (pace.deviation * 3 + pace.mean.abs_diff(time)) / 4,
+            mean: share(pace.mean, time, 8),
+            deviation: share(pace.deviation, pace.mean.abs_diff(time), 4),
         }));
     }
 
@@ -49,7 +52,11 @@ impl Patience {
 
     /// How long nothing may come.
     pub(in crate::swarm) fn lasts(&self) -> Duration {
-        let usual = self.pace.as_ref().map_or(FIRST, |pace| (pace.mean + pace.deviation * 4).max(pace.mean * TURNS));
+        let micros = |micros: u32| Duration::from_micros(micros.into());
+        let usual = self.pace.as_ref().map_or(FIRST, |pace| {
+            let mean = micros(pace.mean);
+            (mean + micros(pace.deviation) * 4).max(mean * TURNS)
+        });
         (usual.clamp(LEAST, MOST) * (1 << self.doublings)).min(MOST)
     }
 }
