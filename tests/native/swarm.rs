@@ -134,10 +134,8 @@ async fn a_peer_that_sends_a_corrupted_block_is_dropped_and_the_file_completes()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_whose_bitfield_has_the_wrong_length_is_dropped_and_the_file_completes() -> anyhow::Result<()> {
-    lie_to_a_fetching_peer(async |liar, victim| {
-        liar.tell(victim, "bitfield", json!({ "blocks": bits(9, true) })).await
-    })
-    .await
+    lie_to_a_fetching_peer(async |liar, victim| liar.tell(victim, "bitfield", json!({ "blocks": bits(9, true) })).await)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
