@@ -12,8 +12,10 @@ use std::time::Duration;
 /// A block that no more neighbours have is announced at once.
 const RARE: u16 = 2;
 /// Stored blocks that are announced without waiting for more: this part of the file, and at most so many.
-const HAVE_BATCHES: u32 = 64;
+const HAVE_BATCHES: u32 = 16;
 const MAX_HAVE_BATCH: u32 = 64;
+/// Everyone is told of new blocks at most once in so many round trips: who asks because of them has to be able to.
+const TELL_ALL_PAUSE: u32 = 8;
 /// How long new blocks wait at most to be announced to everyone.
 const TELL_ALL_AFTER: Duration = Duration::from_millis(2_500);
 
@@ -34,10 +36,10 @@ impl Swarm {
         }
     }
 
-    /// Whether there are news for everyone and the last are not too recent: whoever asks because of them has not been able
-    /// to yet.
+    /// Whether there are news for everyone and the last are not too recent.
     pub(super) fn may_tell_all(&self, now: Instant) -> bool {
-        !self.unannounced.is_empty() && now.since(self.announced) >= self.config.have_delay.min(self.round_trip * 2)
+        !self.unannounced.is_empty()
+            && now.since(self.announced) >= self.config.have_delay.min(self.round_trip * TELL_ALL_PAUSE)
     }
 
     /// Announces new blocks to those who may ask for them now, and to those who have every block: the seed of a new file

@@ -154,12 +154,10 @@ impl FirstCopies {
     pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, now: Instant) -> Vec<u32> {
         let mut lost = Vec::new();
         let patience = self.patience.lasts().max(LEAST_PATIENCE);
-        let mut is_lost = false;
         for (copy, index) in self.copies.iter_mut().zip(0..) {
             if let Copy::Given(to, at) = *copy
                 && (gone == Some(to) || now.since(at) > patience)
             {
-                is_lost |= gone != Some(to);
                 *copy = Copy::None;
                 self.not_given += 1;
                 if let Some(account) = self.accounts.get_mut(&to) {
@@ -168,9 +166,6 @@ impl FirstCopies {
                 }
                 lost.push(index);
             }
-        }
-        if is_lost {
-            self.patience.lost();
         }
         if let Some(gone) = gone {
             self.accounts.remove(&gone);

@@ -17,7 +17,7 @@ const FIRST_WINDOW: u64 = 64 << 10;
 const QUEUE_TIME: Duration = Duration::from_millis(50);
 /// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
 const RUN_TIME: Duration = Duration::from_millis(20);
-/// How long a snubbed neighbour is left alone while others serve.
+/// How long a snubbed neighbour is left alone at most while others serve.
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
 /// it answered, at most this. It doubles with each time that nothing else came of it, up to 64 s: a refusal costs two small
@@ -152,12 +152,17 @@ impl Asked {
 
     /// Whether it is snubbed for so long that it may be tried again.
     pub(in crate::swarm) fn deserves_another_try(&self, now: Instant) -> bool {
-        self.snubbed.is_some_and(|since| now.since(since) >= SECOND_CHANCE)
+        self.snubbed.is_some_and(|since| now.since(since) >= self.left_alone())
     }
 
     /// When it may be tried again, if it is snubbed and has something that is wanted.
     pub(in crate::swarm) fn second_chance(&self) -> Option<Instant> {
-        self.snubbed.filter(|_| self.wanted > 0).map(|since| since + SECOND_CHANCE)
+        self.snubbed.filter(|_| self.wanted > 0).map(|since| since + self.left_alone())
+    }
+
+    /// How long it is left alone while others serve, once it is snubbed: as long as it is waited for next time.
+    fn left_alone(&self) -> Duration {
+        self.patience.lasts().min(SECOND_CHANCE)
     }
 
     /// It delivers nothing.

@@ -143,8 +143,13 @@ fn one_that_is_snubbed_gets_a_second_chance_and_none_once_it_delivers() {
     assert!(!asked.is_snubbed() && !asked.deserves_another_try(at(90_000)) && asked.second_chance().is_none());
     asked.snub(at(100));
     assert!(asked.is_snubbed());
-    assert!(!asked.deserves_another_try(at(15_099)) && asked.deserves_another_try(at(15_100)));
-    assert_eq!(asked.second_chance(), Some(at(15_100)));
+    assert!(
+        !asked.deserves_another_try(at(4_099)) && asked.deserves_another_try(at(4_100)),
+        "as long as it is waited for"
+    );
+    assert_eq!(asked.second_chance(), Some(at(4_100)));
+    (0..3).for_each(|_| asked.snub(at(100)));
+    assert_eq!(asked.second_chance(), Some(at(15_100)), "and no longer than that");
     asked.wanted = 0;
     assert_eq!(asked.second_chance(), None, "nothing of its is wanted");
     asked.delivered(1, None, MAX_WINDOW, at(200));
@@ -209,7 +214,7 @@ fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
 fn one_of_whom_nothing_is_known_is_taken_for_one_as_the_others_but_slow() {
     let asked = asked_for(125, at(1_000));
     assert!(!asked.is_known());
-    assert_eq!(overdue(&asked, 0, 0), Some(at(1_000 + 1_000 + 8_000)), "512,000 bytes at 64,000 a second");
+    assert_eq!(overdue(&asked, 0, 0), Some(at(1_000 + 2_000 + 8_000)), "512,000 bytes at 64,000 a second");
     assert_eq!(overdue(&asked, 4_000, 0), Some(at(1_000 + 4_000 + 8_000)));
     assert_eq!(overdue(&asked, 0, 10_000), Some(at(1_000 + 10_000)));
 }
