@@ -202,7 +202,7 @@ fn a_peer_is_as_old_as_its_first_announcement() {
 fn holders_are_those_that_have_the_block_or_the_file() {
     let mut world = World::new(Limits { peers_per_answer: 2, ..Limits::default() });
     let peers: Vec<_> = (0..5).map(|_| world.join("lobby")).collect();
-    let facts = FileFacts { size: 8_192, ..facts(file(1), "f1") };
+    let facts = FileFacts { size: 32_768, ..facts(file(1), "f1") };
     for (peer, blocks) in peers.iter().zip([[0x00], [0x80], [0x40], [0xc0], [0xc0]]) {
         let blocks = Bytes::copy_from_slice(&blocks);
         world.ask(peer, Request::Announce { facts: facts.clone(), blocks });

@@ -61,7 +61,7 @@ fn the_block_size_is_an_opinion_too_and_the_name_is_none() {
     let peers = [(); 3].map(|()| world.join("lobby"));
     let facts = facts(file(1), "first");
     let other_name = FileFacts { name: "second".parse().unwrap(), ..facts.clone() };
-    let other_cut = FileFacts { block_size: BlockSize::try_from(8_192).unwrap(), ..facts.clone() };
+    let other_cut = FileFacts { block_size: BlockSize::try_from(32_768).unwrap(), ..facts.clone() };
     for (peer, facts) in peers.iter().zip([facts, other_name, other_cut]) {
         world.ask(peer, Request::Announce { facts, blocks: BLOCK });
     }
