@@ -100,8 +100,8 @@ impl Default for Config {
             choke_round: Duration::from_secs(2),
             optimistic_rounds: 3,
             max_neighbours: 60,
-            // Half of the queue that the tracker has for one receiver by default, and thirty neighbours have a block of
-            // 256 KiB each on its way. A client divides it among its files.
+            // Half of the queue that the tracker has for one receiver by default. Sixty slow neighbours with a block of
+            // 256 KiB each on its way leave as much for the fast ones. A client divides it among its files.
             max_in_flight: 32 << 20,
             // A part of that: the fastest neighbour must not take the place of the one that has the rarest blocks.
             max_window: 8 << 20,
