@@ -8,7 +8,7 @@
 //! A binary frame is an envelope with a `block`: 4 bytes with the length of the head (big-endian), the head (the
 //! same envelope without `data`), and the data.
 
-use crate::{ErrorCode, FileId, FileTag, MAX_RUN_BYTES, MAX_SMALL_BYTES, PeerId, PeerMessage, Request, Response};
+use crate::{ErrorCode, FileId, FileTag, MAX_SMALL_BYTES, MAX_SPAN_BYTES, PeerId, PeerMessage, Request, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
@@ -352,10 +352,10 @@ pub fn decode_client_binary(frame: &Bytes) -> Result<ClientBinary<'_>, Unreadabl
 
 /// A block's data is never empty, and never more than a request may ask for.
 fn check_data_len(len: usize) -> Result<(), ParseError> {
-    if (1..=MAX_RUN_BYTES as usize).contains(&len) {
+    if (1..=MAX_SPAN_BYTES as usize).contains(&len) {
         Ok(())
     } else {
-        Err(ParseError::malformed(format!("a block has 1 to {MAX_RUN_BYTES} bytes of data, not {len}")))
+        Err(ParseError::malformed(format!("a block has 1 to {MAX_SPAN_BYTES} bytes of data, not {len}")))
     }
 }
 

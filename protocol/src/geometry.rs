@@ -1,6 +1,7 @@
 //! How a file is cut into blocks.
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The smallest block: 4 KiB.
 const MIN_BLOCK_SIZE: u32 = 4 << 10;
@@ -17,10 +18,15 @@ const DEFAULT_MOST_BLOCKS: u64 = 16_384;
 pub const MAX_BLOCKS: u32 = 32_768;
 /// The largest file, in bytes: 32 GiB.
 pub const MAX_FILE_SIZE: u64 = MAX_BLOCKS as u64 * MAX_BLOCK_SIZE as u64;
+/// The unit of asking: a `request` names a span of segments of 16 KiB, or of whole blocks if those are smaller. On a slow
+/// line a large block comes in several answers, each of which shows that something comes.
+pub const SEGMENT_BYTES: u32 = 16 << 10;
+/// The most segments of a block.
+pub const MAX_BLOCK_SEGMENTS: u32 = MAX_BLOCK_SIZE / SEGMENT_BYTES;
 /// The most bytes that one `request` may ask for and one `block` may carry: 1 MiB.
-pub const MAX_RUN_BYTES: u32 = 1 << 20;
-/// The bytes of a message with the most data: a run of [`MAX_RUN_BYTES`] in base64 is 4/3 of its bytes.
-pub const MAX_MESSAGE_BYTES: u32 = MAX_RUN_BYTES / 3 * 4 + (64 << 10);
+pub const MAX_SPAN_BYTES: u32 = 1 << 20;
+/// The bytes of a message with the most data: a span of [`MAX_SPAN_BYTES`] in base64 is 4/3 of its bytes.
+pub const MAX_MESSAGE_BYTES: u32 = MAX_SPAN_BYTES / 3 * 4 + (64 << 10);
 /// The most bytes of a message between peers that carries no data, that is, of any but `block` and `manifest`: 8 KiB.
 /// Such messages go before data everywhere, so they must be short; a bitfield of [`MAX_BLOCKS`] has 5.4 KiB.
 pub const MAX_SMALL_BYTES: usize = 8 << 10;
@@ -39,20 +45,20 @@ pub enum GeometryError {
         /// Size of a block in bytes.
         block_size: u32,
     },
-    /// The run is empty or reaches past the last block.
-    #[error("{count} blocks from {index} are not inside a file of {blocks} blocks")]
+    /// The run or span is empty or reaches past the file's end.
+    #[error("{count} from {index} are not inside a file of {of}")]
     OutOfRange {
-        /// First block of the run.
+        /// The first block or segment.
         index: u32,
-        /// Number of blocks in the run.
+        /// How many.
         count: u32,
-        /// Number of blocks in the file.
-        blocks: u32,
+        /// How many the file has.
+        of: u32,
     },
-    /// The run holds more than [`MAX_RUN_BYTES`].
-    #[error("{bytes} bytes are more than one message may carry ({MAX_RUN_BYTES})")]
-    RunTooLong {
-        /// Size of the run in bytes.
+    /// The span holds more than [`MAX_SPAN_BYTES`].
+    #[error("{bytes} bytes are more than one message may carry ({MAX_SPAN_BYTES})")]
+    SpanTooLong {
+        /// Size of the span in bytes.
         bytes: u64,
     },
 }
@@ -149,18 +155,60 @@ impl Geometry {
     pub fn run(&self, index: u32, count: u32) -> Result<Run, GeometryError> {
         match index.checked_add(count) {
             Some(end) if count > 0 && end <= self.blocks() => Ok(Run { index, count }),
-            _ => Err(GeometryError::OutOfRange { index, count, blocks: self.blocks() }),
+            _ => Err(GeometryError::OutOfRange { index, count, of: self.blocks() }),
         }
     }
 
-    /// A run that one message may carry.
+    /// The size of every segment but perhaps the last of each block.
+    pub const fn segment_size(&self) -> u32 {
+        if self.block_size.0 < SEGMENT_BYTES { self.block_size.0 } else { SEGMENT_BYTES }
+    }
+
+    /// The number of segments of every block but perhaps the last, at most [`MAX_BLOCK_SEGMENTS`].
+    pub const fn segments_per_block(&self) -> u32 {
+        self.block_size.0 / self.segment_size()
+    }
+
+    /// The number of segments; 0 for an empty file.
+    pub const fn segments(&self) -> u32 {
+        self.size.div_ceil(self.segment_size() as u64) as u32
+    }
+
+    /// The segments of a block.
+    pub fn block_segments(&self, index: u32) -> Range<u32> {
+        let (per_block, all) = (self.segments_per_block(), self.segments());
+        (index * per_block).min(all)..((index + 1) * per_block).min(all)
+    }
+
+    /// A span of `count` segments from `index`, as one message may name it.
     ///
     /// # Errors
-    /// As [`Geometry::run`], and [`GeometryError::RunTooLong`] above [`MAX_RUN_BYTES`].
-    pub fn message_run(&self, index: u32, count: u32) -> Result<Run, GeometryError> {
-        let run = self.run(index, count)?;
-        let bytes = self.run_len(run);
-        if bytes > MAX_RUN_BYTES.into() { Err(GeometryError::RunTooLong { bytes }) } else { Ok(run) }
+    /// [`GeometryError::OutOfRange`] if it is empty or not inside the file, [`GeometryError::SpanTooLong`] above
+    /// [`MAX_SPAN_BYTES`].
+    pub fn span(&self, index: u32, count: u32) -> Result<Span, GeometryError> {
+        let of = self.segments();
+        let outside = GeometryError::OutOfRange { index, count, of };
+        let end = index.checked_add(count).filter(|end| count > 0 && *end <= of).ok_or(outside)?;
+        let span = Span { index, end };
+        let bytes = self.span_len(span);
+        if bytes > MAX_SPAN_BYTES.into() { Err(GeometryError::SpanTooLong { bytes }) } else { Ok(span) }
+    }
+
+    /// Where a span begins, in bytes from the start of the file.
+    pub const fn span_offset(&self, span: Span) -> u64 {
+        span.index as u64 * self.segment_size() as u64
+    }
+
+    /// The size of a span in bytes.
+    pub const fn span_len(&self, span: Span) -> u64 {
+        let end = span.end as u64 * self.segment_size() as u64;
+        (if end < self.size { end } else { self.size }) - self.span_offset(span)
+    }
+
+    /// The blocks of which a span has something.
+    pub const fn span_blocks(&self, span: Span) -> Range<u32> {
+        let per_block = self.segments_per_block();
+        span.index / per_block..span.end.div_ceil(per_block)
     }
 
     /// The size of a run in bytes.
@@ -189,8 +237,43 @@ impl Run {
     }
 
     /// The blocks, in order.
-    pub fn blocks(self) -> std::ops::Range<u32> {
+    pub const fn blocks(self) -> Range<u32> {
         self.index..self.index + self.count
+    }
+}
+
+/// Consecutive segments of one file, at least one, none past its end, and no more bytes than a message may carry: what one
+/// `request` asks for. Made by [`Geometry::span`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    index: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The first segment.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// The number of segments, at least 1.
+    pub const fn count(self) -> u32 {
+        self.end - self.index
+    }
+
+    /// The segment after the last.
+    pub const fn end(self) -> u32 {
+        self.end
+    }
+
+    /// The segments, in order.
+    pub const fn segments(self) -> Range<u32> {
+        self.index..self.end
+    }
+
+    /// Whether the two have a segment in common.
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.index < other.end && other.index < self.end
     }
 }
 
@@ -243,13 +326,43 @@ mod tests {
     }
 
     #[test]
-    fn a_run_stays_inside_the_file_and_the_message() {
+    fn a_run_stays_inside_the_file() {
         let geometry = Geometry::new(10 << 20, BlockSize::try_from(1 << 20).unwrap()).unwrap();
         assert!(geometry.run(0, 10).is_ok() && geometry.run(9, 1).is_ok());
         for (index, count) in [(0, 0), (0, 11), (9, 2), (10, 1), (u32::MAX, 1), (1, u32::MAX)] {
-            assert!(matches!(geometry.run(index, count), Err(GeometryError::OutOfRange { .. })));
+            assert!(matches!(geometry.run(index, count), Err(GeometryError::OutOfRange { of: 10, .. })));
         }
-        assert!(geometry.message_run(3, 1).is_ok());
-        assert_eq!(geometry.message_run(3, 2), Err(GeometryError::RunTooLong { bytes: 2 << 20 }));
+    }
+
+    #[test]
+    fn a_span_stays_inside_the_file_and_the_message() {
+        let geometry = Geometry::new((2 << 20) + 1, BlockSize::try_from(1 << 20).unwrap()).unwrap();
+        assert_eq!((geometry.segments(), geometry.segments_per_block()), (129, MAX_BLOCK_SEGMENTS));
+        for (index, count) in [(0, 0), (129, 1), (128, 2), (u32::MAX, 1), (1, u32::MAX)] {
+            assert!(matches!(geometry.span(index, count), Err(GeometryError::OutOfRange { of: 129, .. })));
+        }
+        assert_eq!(geometry.span(0, 65), Err(GeometryError::SpanTooLong { bytes: (1 << 20) + (16 << 10) }));
+        assert!(geometry.span(65, 64).is_ok(), "a MiB less what the last segment lacks");
+    }
+
+    #[test]
+    fn a_span_is_bytes_of_blocks() {
+        let geometry = Geometry::new(100_000, BlockSize::try_from(32 << 10).unwrap()).unwrap();
+        let span = |index, count| geometry.span(index, count).unwrap();
+        assert_eq!((geometry.segment_size(), geometry.segments(), geometry.blocks()), (16 << 10, 7, 4));
+        assert_eq!((geometry.span_offset(span(3, 2)), geometry.span_len(span(3, 2))), (3 << 14, 2 << 14));
+        assert_eq!(geometry.span_len(span(5, 2)), 100_000 - (5 << 14));
+        assert_eq!(
+            [span(0, 1), span(1, 1), span(1, 2), span(6, 1)].map(|span| geometry.span_blocks(span)),
+            [0..1, 0..1, 0..2, 3..4]
+        );
+        assert_eq!([0, 3, 4].map(|block| geometry.block_segments(block)), [0..2, 6..7, 7..7]);
+        assert_eq!((span(3, 2).index(), span(3, 2).count(), span(3, 2).end(), span(3, 2).segments()), (3, 2, 5, 3..5));
+        assert!(
+            span(1, 2).overlaps(span(2, 1)) && !span(1, 2).overlaps(span(3, 1)) && !span(3, 1).overlaps(span(1, 2))
+        );
+        // Blocks that are smaller than a segment are asked for as they are.
+        let small = Geometry::new(100_000, BlockSize::try_from(4 << 10).unwrap()).unwrap();
+        assert_eq!((small.segment_size(), small.segments_per_block(), small.segments()), (4 << 10, 1, small.blocks()));
     }
 }

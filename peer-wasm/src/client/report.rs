@@ -69,7 +69,7 @@ impl Transfer {
 const fn tile(state: &BlockState) -> char {
     match state {
         BlockState::Missing => '.',
-        BlockState::Requested(_) => 'o',
+        BlockState::Requested | BlockState::Repeated => 'o',
         BlockState::Storing => 's',
         BlockState::Stored => '#',
     }

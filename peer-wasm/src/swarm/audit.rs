@@ -11,21 +11,19 @@ impl Swarm {
     pub fn audit(&self) {
         let geometry = self.manifest.geometry();
         self.blocks.audit(self.neighbours.values().map(|neighbour| &neighbour.said.has));
-        let mut requested = vec![0u16; geometry.blocks() as usize];
+        let mut requested = vec![0; geometry.segments() as usize];
         for neighbour in self.neighbours.values() {
             neighbour.asked.audit(geometry);
             let wanted = neighbour.said.has.iter().filter(|index| self.blocks.is_wanted(*index)).count();
             assert_eq!(neighbour.asked.wanted as usize, wanted, "blocks wanted of a neighbour");
-            let runs = neighbour.asked.in_flight().iter().flat_map(|request| request.run.blocks());
-            runs.for_each(|index| requested[index as usize] += 1);
+            let segments = neighbour.asked.in_flight().iter().flat_map(|request| request.span.segments());
+            segments.for_each(|segment| requested[segment as usize] += 1);
         }
-        for (index, times) in (0..).zip(requested) {
-            let is_right = match self.blocks.state(index) {
-                BlockState::Missing => times == 0,
-                BlockState::Requested(counted) => counted == times,
-                BlockState::Storing | BlockState::Stored => true,
-            };
-            assert!(is_right, "{index} is {:?} and asked of {times}", self.blocks.state(index));
+        for index in (0..geometry.blocks()).filter(|index| self.blocks.is_wanted(*index)) {
+            for segment in geometry.block_segments(index) {
+                let times = self.blocks.times_asked(geometry.span(segment, 1).expect("a segment of the file"));
+                assert_eq!(times, requested[segment as usize], "{segment} of {index} is asked of so many");
+            }
         }
         let storing = (0..geometry.blocks()).filter(|index| self.blocks.state(*index) == BlockState::Storing);
         let storing: u64 = storing.map(|index| u64::from(geometry.block_len(index))).sum();
@@ -35,7 +33,7 @@ impl Swarm {
         let queued: usize = self.neighbours.values().map(|neighbour| neighbour.served.queue.len()).sum();
         assert_eq!(self.queued, queued, "requests that wait");
         assert!(self.choker.served().all(|peer| self.neighbours.contains_key(&peer)), "somebody gone has a place");
-        let reading: u64 = self.reads.values().map(|(_, run)| geometry.run_len(*run)).sum();
+        let reading: u64 = self.reads.values().map(|(_, span)| geometry.span_len(*span)).sum();
         assert!(self.uploading_bytes >= reading, "less is being sent than is being read");
     }
 }

@@ -1,44 +1,75 @@
 //! The block manager: what state each block of the file is in.
 
 use super::{
+    begun::{Begun, Given, joined},
     config::BlockStrategy,
     picker::{Pick, Picker},
 };
-use protocol::{Bitfield, Run};
+use bytes::Bytes;
+use protocol::{Bitfield, Geometry, PeerId, Run, Span};
 use rand::Rng;
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// The state of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockState {
     /// Not here and not asked for.
     Missing,
-    /// Asked of this many neighbours.
-    Requested(u16),
+    /// Asked for, or here in part.
+    Requested,
+    /// The same, and something of it is asked of two neighbours.
+    Repeated,
     /// Here and verified, on its way to the storage.
     Storing,
     /// Verified and stored.
     Stored,
 }
 
-/// The state of every block, and what follows from it: the picker knows those that are missing.
+/// Blocks of which every byte is here, to be verified.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) run: Run,
+    pub(crate) data: Bytes,
+    /// Who gave what of a block that came in pieces; nothing if it is all of one message.
+    pub(super) given: Vec<Given>,
+}
+
+/// The state of every block, and what follows from it: the picker knows those of which something was asked of nobody.
 #[derive(Debug)]
 pub(crate) struct Blocks {
+    geometry: Geometry,
     states: Vec<BlockState>,
     stored: Bitfield,
     picker: Picker,
-    /// The blocks that are asked of more than one neighbour.
-    repeated: BTreeSet<u32>,
+    begun: BTreeMap<u32, Begun>,
+    /// Those begun of which something was asked of nobody.
+    unfinished: BTreeSet<u32>,
+    /// Bytes of blocks begun that are not on their way: here, or asked of nobody.
+    rest: u64,
+    /// Segments asked of two.
+    repeated: u32,
 }
 
 impl Blocks {
     /// Starts with the blocks that are stored already.
-    pub(crate) fn new(strategy: BlockStrategy, stored: Bitfield) -> Self {
+    pub(crate) fn new(strategy: BlockStrategy, geometry: Geometry, stored: Bitfield) -> Self {
         let state = |index| if stored.has(index) { BlockState::Stored } else { BlockState::Missing };
         let states: Vec<_> = (0..stored.len()).map(state).collect();
         let mut missing = Bitfield::empty(stored.len());
         (0..stored.len()).filter(|index| !stored.has(*index)).for_each(|index| _ = missing.set(index));
-        Self { states, picker: Picker::new(strategy, &missing), stored, repeated: BTreeSet::new() }
+        Self {
+            geometry,
+            states,
+            picker: Picker::new(strategy, &missing),
+            stored,
+            begun: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            rest: 0,
+            repeated: 0,
+        }
     }
 
     pub(crate) fn state(&self, index: u32) -> BlockState {
@@ -54,19 +85,45 @@ impl Blocks {
         &self.stored
     }
 
-    /// The blocks that are asked of more than one neighbour.
-    pub(crate) const fn repeated(&self) -> &BTreeSet<u32> {
-        &self.repeated
+    /// Bytes of blocks begun that are not on their way: here and not verified yet, or asked of nobody.
+    pub(crate) const fn rest(&self) -> u64 {
+        self.rest
     }
 
-    /// Whether no block is left to ask for the first time.
+    /// Bytes asked of two.
+    pub(crate) const fn repeated(&self) -> u64 {
+        self.repeated as u64 * self.geometry.segment_size() as u64
+    }
+
+    /// Whether something of the span is asked of two.
+    pub(crate) fn is_repeated(&self, span: Span) -> bool {
+        self.repeated > 0 && self.begun_of(span).any(Begun::is_repeated)
+    }
+
+    /// Whether all of the span is asked of exactly one neighbour.
+    pub(crate) fn is_asked_once(&self, span: Span) -> bool {
+        self.geometry.span_blocks(span).all(|index| self.begun.get(&index).is_some_and(|begun| begun.is_asked_once(span)))
+    }
+
+    /// Of how many neighbours a segment of a block that is wanted is asked.
+    pub(crate) fn times_asked(&self, segment: Span) -> u32 {
+        self.begun_of(segment).map(|begun| begun.times_asked(segment)).sum()
+    }
+
+    /// Whether nothing is left to ask for the first time.
     pub(crate) const fn none_missing(&self) -> bool {
         self.picker.missing().count() == 0
     }
 
     /// Whether the block still has to be received.
     pub(crate) fn is_wanted(&self, index: u32) -> bool {
-        matches!(self.state(index), BlockState::Missing | BlockState::Requested(_))
+        matches!(self.state(index), BlockState::Missing | BlockState::Requested | BlockState::Repeated)
+    }
+
+    /// Whether something of the span still has to be received.
+    pub(crate) fn wants(&self, span: Span) -> bool {
+        let lacks = |index| self.begun.get(&index).is_none_or(|begun| begun.lacks(span));
+        self.geometry.span_blocks(span).any(|index| self.is_wanted(index) && lacks(index))
     }
 
     /// How many neighbours have the block.
@@ -89,46 +146,85 @@ impl Blocks {
         self.picker.pick(has, pick, rng)
     }
 
-    /// Notes one more request for each block of the run that is still wanted.
-    pub(crate) fn request(&mut self, run: Run) {
-        for index in run.blocks() {
-            self.states[index as usize] = match self.state(index) {
-                BlockState::Missing => {
-                    self.picker.remove(index);
-                    BlockState::Requested(1)
-                }
-                BlockState::Requested(times) => {
-                    self.repeated.insert(index);
-                    BlockState::Requested(times.saturating_add(1))
-                }
-                done @ (BlockState::Storing | BlockState::Stored) => done,
-            };
+    /// The rarest of the blocks that are begun and of which nobody was asked for the rest.
+    pub(crate) fn unfinished(&self, has: &Bitfield) -> Option<u32> {
+        let offered = self.unfinished.iter().copied().filter(|index| has.has(*index));
+        offered.min_by_key(|index| self.availability(*index))
+    }
+
+    /// Whether the block is begun and nobody was asked for the rest.
+    pub(crate) fn is_unfinished(&self, index: u32) -> bool {
+        self.unfinished.contains(&index)
+    }
+
+    /// The first of the block that nobody was asked for: so many segments in a row at most.
+    pub(crate) fn next_segments(&self, index: u32, most: u32) -> Option<Span> {
+        let segments = match self.begun.get(&index) {
+            Some(begun) => begun.unasked(most)?,
+            None => {
+                let all = self.geometry.block_segments(index);
+                all.start..all.end.min(all.start + most)
+            }
+        };
+        self.geometry.span(segments.start, segments.end - segments.start).ok()
+    }
+
+    /// Notes one more request for what is still wanted of the span.
+    pub(crate) fn request(&mut self, span: Span) {
+        for index in self.geometry.span_blocks(span).filter(|index| self.is_wanted(*index)).collect::<Vec<_>>() {
+            self.change(index, |begun| begun.request(span));
         }
     }
 
-    /// Takes one request back from each block of the run; those that are asked of nobody else are missing again.
-    pub(crate) fn release(&mut self, run: Run) {
-        for index in run.blocks() {
-            self.states[index as usize] = match self.state(index) {
-                BlockState::Requested(1) => {
-                    self.picker.insert(index);
-                    BlockState::Missing
-                }
-                BlockState::Requested(times) => {
-                    if times == 2 {
-                        self.repeated.remove(&index);
-                    }
-                    BlockState::Requested(times - 1)
-                }
-                other @ (BlockState::Missing | BlockState::Storing | BlockState::Stored) => other,
-            };
+    /// Takes one request back from what is wanted of the span; what is asked of nobody else is missing again.
+    pub(crate) fn release(&mut self, span: Span) {
+        for index in self.geometry.span_blocks(span) {
+            if self.begun.contains_key(&index) {
+                self.change(index, |begun| begun.release(span));
+            }
+        }
+    }
+
+    /// Takes in the bytes of a span; gives the blocks that are whole now.
+    pub(crate) fn receive(&mut self, span: Span, data: &Bytes, from: PeerId) -> Vec<Whole> {
+        let geometry = self.geometry;
+        let mut wholes = Vec::new();
+        let covers = |index: &u32| {
+            let segments = geometry.block_segments(*index);
+            span.index() <= segments.start && segments.end <= span.end()
+        };
+        let blocks = geometry.span_blocks(span);
+        let covered: Vec<_> = blocks.clone().filter(covers).collect();
+        if let (Some(first), count @ 1..) = (covered.first(), covered.len() as u32) {
+            let run = geometry.run(*first, count).expect("blocks of a span of the file");
+            let start = (geometry.offset(*first) - geometry.span_offset(span)) as usize;
+            let data = data.slice(start..start + geometry.run_len(run) as usize);
+            wholes.push(Whole { run, data, given: Vec::new() });
+        }
+        for index in blocks.filter(|index| !covers(index)) {
+            if !self.is_wanted(index) {
+                continue;
+            }
+            self.change(index, |begun| begun.receive(span, data, from, &geometry));
+            if let Some(given) = self.begun.get(&index).and_then(Begun::whole) {
+                let run = geometry.run(index, 1).expect("a block of a span of the file");
+                wholes.push(Whole { run, data: joined(&given), given });
+            }
+        }
+        wholes
+    }
+
+    /// What is here of a block is wrong: it is wanted again.
+    pub(crate) fn discard(&mut self, index: u32) {
+        if self.begun.contains_key(&index) {
+            self.change(index, Begun::discard);
         }
     }
 
     /// Notes a verified block.
     pub(crate) fn storing(&mut self, index: u32) {
+        self.forget(index);
         self.picker.remove(index);
-        self.repeated.remove(&index);
         self.states[index as usize] = BlockState::Storing;
     }
 
@@ -148,52 +244,62 @@ impl Blocks {
     /// If something was not kept right.
     pub(crate) fn audit<'a>(&self, neighbours: impl Iterator<Item = &'a Bitfield> + Clone) {
         for (index, state) in (0..).zip(&self.states) {
-            assert_eq!(self.picker.missing().has(index), *state == BlockState::Missing, "{index} is {state:?}");
+            let begun = self.begun.get(&index);
+            let is_open = matches!(state, BlockState::Requested | BlockState::Repeated);
+            assert_eq!(begun.is_some(), is_open, "{index} is {state:?}");
+            let is_unfinished = begun.is_some_and(|begun| begun.unasked(1).is_some());
+            assert_eq!(self.unfinished.contains(&index), is_unfinished, "{index} is {state:?}");
+            let is_missing = is_unfinished || *state == BlockState::Missing;
+            assert_eq!(self.picker.missing().has(index), is_missing, "{index} is {state:?}");
             assert_eq!(self.stored.has(index), *state == BlockState::Stored, "{index} is {state:?}");
-            let is_repeated = matches!(state, BlockState::Requested(times) if *times > 1);
-            assert_eq!(self.repeated.contains(&index), is_repeated, "{index} is {state:?}");
             let have = neighbours.clone().filter(|has| has.has(index)).count();
             assert_eq!(usize::from(self.availability(index)), have, "neighbours have {index}");
+        }
+        let begun = || self.begun.values();
+        assert_eq!(self.rest, begun().map(|begun| begun.rest(&self.geometry)).sum::<u64>(), "bytes not on their way");
+        assert_eq!(self.repeated, begun().map(Begun::repeated).sum::<u32>(), "segments asked of two");
+    }
+
+    fn begun_of(&self, span: Span) -> impl Iterator<Item = &Begun> {
+        self.begun.range(self.geometry.span_blocks(span)).map(|(_, begun)| begun)
+    }
+
+    /// Changes what is asked of a block that is wanted, or is here of it, and what follows from that.
+    fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Begun) -> T) {
+        let begun = self.begun.entry(index).or_insert_with(|| Begun::new(index, &self.geometry));
+        let (rest, repeated) = if begun.is_empty() { (0, 0) } else { (begun.rest(&self.geometry), begun.repeated()) };
+        change(begun);
+        if begun.is_empty() {
+            self.begun.remove(&index);
+            self.unfinished.remove(&index);
+            self.picker.insert(index);
+            self.states[index as usize] = BlockState::Missing;
+        } else {
+            self.rest += begun.rest(&self.geometry);
+            self.repeated += begun.repeated();
+            self.states[index as usize] =
+                if begun.is_repeated() { BlockState::Repeated } else { BlockState::Requested };
+            if begun.unasked(1).is_some() {
+                self.unfinished.insert(index);
+                self.picker.insert(index);
+            } else {
+                self.unfinished.remove(&index);
+                self.picker.remove(index);
+            }
+        }
+        self.rest -= rest;
+        self.repeated -= repeated;
+    }
+
+    /// Forgets what is asked of a block, and what is here of it.
+    fn forget(&mut self, index: u32) {
+        if let Some(begun) = self.begun.remove(&index) {
+            self.rest -= begun.rest(&self.geometry);
+            self.repeated -= begun.repeated();
+            self.unfinished.remove(&index);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::{BlockSize, Geometry};
-
-    #[test]
-    fn a_block_goes_from_missing_to_stored() {
-        let geometry = Geometry::new(4 * 4_096, BlockSize::try_from(4_096).unwrap()).unwrap();
-        let mut blocks = Blocks::new(BlockStrategy::RarestFirst, Bitfield::empty(4));
-        let run = geometry.run(1, 2).unwrap();
-        let audit = |blocks: &Blocks| blocks.audit(std::iter::empty());
-        blocks.request(run);
-        assert!(blocks.repeated().is_empty() && !blocks.none_missing());
-        blocks.request(run);
-        assert_eq!(blocks.state(1), BlockState::Requested(2));
-        assert_eq!(blocks.repeated(), &BTreeSet::from([1, 2]));
-        audit(&blocks);
-        blocks.release(run);
-        assert_eq!((blocks.state(1), blocks.repeated().len()), (BlockState::Requested(1), 0));
-        blocks.storing(1);
-        blocks.release(run);
-        assert_eq!((blocks.state(1), blocks.state(2)), (BlockState::Storing, BlockState::Missing));
-        assert!(!blocks.is_wanted(1) && blocks.is_wanted(2));
-        assert!(!blocks.stored().has(1) && blocks.store(1) && blocks.stored().has(1));
-        assert!(!blocks.store(2), "a block that was never verified cannot be stored");
-        audit(&blocks);
-        [0, 2, 3].into_iter().for_each(|index| blocks.storing(index));
-        assert!(blocks.none_missing());
-        audit(&blocks);
-    }
-
-    #[test]
-    #[should_panic = "neighbours have 3"]
-    fn a_sum_that_is_wrong_is_noticed() {
-        let mut blocks = Blocks::new(BlockStrategy::RarestFirst, Bitfield::empty(4));
-        blocks.gained(3);
-        blocks.audit(std::iter::empty());
-    }
-}
+mod tests;

@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) idle: bool,
     /// It gives, or had no chance yet to show it.
     pub(super) willing: bool,
+    /// It has a place and got less than a block since: it keeps the place, since what it got is of no use to anybody yet.
+    pub(super) in_turn: bool,
     /// The higher, the sooner it gets a fixed place.
     pub(super) score: u64,
     /// How many blocks it has. Those who fell behind have little that others want, so they cannot earn a fixed place:
@@ -72,7 +74,7 @@ impl Choker {
     /// A new round over all neighbours that lack blocks.
     pub(super) fn round(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
         candidates.shuffle(rng);
-        candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.score)));
+        candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.in_turn, candidate.score)));
         self.rounds_on_trial += 1;
         self.extra.clear();
         self.newcomers = 0;
@@ -80,8 +82,9 @@ impl Choker {
         match config.peer_strategy {
             PeerStrategy::RareBlocks => self.keep_or_promote(&wanted, config),
             PeerStrategy::Reciprocal | PeerStrategy::Random => {
+                let in_turn = |peer: PeerId| wanted.iter().any(|other| other.peer == peer && other.in_turn);
                 if self.rounds_on_trial >= config.optimistic_rounds {
-                    self.on_trial = None;
+                    self.on_trial = self.on_trial.filter(|peer| in_turn(*peer));
                 }
                 self.fixed = best(&wanted, None, config.fixed_slots);
                 self.on_trial = self.on_trial.filter(|peer| !self.fixed.contains(peer));

@@ -83,6 +83,7 @@ impl Swarm {
                 interested: neighbour.said.is_interested || neighbour.is_unknown(now),
                 idle: neighbour.served.is_idle(),
                 willing: self.is_willing(peer, neighbour, now),
+                in_turn: self.choker.serves(peer) && neighbour.served.since_place() < block_size.into(),
                 score: self.score(neighbour, complete),
                 blocks: neighbour.blocks(block_size),
                 age: neighbour.age(now),
@@ -109,7 +110,8 @@ impl Swarm {
             !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && neighbour.asked.refuses_since.is_none();
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
         let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
-        neighbour.served.total() + block <= trust + offered + RECIPROCITY * neighbour.asked.total()
+        let segment = u64::from(self.manifest.geometry().segment_size());
+        neighbour.served.total() + segment <= trust + offered + RECIPROCITY * neighbour.asked.total()
     }
 
     /// Takes the place of a neighbour that took more than it may for what it gave, if others want it.
@@ -164,6 +166,9 @@ impl Swarm {
             }
             if let Some(neighbour) = self.neighbours.get_mut(&to) {
                 neighbour.told.served = Some(serve);
+                if serve {
+                    neighbour.served.get_place();
+                }
             }
             self.send(to, if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } });
             if !serve {
@@ -178,8 +183,8 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
         let queue = std::mem::take(&mut neighbour.served.queue);
         self.queued -= queue.len();
-        for run in queue {
-            self.send(to, PeerMessage::Reject { file, index: run.index(), count: run.count() });
+        for span in queue {
+            self.send(to, PeerMessage::Reject { file, index: span.index(), count: span.count() });
         }
     }
 

@@ -2,13 +2,17 @@
 
 use super::{
     Event, StorageError, StorageRequest, Swarm, Timer, Violation,
+    blocks::Whole,
     neighbour::{Fit, Neighbour},
     picker::Pick,
 };
 use crate::Instant;
 use bytes::Bytes;
-use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run};
-use std::{ops::Bound, time::Duration};
+use protocol::{Bitfield, HaveRun, PeerId, PeerMessage, Run, Span};
+use std::{
+    ops::{Bound, Range},
+    time::Duration,
+};
 
 /// The first blocks come one by one and may be any: a newcomer needs something to give, soon.
 const FIRST_BLOCKS: u32 = 4;
@@ -23,6 +27,9 @@ const LINE_WINDOW: Duration = Duration::from_secs(2);
 const FIRST_LINE_WINDOW: u64 = 256 << 10;
 /// The part of the room that is left to those who have every block: only they have the rarest.
 const SEEDS_SHARE: u64 = 8;
+
+/// There is no room for another block.
+struct NoRoom;
 
 impl Swarm {
     /// Blocks handed out as [`StorageRequest::Write`] are stored, or could not be.
@@ -103,34 +110,34 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         neighbour.said.chokes_us = false;
         let refused = neighbour.asked.retry(true, now);
-        self.learn(from, refused.into_iter().flat_map(Run::blocks), now);
+        self.learn_again(from, refused, now);
         self.update_interest(from);
         self.request_of(from, now);
     }
 
     /// The neighbour refuses a request.
-    pub(super) fn handle_reject(&mut self, from: PeerId, run: Run, now: Instant) {
+    pub(super) fn handle_reject(&mut self, from: PeerId, span: Span, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        let Some(request) = neighbour.asked.rejected(run, &geometry) else { return };
+        let Some(request) = neighbour.asked.rejected(span, &geometry) else { return };
         let chokes_us = neighbour.said.chokes_us;
-        self.in_flight_bytes -= geometry.run_len(run);
-        self.blocks.release(run);
+        self.in_flight_bytes -= geometry.span_len(span);
+        self.blocks.release(span);
         if let Some(next) = request.moves_to {
             self.request_of(next, now);
             return self.request_of(from, now);
         }
         // If it is not because it chokes us, it is taken for a neighbour that does not have the blocks, for a while.
         if !chokes_us {
-            self.believe_refusal(from, run, now);
+            self.believe_refusal(from, span, now);
         }
         self.request_of_all(now);
     }
 
-    pub(super) fn believe_refusal(&mut self, from: PeerId, run: Run, now: Instant) {
-        run.blocks().for_each(|index| self.unlearn(from, index));
+    pub(super) fn believe_refusal(&mut self, from: PeerId, span: Span, now: Instant) {
+        self.manifest.geometry().span_blocks(span).for_each(|index| self.unlearn(from, index));
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.asked.refuse(run, now);
+            neighbour.asked.refuse(span, now);
         }
         self.schedule_retry(from);
         self.update_interest(from);
@@ -142,7 +149,7 @@ impl Swarm {
         for peer in peers {
             let due = self.neighbours.get_mut(&peer).map(|neighbour| neighbour.asked.retry(false, now));
             if let Some(due) = due.filter(|due| !due.is_empty()) {
-                self.learn(peer, due.into_iter().flat_map(Run::blocks), now);
+                self.learn_again(peer, due, now);
                 self.update_interest(peer);
                 self.request_of(peer, now);
             }
@@ -156,21 +163,26 @@ impl Swarm {
         }
     }
 
-    pub(super) fn handle_block(&mut self, from: PeerId, run: Run, data: &Bytes, now: Instant) -> Result<(), Violation> {
+    pub(super) fn handle_block(&mut self, from: PeerId, span: Span, data: &Bytes, now: Instant) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
-        let bytes = geometry.run_len(run);
+        let bytes = geometry.span_len(span);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
-        let asked = match neighbour.asked.answered(run, &geometry) {
+        let asked = match neighbour.asked.answered(span, &geometry) {
             Fit::Asked(sent) => Some(sent),
             Fit::Late => None,
             Fit::Unasked => return Err(Violation::Unrequested),
         };
-        let may_come_twice = asked.is_none() || run.blocks().any(|index| self.blocks.repeated().contains(&index));
+        let may_come_twice = asked.is_none() || self.blocks.is_repeated(span);
         if asked.is_some() {
             self.in_flight_bytes -= bytes;
-            self.blocks.release(run);
+            self.blocks.release(span);
         }
-        if !run.blocks().any(|index| self.blocks.is_wanted(index)) {
+        if data.len() as u64 != bytes {
+            return Err(Violation::BadBlock);
+        }
+        // What is left of requests from before a block was found wrong would be mixed with the next try.
+        let is_suspect = || geometry.span_blocks(span).any(|index| self.suspects.contains(index));
+        if !self.blocks.wants(span) || (asked.is_none() && is_suspect()) {
             self.duplicate_bytes += bytes;
             self.request_of(from, now);
             self.offer_room(now);
@@ -181,10 +193,8 @@ impl Swarm {
             self.request_of(from, now);
             return Ok(());
         }
-        let correct = (self.config.check)(&self.manifest, run, data);
-        self.store_correct(run, data, &correct);
-        if correct.contains(&false) {
-            return Err(Violation::BadBlock);
+        for whole in self.blocks.receive(span, data, from) {
+            self.verify(&whole, now)?;
         }
         self.received.add(bytes, now);
         self.best_rate = self.best_rate.max(self.received.per_second(now));
@@ -194,10 +204,37 @@ impl Swarm {
             neighbour.asked.delivered(bytes, asked, self.config.max_window, now);
         }
         if may_come_twice {
-            self.cancel_unwanted(run, now);
+            self.cancel_unwanted(span, now);
         }
         self.request_of(from, now);
         self.offer_room(now);
+        Ok(())
+    }
+
+    /// Stores what is right of blocks that are here. What is wrong is the fault of its giver, if there is only one.
+    fn verify(&mut self, whole: &Whole, now: Instant) -> Result<(), Violation> {
+        let geometry = *self.manifest.geometry();
+        let Whole { run, data, given } = whole;
+        let correct = (self.config.check)(&self.manifest, *run, data);
+        self.store_correct(*run, data, &correct);
+        if !correct.contains(&false) {
+            for index in run.blocks().filter(|index| self.suspects.contains(*index)).collect::<Vec<_>>() {
+                let start = (geometry.offset(index) - geometry.offset(run.index())) as usize;
+                let data = &data[start..start + geometry.block_len(index) as usize];
+                let liars = self.suspects.judge(index, data, &geometry);
+                liars.into_iter().for_each(|liar| self.drop_neighbour(liar, Violation::BadBlock, now));
+            }
+            return Ok(());
+        }
+        let is_mixed = given.windows(2).any(|pair| pair[0].by != pair[1].by);
+        if !given.is_empty() {
+            self.blocks.discard(run.index());
+        }
+        if !is_mixed {
+            return Err(Violation::BadBlock);
+        }
+        self.suspects.note(run.index(), given);
+        self.take_back_block(run.index());
         Ok(())
     }
 
@@ -208,41 +245,80 @@ impl Swarm {
             if neighbour.said.chokes_us || neighbour.asked.wanted == 0 || self.halted {
                 return;
             }
-            if self.in_flight() >= self.room_for(neighbour) {
-                self.is_limited = true;
-                return;
-            }
             if neighbour.asked.is_snubbed()
                 && !neighbour.asked.deserves_another_try(now)
                 && self.neighbours.values().any(Neighbour::is_serving)
             {
                 return;
             }
-            let Some(mut max_bytes) = neighbour.asked.next_run_bytes(self.config.max_run, now) else { return };
+            let Some(mut most) = neighbour.asked.next_request(self.config.max_run, now) else { return };
             if self.in_flight_bytes >= self.line_window() {
-                // The line is full: one block of each, so that everybody's pace stays known.
+                // The line is full: one segment of each, so that everybody's pace stays known.
                 if !neighbour.asked.in_flight().is_empty() {
                     return;
                 }
-                max_bytes = geometry.block_size().bytes();
+                most = geometry.segment_size();
             }
             let picked = if self.blocks.none_missing() {
+                if self.in_flight() >= self.room_for(neighbour) {
+                    self.is_limited = true;
+                    return;
+                }
                 self.endgame_pick(peer, now)
             } else {
-                let pick = self.next_pick(neighbour, max_bytes);
-                let blocks = self.blocks.pick(&neighbour.said.has, pick, &mut self.rng);
-                blocks.and_then(|blocks| geometry.run(blocks.start, blocks.end - blocks.start).ok())
+                match self.next_span(peer, most) {
+                    Ok(span) => span,
+                    Err(NoRoom) => {
+                        self.is_limited = true;
+                        return;
+                    }
+                }
             };
-            let Some(run) = picked else { return self.steer_to(peer, now) };
-            self.blocks.request(run);
-            self.in_flight_bytes += geometry.run_len(run);
+            let Some(span) = picked else { return self.steer_to(peer, now) };
+            self.blocks.request(span);
+            self.in_flight_bytes += geometry.span_len(span);
             let file = self.tag();
             if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-                neighbour.asked.requested(run, &geometry, now);
+                neighbour.asked.requested(span, &geometry, now);
             }
-            self.send(peer, PeerMessage::Request { file, index: run.index(), count: run.count() });
+            self.send(peer, PeerMessage::Request { file, index: span.index(), count: span.count() });
             self.expect_answer(peer, now);
         }
+    }
+
+    /// What to ask of a neighbour next, of so many bytes at most: the rest of a block that was begun with it, or else the
+    /// rarest that it has, and among equals one that was begun. What is begun has its room already.
+    fn next_span(&mut self, peer: PeerId, most: u32) -> Result<Option<Span>, NoRoom> {
+        let Some(neighbour) = self.neighbours.get(&peer) else { return Ok(None) };
+        let has = &neighbour.said.has;
+        let last = neighbour.asked.last.map(|span| self.manifest.geometry().span_blocks(span).end - 1);
+        let goes_on = last.filter(|index| self.blocks.is_unfinished(*index) && has.has(*index));
+        let begun = goes_on.or_else(|| self.blocks.unfinished(has));
+        let has_room = self.in_flight() < self.room_for(neighbour);
+        if goes_on.is_some() || !has_room {
+            let index = begun.ok_or(NoRoom)?;
+            return Ok(self.span_of(index..index + 1, most));
+        }
+        let pick = self.next_pick(neighbour, most);
+        let Some(picked) = self.blocks.pick(has, pick, &mut self.rng) else { return Ok(None) };
+        let is_no_rarer = |index: &u32| {
+            let rarity = |index| self.blocks.availability(index);
+            pick.any || picked.contains(index) || rarity(*index) <= rarity(picked.start)
+        };
+        let begun = begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
+        Ok(self.span_of(begun.map_or(picked, |index| index..index + 1), most))
+    }
+
+    /// What to ask of these blocks, of which only the first may be begun: all of them, or as much of the first.
+    fn span_of(&self, blocks: Range<u32>, most: u32) -> Option<Span> {
+        let geometry = self.manifest.geometry();
+        let (first, last) = (blocks.start, blocks.end - 1);
+        let in_part = most < geometry.block_size().bytes() || self.blocks.is_unfinished(first);
+        if in_part && !self.suspects.contains(first) {
+            return self.blocks.next_segments(first, most / geometry.segment_size());
+        }
+        let segments = geometry.block_segments(first).start..geometry.block_segments(last).end;
+        geometry.span(segments.start, segments.len() as u32).ok()
     }
 
     /// How many bytes in flight fill the line: what it takes in two seconds and two round trips.
@@ -263,7 +339,7 @@ impl Swarm {
         let is_first = self.stored().count() < FIRST_BLOCKS;
         let stretch = (geometry.size() / MIN_STRETCHES).min(MAX_STRETCH) / u64::from(block_size);
         Pick {
-            following: neighbour.asked.last.map(|run| run.blocks().end),
+            following: neighbour.asked.last.map(|span| geometry.span_blocks(span).end),
             most: if is_first { 1 } else { max_bytes / block_size },
             stretch: stretch as u32,
             any: is_first,
@@ -310,6 +386,12 @@ impl Swarm {
                 self.blocks.gained(index);
             }
         }
+    }
+
+    /// Notes that a neighbour has again what it refused.
+    fn learn_again(&mut self, from: PeerId, refused: Vec<Span>, now: Instant) {
+        let geometry = *self.manifest.geometry();
+        self.learn(from, refused.into_iter().flat_map(|span| geometry.span_blocks(span)), now);
     }
 
     /// Notes that a neighbour does not have a block.

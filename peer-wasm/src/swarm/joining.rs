@@ -9,7 +9,7 @@ use super::{
     neighbour::{Asked, Neighbour, Rejections, Said, Served},
 };
 use crate::Instant;
-use protocol::{PeerId, PeerMessage, Run};
+use protocol::{PeerId, PeerMessage};
 use std::time::Duration;
 
 /// The most peers that wait for a place among the neighbours.
@@ -81,7 +81,7 @@ impl Swarm {
         peers.into_iter().for_each(|peer| self.handle_peer_left(peer, now));
         self.transmits.clear();
         let geometry = *self.manifest.geometry();
-        self.uploading_bytes = self.reads.values().map(|(_, run)| geometry.run_len(*run)).sum();
+        self.uploading_bytes = self.reads.values().map(|(_, span)| geometry.span_len(*span)).sum();
     }
 
     /// A peer that is no neighbour says something. The tracker passes only what introduced peers say, so that is an
@@ -230,7 +230,8 @@ impl Swarm {
         }
         let Some(mut neighbour) = self.remove(peer) else { return };
         // What it refused it may have all the same, and nothing else makes it say so again.
-        for index in neighbour.asked.retry(true, now).into_iter().flat_map(Run::blocks) {
+        let geometry = *self.manifest.geometry();
+        for index in neighbour.asked.retry(true, now).into_iter().flat_map(|span| geometry.span_blocks(span)) {
             neighbour.said.has.set(index);
         }
         self.give_up_copies_of(peer, now);
@@ -271,8 +272,8 @@ impl Swarm {
         self.in_flight_bytes -= neighbour.asked.bytes();
         self.queued -= neighbour.served.queue.len();
         self.choker.evict(peer);
-        for run in neighbour.asked.take_all_back() {
-            self.blocks.release(run);
+        for span in neighbour.asked.take_all_back() {
+            self.blocks.release(span);
         }
         neighbour.said.has.iter().for_each(|index| self.blocks.lost(index));
         Some(neighbour)
@@ -325,8 +326,8 @@ impl Swarm {
         neighbour.said.is_interested = false;
         neighbour.said.chokes_us = true;
         neighbour.told = super::neighbour::Told::nothing();
-        for run in neighbour.asked.begin_anew(&geometry) {
-            self.blocks.release(run);
+        for span in neighbour.asked.begin_anew(&geometry) {
+            self.blocks.release(span);
         }
     }
 

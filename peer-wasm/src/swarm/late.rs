@@ -1,11 +1,11 @@
 //! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
 
 use super::{
-    BlockState, Swarm, Timer,
+    Swarm, Timer, Transmit,
     neighbour::{Neighbour, Usual},
 };
 use crate::Instant;
-use protocol::{PeerId, PeerMessage, Run};
+use protocol::{PeerId, PeerMessage, Span};
 use std::time::Duration;
 
 /// In the endgame a request is repeated elsewhere only after this long, and only where it will be answered in half
@@ -24,6 +24,7 @@ impl Swarm {
     /// Everything that a neighbour has is asked of others, and it is idle: takes one of those requests back, the one that
     /// would wait longest, to ask this neighbour instead. It is asked when the other rejects, so that nothing comes twice.
     pub(super) fn steer_to(&mut self, peer: PeerId, now: Instant) {
+        let geometry = *self.manifest.geometry();
         let Some(own) = self.neighbours.get(&peer) else { return };
         if !own.asked.in_flight().is_empty() || !own.is_serving() {
             return;
@@ -35,15 +36,15 @@ impl Swarm {
                 neighbour.asked.in_flight().iter().map(move |request| (other, neighbour, request))
             })
             .filter(|(_, _, request)| {
-                request.moves_to.is_none() && request.run.blocks().all(|index| own.said.has.has(index))
+                request.moves_to.is_none() && geometry.span_blocks(request.span).all(|index| own.said.has.has(index))
             })
-            .map(|(other, neighbour, request)| (neighbour.asked.remaining_wait(request, now), other, request.run))
+            .map(|(other, neighbour, request)| (neighbour.asked.remaining_wait(request, now), other, request.span))
             .max()
             .filter(|(remaining, _, _)| *remaining > own.asked.shortest_wait());
-        let Some((_, other, run)) = longest else { return };
-        if self.neighbours.get_mut(&other).is_some_and(|neighbour| neighbour.asked.steer(run, peer)) {
+        let Some((_, other, span)) = longest else { return };
+        if self.neighbours.get_mut(&other).is_some_and(|neighbour| neighbour.asked.steer(span, peer)) {
             let file = self.tag();
-            self.send(other, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+            self.send(other, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
         }
     }
 
@@ -82,8 +83,10 @@ impl Swarm {
     /// Whether somebody else serves this peer and has something that was asked of the neighbour.
     fn others_can_be_asked(&self, peer: PeerId) -> bool {
         let Some(asked) = self.neighbours.get(&peer).map(|neighbour| &neighbour.asked) else { return false };
-        let has_any =
-            |other: &Neighbour| asked.in_flight().iter().any(|request| other.said.has.has(request.run.index()));
+        let per_block = self.manifest.geometry().segments_per_block();
+        let has_any = |other: &Neighbour| {
+            asked.in_flight().iter().any(|request| other.said.has.has(request.span.index() / per_block))
+        };
         self.neighbours.iter().any(|(id, other)| *id != peer && other.is_serving() && has_any(other))
     }
 
@@ -92,59 +95,74 @@ impl Swarm {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         self.in_flight_bytes -= neighbour.asked.bytes();
-        for run in neighbour.asked.take_all_back() {
-            self.blocks.release(run);
-            self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+        for span in neighbour.asked.take_all_back() {
+            self.blocks.release(span);
+            self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
+        }
+    }
+
+    /// Takes back what was asked of a block, whoever was.
+    pub(super) fn take_back_block(&mut self, index: u32) {
+        let geometry = *self.manifest.geometry();
+        let file = self.tag();
+        for (&peer, neighbour) in &mut self.neighbours {
+            let requests = neighbour.asked.in_flight().iter().map(|request| request.span);
+            let of_it: Vec<_> = requests.filter(|span| geometry.span_blocks(*span).contains(&index)).collect();
+            for span in of_it {
+                neighbour.asked.take_back(span, &geometry);
+                self.in_flight_bytes -= geometry.span_len(span);
+                self.blocks.release(span);
+                let message = PeerMessage::Cancel { file, index: span.index(), count: span.count() };
+                self.transmits.push_back(Transmit { to: peer, message });
+            }
         }
     }
 
     /// Takes back requests of which nothing is wanted any more.
-    pub(super) fn cancel_unwanted(&mut self, arrived: Run, now: Instant) {
+    pub(super) fn cancel_unwanted(&mut self, arrived: Span, now: Instant) {
         let geometry = *self.manifest.geometry();
         let file = self.tag();
-        let overlaps =
-            |run: Run| run.blocks().start < arrived.blocks().end && arrived.blocks().start < run.blocks().end;
         let unwanted: Vec<_> = self
             .neighbours
             .iter()
-            .flat_map(|(&peer, neighbour)| neighbour.asked.in_flight().iter().map(move |request| (peer, request.run)))
-            .filter(|(_, run)| overlaps(*run) && !run.blocks().any(|index| self.blocks.is_wanted(index)))
+            .flat_map(|(&peer, neighbour)| neighbour.asked.in_flight().iter().map(move |request| (peer, request.span)))
+            .filter(|(_, span)| arrived.overlaps(*span) && !self.blocks.wants(*span))
             .collect();
-        for (peer, run) in unwanted {
+        for (peer, span) in unwanted {
             if let Some(neighbour) = self.neighbours.get_mut(&peer)
-                && neighbour.asked.take_back(run, &geometry)
+                && neighbour.asked.take_back(span, &geometry)
             {
-                self.in_flight_bytes -= geometry.run_len(run);
-                self.send(peer, PeerMessage::Cancel { file, index: run.index(), count: run.count() });
+                self.in_flight_bytes -= geometry.span_len(span);
+                self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
                 self.request_of(peer, now);
             }
         }
     }
 
     /// When nothing is missing but not everything is here: a request of a slower neighbour to repeat at this one.
-    pub(super) fn endgame_pick(&self, peer: PeerId, now: Instant) -> Option<Run> {
+    pub(super) fn endgame_pick(&self, peer: PeerId, now: Instant) -> Option<Span> {
         let geometry = self.manifest.geometry();
         let own = self.neighbours.get(&peer)?;
-        let block_size = u64::from(geometry.block_size().bytes());
-        let spent = self.duplicate_bytes + self.blocks.repeated().len() as u64 * block_size;
+        let segment_size = u64::from(geometry.segment_size());
+        let spent = self.duplicate_bytes + self.blocks.repeated();
         let left = (geometry.size() / ENDGAME_SHARE).saturating_sub(spent);
-        // When that is spent, one block at a time, if it waits for very long.
-        let is_spent = left < block_size && self.blocks.repeated().is_empty();
-        let (budget, patience) = if is_spent { (block_size, LAST_PATIENCE) } else { (left, ENDGAME_PATIENCE) };
-        let most = u32::try_from(budget / block_size).ok().filter(|most| *most > 0)?;
-        let asked_once = |index| self.blocks.state(index) == BlockState::Requested(1) && own.said.has.has(index);
+        // When that is spent, one segment at a time, if it waits for very long.
+        let is_spent = left < segment_size && self.blocks.repeated() == 0;
+        let (budget, patience) = if is_spent { (segment_size, LAST_PATIENCE) } else { (left, ENDGAME_PATIENCE) };
+        let most = u32::try_from(budget / segment_size).ok().filter(|most| *most > 0)?;
+        let has = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
         self.neighbours
             .iter()
             .filter(|(other, _)| **other != peer)
             .flat_map(|(_, other)| other.asked.in_flight().iter().map(move |request| (other, request)))
             .filter(|(_, request)| now.since(request.sent) >= patience)
-            .filter(|(_, request)| request.run.blocks().all(asked_once))
+            .filter(|(_, request)| self.blocks.is_asked_once(request.span) && has(request.span))
             .filter(|(other, request)| {
-                let here = own.asked.time_to_deliver(geometry.run_len(request.run), now).unwrap_or(ENDGAME_PATIENCE);
+                let here = own.asked.time_to_deliver(geometry.span_len(request.span), now).unwrap_or(ENDGAME_PATIENCE);
                 other.asked.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
             })
             .min_by_key(|(_, request)| request.sent)
-            .and_then(|(_, request)| geometry.run(request.run.index(), request.run.count().min(most)).ok())
+            .and_then(|(_, request)| geometry.span(request.span.index(), request.span.count().min(most)).ok())
     }
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.

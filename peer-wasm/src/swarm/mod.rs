@@ -3,9 +3,10 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `joining` | who is a neighbour |
-//! | `blocks` | the state of every block |
+//! | `blocks`, `begun` | the state of every block, and of the segments of those that are asked for |
 //! | `picker` | which blocks to ask for |
 //! | `download` | asking, receiving, verifying |
+//! | `suspects` | blocks that were wrong and of several neighbours |
 //! | `late` | requests that wait too long: steering, endgame, snubbing |
 //! | `announce` | when new blocks are told |
 //! | `telling` | saying what is so, and again where it may not have arrived |
@@ -18,6 +19,7 @@
 
 mod announce;
 mod audit;
+mod begun;
 mod blocks;
 mod choker;
 mod choking;
@@ -31,6 +33,7 @@ mod neighbour;
 mod picker;
 mod rate;
 mod seeding;
+mod suspects;
 mod telling;
 mod timers;
 mod upload;
@@ -46,7 +49,7 @@ use blocks::Blocks;
 use choker::Choker;
 use joining::Waiting;
 use neighbour::{Neighbour, Patience};
-use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Run};
+use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Span};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
 use seeding::FirstCopies;
@@ -56,6 +59,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use suspects::Suspects;
 use timers::TimerTable;
 
 /// What a round trip is taken for until a request was answered.
@@ -93,6 +97,7 @@ pub struct Swarm {
     manifest: Arc<Manifest>,
     rng: Xoshiro256PlusPlus,
     blocks: Blocks,
+    suspects: Suspects,
     choker: Choker,
     neighbours: BTreeMap<PeerId, Neighbour>,
     /// Peers that were introduced while there was no place for them.
@@ -122,7 +127,7 @@ pub struct Swarm {
     /// The storage failed: nothing more is asked for.
     halted: bool,
 
-    reads: BTreeMap<ReadId, (PeerId, Run)>,
+    reads: BTreeMap<ReadId, (PeerId, Span)>,
     /// Begins anywhere, so that answers to reads of an earlier swarm of this file are not taken for ours.
     next_read: u64,
     /// Bytes being read or in the shell's hands.
@@ -176,14 +181,15 @@ impl Swarm {
     pub fn new(config: Config, manifest: Arc<Manifest>, have: Bitfield, seed: u64, now: Instant) -> Self {
         assert_eq!(have.len(), manifest.geometry().blocks(), "`have` must be a bitfield of this file");
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let blocks = Blocks::new(config.block_strategy, have);
-        let first_copies = blocks.stored().is_full().then(|| FirstCopies::new(blocks.stored().len()));
+        let blocks = Blocks::new(config.block_strategy, *manifest.geometry(), have);
+        let first_copies = blocks.stored().is_full().then(|| FirstCopies::new(*manifest.geometry()));
         let next_read = rng.next_u64() / 2;
         let mut swarm = Self {
             config,
             manifest,
             rng,
             blocks,
+            suspects: Suspects::default(),
             choker: Choker::default(),
             neighbours: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -225,9 +231,9 @@ impl Swarm {
         self.serve(now);
     }
 
-    /// Bytes requested and not yet stored.
+    /// Bytes requested, or of blocks requested in part, and not yet stored.
     pub const fn in_flight(&self) -> u64 {
-        self.in_flight_bytes + self.storing_bytes
+        self.in_flight_bytes + self.blocks.rest() + self.storing_bytes
     }
 
     /// Whether more would be asked for if there were more room.
@@ -362,7 +368,7 @@ impl Swarm {
 
     fn handle_neighbour(&mut self, from: PeerId, message: PeerMessage, now: Instant) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
-        let message_run = |index, count| geometry.message_run(index, count).map_err(|_| Violation::OutOfRange);
+        let span = |index, count| geometry.span(index, count).map_err(|_| Violation::OutOfRange);
         match message {
             PeerMessage::Bitfield { blocks, begin, .. } => self.handle_bitfield(from, &blocks, begin, now)?,
             PeerMessage::Have { blocks, .. } => self.handle_have(from, &blocks, now)?,
@@ -370,12 +376,12 @@ impl Swarm {
             PeerMessage::NotInterested { .. } => self.handle_interest(from, false, now),
             PeerMessage::Choke { .. } => self.handle_choke(from, now),
             PeerMessage::Unchoke { .. } => self.handle_unchoke(from, now),
-            PeerMessage::Request { index, count, .. } => self.handle_request(from, message_run(index, count)?, now)?,
-            PeerMessage::Cancel { index, count, .. } => self.handle_cancel(from, message_run(index, count)?),
+            PeerMessage::Request { index, count, .. } => self.handle_request(from, span(index, count)?, now)?,
+            PeerMessage::Cancel { index, count, .. } => self.handle_cancel(from, span(index, count)?),
             PeerMessage::Block { index, count, data, .. } => {
-                self.handle_block(from, message_run(index, count)?, &data, now)?;
+                self.handle_block(from, span(index, count)?, &data, now)?;
             }
-            PeerMessage::Reject { index, count, .. } => self.handle_reject(from, message_run(index, count)?, now),
+            PeerMessage::Reject { index, count, .. } => self.handle_reject(from, span(index, count)?, now),
             // Manifests are exchanged before a swarm is joined.
             PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } | PeerMessage::NoManifest { .. } => {}
         }

@@ -15,15 +15,17 @@ use super::{
     neighbour::{Neighbour, Patience},
 };
 use crate::Instant;
-use protocol::{Bitfield, PeerId, Run};
+use protocol::{Bitfield, Geometry, PeerId, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 /// The least time that a block which was given has to be announced by others: it must arrive, be announced, asked for, sent on,
-/// and announced again. On slow lines it has as long as others took.
+/// and announced again. On slow lines it has as long as others took, or, until any did, as long as this peer's line takes for
+/// so many: whoever got it sends to several at once.
 const LEAST_PATIENCE: Duration = Duration::from_secs(4);
+const BLOCKS_OF_PATIENCE: u64 = 16;
 /// How often is looked for blocks that were not passed on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The most blocks given to one peer that it has not passed on, however many it passed on before.
@@ -33,8 +35,8 @@ const MAX_TRUST: u32 = 64;
 enum Copy {
     /// Nobody else has it.
     None,
-    /// Given to this peer, at this moment.
-    Given(PeerId, Instant),
+    /// Given to this peer, the last of it at this moment; so many of its segments were not given yet.
+    Given { to: PeerId, at: Instant, left: u32 },
     /// Others have it from each other.
     Spread,
 }
@@ -45,6 +47,8 @@ struct Account {
     /// What was sent to it: it need not announce that.
     sent: Bitfield,
     given: u32,
+    /// Of these, blocks that were given in part.
+    unfinished: u32,
     passed_on: u32,
     kept: u32,
 }
@@ -52,6 +56,7 @@ struct Account {
 /// What the seed of a new file gave to whom.
 #[derive(Debug)]
 pub(super) struct FirstCopies {
+    geometry: Geometry,
     copies: Vec<Copy>,
     accounts: BTreeMap<PeerId, Account>,
     /// Those who were refused blocks, and take them for blocks that the seed does not have.
@@ -63,8 +68,10 @@ pub(super) struct FirstCopies {
 }
 
 impl FirstCopies {
-    pub(super) fn new(blocks: u32) -> Self {
+    pub(super) fn new(geometry: Geometry) -> Self {
+        let blocks = geometry.blocks();
         Self {
+            geometry,
             copies: vec![Copy::None; blocks as usize],
             accounts: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -84,11 +91,15 @@ impl FirstCopies {
         self.not_spread == 0
     }
 
-    /// Whether a request for this run is to be served: it has a block that nobody was given, or there is no other
-    /// such block that the peer lacks. A refusal is remembered.
-    pub(super) fn may_give(&mut self, run: Run, to: PeerId, has: &Bitfield) -> bool {
-        let may_give =
-            run.blocks().any(|index| self.copies[index as usize] == Copy::None) || !self.has_other_for(to, has);
+    /// Whether a request for this span is to be served: it has a block that nobody was given, or the rest of one that this
+    /// peer was given in part, or there is no other such block that the peer lacks. A refusal is remembered.
+    pub(super) fn may_give(&mut self, span: Span, to: PeerId, has: &Bitfield) -> bool {
+        let is_first = |index| match self.copies[index as usize] {
+            Copy::None => true,
+            Copy::Given { to: other, left, .. } => other == to && left > 0,
+            Copy::Spread => false,
+        };
+        let may_give = self.geometry.span_blocks(span).any(is_first) || !self.has_other_for(to, has);
         if !may_give {
             self.refused.insert(to);
         }
@@ -102,25 +113,35 @@ impl FirstCopies {
         !self.all_given() && (0..).zip(&self.copies).any(|(index, copy)| *copy == Copy::None && lacks(index))
     }
 
-    /// Whether the peer passed on enough of what it was given to get more.
+    /// Whether the peer passed on enough of what it was given to get more; it cannot pass on what is not whole.
     pub(super) fn trusts(&self, peer: PeerId) -> bool {
         self.accounts.get(&peer).is_none_or(|account| {
-            account.given < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
+            account.given - account.unfinished.min(1) < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
         })
     }
 
-    /// Notes a run that is being sent.
-    pub(super) fn give(&mut self, run: Run, to: PeerId, now: Instant) {
+    /// Notes a span that is being sent.
+    pub(super) fn give(&mut self, span: Span, to: PeerId, now: Instant) {
         let blocks = self.copies.len() as u32;
-        let new = || Account { sent: Bitfield::empty(blocks), given: 0, passed_on: 0, kept: 0 };
+        let new = || Account { sent: Bitfield::empty(blocks), given: 0, unfinished: 0, passed_on: 0, kept: 0 };
         let account = self.accounts.entry(to).or_insert_with(new);
-        for index in run.blocks() {
+        for index in self.geometry.span_blocks(span) {
             account.sent.set(index);
-            if self.copies[index as usize] == Copy::None {
-                self.copies[index as usize] = Copy::Given(to, now);
-                self.not_given -= 1;
-                account.given += 1;
-            }
+            let segments = self.geometry.block_segments(index);
+            let given = segments.end.min(span.end()) - segments.start.max(span.index());
+            let before = match self.copies[index as usize] {
+                Copy::None => {
+                    self.not_given -= 1;
+                    account.given += 1;
+                    account.unfinished += 1;
+                    segments.len() as u32
+                }
+                Copy::Given { to: other, left, .. } if other == to && left > 0 => left,
+                Copy::Given { .. } | Copy::Spread => continue,
+            };
+            let left = before.saturating_sub(given);
+            account.unfinished -= u32::from(left == 0);
+            self.copies[index as usize] = Copy::Given { to, at: now, left };
         }
     }
 
@@ -128,14 +149,15 @@ impl FirstCopies {
     pub(super) fn announced(&mut self, index: u32, by: PeerId, now: Instant) {
         match self.copies[index as usize] {
             Copy::None => self.not_given -= 1,
-            Copy::Given(to, at) if to != by => {
+            Copy::Given { to, at, left } if to != by => {
                 self.patience.answered_after(now.since(at));
                 if let Some(account) = self.accounts.get_mut(&to) {
                     account.given -= 1;
+                    account.unfinished -= u32::from(left > 0);
                     account.passed_on += 1;
                 }
             }
-            Copy::Given(..) | Copy::Spread => return,
+            Copy::Given { .. } | Copy::Spread => return,
         }
         self.copies[index as usize] = Copy::Spread;
         self.not_spread -= 1;
@@ -151,17 +173,24 @@ impl FirstCopies {
     }
 
     /// Takes back what was given to a peer that is gone, or too long ago; tells what.
-    pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, now: Instant) -> Vec<u32> {
+    pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, rate: u64, now: Instant) -> Vec<u32> {
         let mut lost = Vec::new();
-        let patience = self.patience.lasts().max(LEAST_PATIENCE);
+        let patience = if self.patience.is_founded() {
+            self.patience.lasts()
+        } else {
+            let bytes = u64::from(self.geometry.block_size().bytes()) * BLOCKS_OF_PATIENCE;
+            Duration::from_millis(bytes.saturating_mul(1_000).checked_div(rate).unwrap_or(0))
+        };
+        let patience = patience.max(LEAST_PATIENCE);
         for (copy, index) in self.copies.iter_mut().zip(0..) {
-            if let Copy::Given(to, at) = *copy
+            if let Copy::Given { to, at, left } = *copy
                 && (gone == Some(to) || now.since(at) > patience)
             {
                 *copy = Copy::None;
                 self.not_given += 1;
                 if let Some(account) = self.accounts.get_mut(&to) {
                     account.given -= 1;
+                    account.unfinished -= u32::from(left > 0);
                     account.kept += 1;
                 }
                 lost.push(index);
@@ -177,15 +206,19 @@ impl FirstCopies {
 
 impl Swarm {
     /// Whether a request may be served as far as first copies are concerned.
-    pub(super) fn may_give(&mut self, run: Run, to: PeerId) -> bool {
+    pub(super) fn may_give(&mut self, span: Span, to: PeerId) -> bool {
+        // A line that is idle has nothing better to carry.
+        if self.queued == 0 && self.uploading_bytes == 0 {
+            return true;
+        }
         let Some(copies) = &mut self.first_copies else { return true };
-        self.neighbours.get(&to).is_some_and(|neighbour| copies.may_give(run, to, &neighbour.said.has))
+        self.neighbours.get(&to).is_some_and(|neighbour| copies.may_give(span, to, &neighbour.said.has))
     }
 
-    /// Notes that a run is about to be sent.
-    pub(super) fn give_first_copy(&mut self, run: Run, to: PeerId, now: Instant) {
+    /// Notes that a span is about to be sent.
+    pub(super) fn give_first_copy(&mut self, span: Span, to: PeerId, now: Instant) {
         let Some(copies) = &mut self.first_copies else { return };
-        copies.give(run, to, now);
+        copies.give(span, to, now);
         let all_given = copies.all_given();
         if !self.timers.is_set(Timer::FirstCopies) {
             self.timers.set(Timer::FirstCopies, now + LOOK_EVERY);
@@ -197,8 +230,9 @@ impl Swarm {
 
     /// Takes back what was given and not passed on; ends the care for first copies when all were.
     pub(super) fn handle_first_copies(&mut self, now: Instant) {
+        let rate = self.sent.per_second(now);
         let Some(copies) = &mut self.first_copies else { return };
-        let lost = copies.take_back_lost(None, now);
+        let lost = copies.take_back_lost(None, rate, now);
         let all_spread = copies.all_spread();
         self.offer_again(lost, now);
         self.offer_refused();
@@ -211,8 +245,9 @@ impl Swarm {
 
     /// Takes back what was given to a peer that is gone.
     pub(super) fn give_up_copies_of(&mut self, peer: PeerId, now: Instant) {
+        let rate = self.sent.per_second(now);
         if let Some(copies) = &mut self.first_copies {
-            let mut lost = copies.take_back_lost(Some(peer), now);
+            let mut lost = copies.take_back_lost(Some(peer), rate, now);
             lost.extend(copies.take_back_unseen(|index| self.blocks.availability(index) == 0));
             self.offer_again(lost, now);
         }

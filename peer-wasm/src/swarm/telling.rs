@@ -21,24 +21,24 @@ impl Swarm {
     pub fn handle_refused(&mut self, to: PeerId, about: &Subject, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
-        let run = geometry.message_run(about.index, about.count).ok();
+        let span = geometry.span(about.index, about.count).ok();
         match about.kind {
             Kind::Bitfield | Kind::Have => neighbour.told.blocks = None,
             Kind::Interested | Kind::NotInterested => neighbour.told.interested = None,
             Kind::Choke | Kind::Unchoke => neighbour.told.served = None,
             Kind::Request => {
-                if let Some(run) = run
-                    && neighbour.asked.take(run, &geometry).is_some()
+                if let Some(span) = span
+                    && neighbour.asked.take(span, &geometry).is_some()
                 {
-                    self.in_flight_bytes -= geometry.run_len(run);
-                    self.blocks.release(run);
-                    self.believe_refusal(to, run, now);
+                    self.in_flight_bytes -= geometry.span_len(span);
+                    self.blocks.release(span);
+                    self.believe_refusal(to, span, now);
                     self.offer_room(now);
                 }
                 return;
             }
             // The tracker has rejected the request for it.
-            Kind::Block => return neighbour.served.take_back(run.map_or(0, |run| geometry.run_len(run))),
+            Kind::Block => return neighbour.served.take_back(span.map_or(0, |span| geometry.span_len(span))),
             // A request that cannot be taken back is answered; answers are never refused for want of room.
             Kind::Cancel | Kind::Reject | Kind::GetManifest | Kind::Manifest | Kind::NoManifest => return,
         }

@@ -3,7 +3,7 @@
 use super::{Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation, neighbour::MAX_QUEUED};
 use crate::Instant;
 use bytes::Bytes;
-use protocol::{PeerId, PeerMessage, Run};
+use protocol::{PeerId, PeerMessage, Span};
 
 /// The most bytes to have between storage and line while the line's rate is not known.
 const FIRST_BUDGET: u64 = 128 << 10;
@@ -18,10 +18,10 @@ const LOOK_AHEAD: usize = 16;
 impl Swarm {
     /// Bytes asked for by [`StorageRequest::Read`] are here, or could not be read.
     pub fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
-        let Some((peer, run)) = self.reads.remove(&id) else { return };
+        let Some((peer, span)) = self.reads.remove(&id) else { return };
         let file = self.tag();
-        let bytes = self.manifest.geometry().run_len(run);
-        let (index, count) = (run.index(), run.count());
+        let bytes = self.manifest.geometry().span_len(span);
+        let (index, count) = (span.index(), span.count());
         match (self.neighbours.get_mut(&peer), result) {
             (Some(neighbour), Ok(data)) if data.len() as u64 == bytes => {
                 neighbour.served.sent(bytes, now);
@@ -49,57 +49,58 @@ impl Swarm {
         self.serve(now);
     }
 
-    pub(super) fn handle_request(&mut self, from: PeerId, run: Run, now: Instant) -> Result<(), Violation> {
+    pub(super) fn handle_request(&mut self, from: PeerId, span: Span, now: Instant) -> Result<(), Violation> {
         let file = self.tag();
+        let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
-        if neighbour.served.queue.contains(&run) {
+        if neighbour.served.queue.contains(&span) {
             return Ok(());
         }
         if neighbour.served.queue.len() >= MAX_QUEUED {
             return Err(Violation::RequestFlood);
         }
-        let is_served = self.choker.serves(from) && run.blocks().all(|index| self.blocks.stored().has(index));
-        let may_give = is_served && self.may_give(run, from);
+        let is_served = self.choker.serves(from) && geometry.span_blocks(span).all(|index| self.blocks.stored().has(index));
+        let may_give = is_served && self.may_give(span, from);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if may_give {
-            neighbour.served.enqueue(run);
+            neighbour.served.enqueue(span);
             self.queued += 1;
             self.serve(now);
         } else if !is_served && !neighbour.served.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
         } else {
-            self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
+            self.send(from, PeerMessage::Reject { file, index: span.index(), count: span.count() });
         }
         Ok(())
     }
 
     /// A cancelled request that is not being served yet is rejected, so that the other knows that no block comes.
-    pub(super) fn handle_cancel(&mut self, from: PeerId, run: Run) {
+    pub(super) fn handle_cancel(&mut self, from: PeerId, span: Span) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        let Some(place) = neighbour.served.queue.iter().position(|queued| *queued == run) else { return };
+        let Some(place) = neighbour.served.queue.iter().position(|queued| *queued == span) else { return };
         neighbour.served.queue.remove(place);
         self.queued -= 1;
         let file = self.tag();
-        self.send(from, PeerMessage::Reject { file, index: run.index(), count: run.count() });
+        self.send(from, PeerMessage::Reject { file, index: span.index(), count: span.count() });
     }
 
     /// Starts reading for the neighbours that are served, in turn, within the budget.
     pub(super) fn serve(&mut self, now: Instant) {
         let geometry = *self.manifest.geometry();
         while self.uploading_bytes < self.budget(now) {
-            let Some((peer, run)) = self.next_to_serve() else { break };
-            if !self.may_give(run, peer) {
+            let Some((peer, span)) = self.next_to_serve() else { break };
+            if !self.may_give(span, peer) {
                 let file = self.tag();
-                self.send(peer, PeerMessage::Reject { file, index: run.index(), count: run.count() });
+                self.send(peer, PeerMessage::Reject { file, index: span.index(), count: span.count() });
                 continue;
             }
-            self.give_first_copy(run, peer, now);
+            self.give_first_copy(span, peer, now);
             let id = ReadId(self.next_read);
             self.next_read += 1;
-            self.reads.insert(id, (peer, run));
-            let len = geometry.run_len(run);
+            self.reads.insert(id, (peer, span));
+            let len = geometry.span_len(span);
             self.uploading_bytes += len;
-            self.storage.push_back(StorageRequest::Read { id, offset: geometry.offset(run.index()), len: len as u32 });
+            self.storage.push_back(StorageRequest::Read { id, offset: geometry.span_offset(span), len: len as u32 });
         }
         if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
             self.watch_line(now);
@@ -116,12 +117,13 @@ impl Swarm {
     /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
     /// equals that of the neighbour that has least, or, if this peer gives first copies, of the next after the last one.
     /// Those go to who passes them on.
-    fn next_to_serve(&mut self) -> Option<(PeerId, Run)> {
+    fn next_to_serve(&mut self) -> Option<(PeerId, Span)> {
         if self.queued == 0 {
             return None;
         }
         let last = self.last_served;
         let block_size = self.manifest.geometry().block_size().bytes();
+        let per_block = self.manifest.geometry().segments_per_block();
         let this = &*self;
         let asking = || this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
         let turns = PASSED_OVER * asking().count().saturating_sub(1).max(1) as u32;
@@ -130,8 +132,14 @@ impl Swarm {
             let order = (has, last.is_some_and(|last| peer <= last), peer);
             let untrusted = !this.is_trusted(peer);
             let waits = neighbour.served.passed_over < turns;
-            let rank = move |run: &Run| (untrusted, waits, this.blocks.availability(run.index()), order);
-            (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, run)| (rank(run), place))
+            // A block that is there in part helps nobody.
+            let follows = neighbour.served.last.map(Span::end).filter(|end| end % per_block != 0);
+            let rank = move |span: &Span| {
+                let goes_on = follows == Some(span.index());
+                let rarity = this.blocks.availability(span.index() / per_block);
+                (!(goes_on && last == Some(peer)), !goes_on, untrusted, waits, rarity, order)
+            };
+            (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, span)| (rank(span), place))
         });
         let ((.., (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
@@ -139,6 +147,8 @@ impl Swarm {
         for (other, neighbour) in self.neighbours.iter_mut().filter(|(_, other)| !other.served.queue.is_empty()) {
             neighbour.served.passed_over = if *other == peer { 0 } else { neighbour.served.passed_over + 1 };
         }
-        Some((peer, self.neighbours.get_mut(&peer)?.served.queue.remove(place)?))
+        let served = &mut self.neighbours.get_mut(&peer)?.served;
+        served.last = served.queue.get(place).copied();
+        Some((peer, served.queue.remove(place)?))
     }
 }

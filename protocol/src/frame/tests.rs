@@ -222,7 +222,7 @@ fn binary_block(len: usize) -> Bytes {
 
 #[test]
 fn a_block_has_some_data_and_no_more_than_a_request_may_ask_for() {
-    const MOST: usize = MAX_RUN_BYTES as usize;
+    const MOST: usize = MAX_SPAN_BYTES as usize;
     for (len, fits) in
         [(0, false), (1, true), (100, true), (2_000, true), (MOST - 1, true), (MOST, true), (MOST + 1, false)]
     {

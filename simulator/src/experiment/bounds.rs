@@ -1,9 +1,9 @@
 //! How fast a swarm can be at best: no protocol completes everyone sooner.
 
-use super::{Outcome, Role, Scenario};
+use super::{Outcome, Scenario};
 use crate::Record;
 use peer_wasm::Instant;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// A capacity changes at a moment by so many bytes per second.
 type Change = (Instant, f64);
@@ -67,17 +67,29 @@ impl Outcome {
     /// The constraints, where a line carries nothing before its peer's join, after it left, and while it is broken:
     ///
     /// - all uplinks, as in [`Outcome::capacity_bound`]: ∫ (Σ u_seed + Σ u) ≥ Σ F (must be complete) + Σ received (others);
+    ///   and for each moment at which somebody joins the same for those who join then or later, from then on: nothing is sent
+    ///   to who is not there;
     /// - the relay: C · t is at least as much;
-    /// - one copy from the seeds: ∫ Σ u_seed ≥ F;
+    /// - one copy from the seeds, from the first join on: ∫ Σ u_seed ≥ F;
+    /// - one copy for each peer that had to be complete, from its join on, over all uplinks but its own;
     /// - each peer that had to be complete: ∫ d ≥ F.
     ///
     /// [`Duration::MAX`] if there is no such time.
     pub fn ideal(&self, scenario: &Scenario) -> Duration {
-        let (size, needed) = (scenario.size as f64, self.needed(scenario));
+        let size = scenario.size as f64;
         let downlinks = self.survivors().map(|fetcher| changes_of(fetcher.down, &fetcher.record, fetcher.left));
-        let relay = scenario.relay.map(|relay| (needed, vec![(Instant::default(), relay as f64)]));
-        let constraints = [(needed, self.uplinks(scenario)), (size, self.seeds_uplinks(scenario))];
-        let constraints = constraints.into_iter().chain(relay).chain(downlinks.map(|downlink| (size, downlink)));
+        let relay = scenario.relay.map(|relay| (self.needed(scenario), vec![(Instant::default(), relay as f64)]));
+        let all = self.uplinks(scenario);
+        let joins: BTreeSet<_> = self.fetchers.iter().map(|fetcher| fetcher.record.joined).collect();
+        let first = joins.first().copied().unwrap_or_default();
+        let later = joins.iter().map(|join| (self.needed_since(*join, scenario), since(*join, &all)));
+        let to_each = self.survivors().map(|fetcher| {
+            let own = changes_of(fetcher.up, &fetcher.record, fetcher.left).into_iter().map(|(at, change)| (at, -change));
+            let others: Vec<_> = all.iter().copied().chain(own.filter(|_| fetcher.serves())).collect();
+            (size, since(fetcher.record.joined, &others))
+        });
+        let constraints = later.chain(to_each).chain([(size, since(first, &self.seeds_uplinks(scenario)))]);
+        let constraints = constraints.chain(relay).chain(downlinks.map(|downlink| (size, downlink)));
         let fluid = constraints.map(|(bytes, changes)| time_to_carry(bytes, changes)).collect::<Option<Vec<_>>>();
         let Some(fluid) = fluid.and_then(|times| times.into_iter().max()) else { return Duration::MAX };
 
@@ -89,7 +101,12 @@ impl Outcome {
 
     /// What all uplinks together had to carry.
     fn needed(&self, scenario: &Scenario) -> f64 {
-        let needed = self.fetchers.iter().map(|fetcher| {
+        self.needed_since(Instant::default(), scenario)
+    }
+
+    /// The same, to those who joined then or later.
+    fn needed_since(&self, join: Instant, scenario: &Scenario) -> f64 {
+        let needed = self.fetchers.iter().filter(|fetcher| fetcher.record.joined >= join).map(|fetcher| {
             let is_awaited = fetcher.role.is_awaited() && fetcher.left.is_none();
             if is_awaited { scenario.size as f64 } else { fetcher.record.useful as f64 }
         });
@@ -103,7 +120,7 @@ impl Outcome {
 
     /// The uplinks of all who serve.
     fn uplinks(&self, scenario: &Scenario) -> Vec<Change> {
-        let serving = self.fetchers.iter().filter(|fetcher| !matches!(fetcher.role, Role::FreeRider | Role::Liar));
+        let serving = self.fetchers.iter().filter(|fetcher| fetcher.serves());
         let uplinks = serving.flat_map(|fetcher| changes_of(fetcher.up, &fetcher.record, fetcher.left));
         self.seeds_uplinks(scenario).into_iter().chain(uplinks).collect()
     }
@@ -114,6 +131,11 @@ impl Outcome {
         uplinks.sort_unstable();
         uplinks.get(uplinks.len().saturating_sub(1) / 2).copied().unwrap_or(scenario.up) as f64
     }
+}
+
+/// A capacity from this moment on.
+fn since(moment: Instant, changes: &[Change]) -> Vec<Change> {
+    changes.iter().map(|&(at, change)| (at.max(moment), change)).collect()
 }
 
 /// What one direction of a peer's line adds to a capacity, from its join until it left, and not while it is broken.
@@ -151,7 +173,7 @@ fn time_to_carry(mut needed: f64, mut changes: Vec<Change>) -> Option<Duration> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::{Fetcher, mbit};
+    use crate::experiment::{Fetcher, Role, mbit};
 
     fn seconds(duration: Duration) -> f64 {
         (duration.as_secs_f64() * 1e6).round() / 1e6
@@ -246,12 +268,27 @@ mod tests {
         assert_eq!(ideal(|scenario, _| scenario.seed_up = mbit(4)), 20.0, "one copy of the seed at 0.5 MB/s");
         assert_eq!(ideal(|scenario, _| scenario.relay = Some(mbit(12))), 20.0, "30 MB through 1.5 MB/s");
         assert_eq!(ideal(|_, outcome| outcome.fetchers[1].down = 1_000_000), 10.0, "one downlink");
-        assert_eq!(ideal(|_, outcome| outcome.fetchers[2].record.joined = at(8)), 9.0, "a join, and 1 s at 10 MB/s");
+        assert_eq!(ideal(|_, outcome| outcome.fetchers[2].record.joined = at(8)), 10.5, "10 MB from others, at 4 MB/s");
         let leaves = |_: &mut Scenario, outcome: &mut Outcome| {
             let leaver = &mut outcome.fetchers[0];
             (leaver.role, leaver.left, leaver.record.useful) = (Role::Leaver, Some(at(2)), 4_000_000);
         };
         assert_eq!(ideal(leaves), 5.5, "24 MB: 2 s at 5 MB/s, then at 4");
+    }
+
+    #[test]
+    fn nothing_is_sent_to_who_is_not_there() {
+        let (scenario, mut outcome, step) = three();
+        let join = |outcome: &mut Outcome, joins: [u64; 3]| {
+            outcome.fetchers.iter_mut().zip(joins).for_each(|(fetcher, join)| fetcher.record.joined = at(join));
+            seconds(outcome.ideal(&scenario) - step * 2 - Duration::from_millis(400))
+        };
+        assert_eq!(join(&mut outcome, [3, 3, 3]), 9.0, "30 MB at 5 MB/s from then on");
+        assert_eq!(join(&mut outcome, [0, 20, 20]), 24.0, "20 MB at 5 MB/s from 20 s on");
+        assert_eq!(join(&mut outcome, [0, 0, 20]), 22.5, "10 MB at 4 MB/s: its own line brings it nothing");
+        outcome.fetchers.truncate(1);
+        outcome.fetchers[0].record.joined = at(20);
+        assert_eq!(seconds(outcome.ideal(&Scenario { peers: 1, ..scenario.clone() }) - step - Duration::from_millis(400)), 25.0);
     }
 
     #[test]

@@ -42,6 +42,13 @@ pub struct Fetcher {
     pub left: Option<Instant>,
 }
 
+impl Fetcher {
+    /// Whether its uplink counts.
+    pub(super) const fn serves(&self) -> bool {
+        !matches!(self.role, Role::FreeRider | Role::Liar)
+    }
+}
+
 /// How the swarm stood at a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {

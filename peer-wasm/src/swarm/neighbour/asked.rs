@@ -2,7 +2,7 @@
 
 use super::{super::rate::Rate, patience::Patience};
 use crate::Instant;
-use protocol::{Geometry, MAX_BLOCKS, PeerId, Run};
+use protocol::{Geometry, MAX_BLOCKS, PeerId, SEGMENT_BYTES, Span};
 use std::{collections::VecDeque, time::Duration};
 
 /// The most requests remembered as taken back, whose blocks may still be on their way.
@@ -16,7 +16,11 @@ const FIRST_WINDOW: u64 = 64 << 10;
 /// How long a request may wait in a neighbour's queue, beyond twice the shortest time in which it answered.
 const QUEUE_TIME: Duration = Duration::from_millis(50);
 /// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
-const RUN_TIME: Duration = Duration::from_millis(20);
+const REQUEST_TIME: Duration = Duration::from_millis(20);
+/// It may be this large all the same, if it takes no longer than that: smaller ones cost more messages, but what takes longer
+/// keeps everything else that a neighbour says waiting, and shows too late that something comes.
+const EASY_REQUEST: u64 = 64 << 10;
+const LONGEST_REQUEST: Duration = Duration::from_millis(500);
 /// How long a snubbed neighbour is left alone at most while others serve.
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
@@ -31,13 +35,10 @@ const ASSUMED_RATE: u64 = 64_000;
 const FORGETFUL: Duration = Duration::from_secs(60);
 /// How long a neighbour is assumed to take for an answer until it gave one.
 const ASSUMED_WAIT: Duration = Duration::from_millis(200);
-/// The first requests to a neighbour, before its rate is known, in bytes.
-const FIRST_RUN: u32 = 64 << 10;
-
 /// A request to a neighbour that it has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::swarm) struct InFlight {
-    pub(in crate::swarm) run: Run,
+    pub(in crate::swarm) span: Span,
     pub(in crate::swarm) sent: Instant,
     /// It was cancelled, so that this neighbour can be asked as soon as it is rejected.
     pub(in crate::swarm) moves_to: Option<PeerId>,
@@ -70,7 +71,7 @@ pub(in crate::swarm) struct Asked {
     pub(in crate::swarm) wanted: u32,
     in_flight: Vec<InFlight>,
     bytes: u64,
-    pub(in crate::swarm) last: Option<Run>,
+    pub(in crate::swarm) last: Option<Span>,
     window: u64,
     /// When it shrank last: what was asked before waited in the same queue, and tells nothing new.
     shrunk: Instant,
@@ -79,11 +80,11 @@ pub(in crate::swarm) struct Asked {
     /// The time in which it answered the last request.
     recent_wait: Option<Duration>,
     /// Requests taken back, by us or by a choke; their blocks may still come and are welcome.
-    stale: VecDeque<Run>,
+    stale: VecDeque<Span>,
     /// Bytes that were asked for before it left or began anew, and may still come.
     overhang: u64,
     /// What it refused, and when.
-    refused: VecDeque<(Run, Instant)>,
+    refused: VecDeque<(Span, Instant)>,
     /// How often what it refused was asked again since it delivered.
     retries: u32,
     /// Since when it refuses although it said that it serves us; until it delivers.
@@ -137,13 +138,16 @@ impl Asked {
         self.total
     }
 
-    /// How many bytes the next request may have: at least one block if the window has any room.
-    pub(in crate::swarm) fn next_run_bytes(&self, max_run: u32, now: Instant) -> Option<u32> {
+    /// How many bytes the next request may have, a power of two times a segment; `None` if the window is full.
+    pub(in crate::swarm) fn next_request(&self, most: u32, now: Instant) -> Option<u32> {
         if self.bytes >= self.window || (self.is_snubbed() && !self.in_flight.is_empty()) {
             return None;
         }
-        let per_run = self.rate.per_second(now) * RUN_TIME.as_millis() as u64 / 1_000;
-        Some((per_run.max(FIRST_RUN.into()) as u32).min(max_run))
+        let rate = self.rate.per_second(now);
+        let in_time = |time: Duration| rate.saturating_mul(time.as_millis() as u64) / 1_000;
+        let bytes = in_time(REQUEST_TIME).max(in_time(LONGEST_REQUEST).min(EASY_REQUEST));
+        let segments = (bytes / u64::from(SEGMENT_BYTES)).max(1).ilog2();
+        Some((u64::from(SEGMENT_BYTES) << segments).min(most.into()) as u32)
     }
 
     pub(in crate::swarm) const fn is_snubbed(&self) -> bool {
@@ -172,24 +176,24 @@ impl Asked {
     }
 
     /// Notes a request.
-    pub(in crate::swarm) fn requested(&mut self, run: Run, geometry: &Geometry, now: Instant) {
+    pub(in crate::swarm) fn requested(&mut self, span: Span, geometry: &Geometry, now: Instant) {
         if self.in_flight.is_empty() {
             self.last_progress = now;
         }
-        self.in_flight.push(InFlight { run, sent: now, moves_to: None });
-        self.last = Some(run);
-        self.bytes += geometry.run_len(run);
+        self.in_flight.push(InFlight { span, sent: now, moves_to: None });
+        self.last = Some(span);
+        self.bytes += geometry.span_len(span);
     }
 
     /// Notes that a block came. If it was asked twice and the first request was taken back, it answers that one.
-    pub(in crate::swarm) fn answered(&mut self, run: Run, geometry: &Geometry) -> Fit {
-        if self.forget_stale(run) {
+    pub(in crate::swarm) fn answered(&mut self, span: Span, geometry: &Geometry) -> Fit {
+        if self.forget_stale(span) {
             return Fit::Late;
         }
-        if let Some(request) = self.take(run, geometry) {
+        if let Some(request) = self.take(span, geometry) {
             return Fit::Asked(request.sent);
         }
-        match self.overhang.checked_sub(geometry.run_len(run)) {
+        match self.overhang.checked_sub(geometry.span_len(span)) {
             Some(left) => {
                 self.overhang = left;
                 Fit::Late
@@ -200,61 +204,61 @@ impl Asked {
 
     /// Notes that a request was rejected; gives it if it was still waited for. If it was asked twice and the first
     /// request was taken back, it is that one which is rejected.
-    pub(in crate::swarm) fn rejected(&mut self, run: Run, geometry: &Geometry) -> Option<InFlight> {
-        if self.forget_stale(run) { None } else { self.take(run, geometry) }
+    pub(in crate::swarm) fn rejected(&mut self, span: Span, geometry: &Geometry) -> Option<InFlight> {
+        if self.forget_stale(span) { None } else { self.take(span, geometry) }
     }
 
     /// Forgets a request that was never delivered.
-    pub(in crate::swarm) fn take(&mut self, run: Run, geometry: &Geometry) -> Option<InFlight> {
-        let place = self.in_flight.iter().position(|request| request.run == run)?;
-        self.bytes -= geometry.run_len(run);
+    pub(in crate::swarm) fn take(&mut self, span: Span, geometry: &Geometry) -> Option<InFlight> {
+        let place = self.in_flight.iter().position(|request| request.span == span)?;
+        self.bytes -= geometry.span_len(span);
         Some(self.in_flight.remove(place))
     }
 
     /// Takes one request back. Its block may still come.
-    pub(in crate::swarm) fn take_back(&mut self, run: Run, geometry: &Geometry) -> bool {
-        let was_in_flight = self.take(run, geometry).is_some();
+    pub(in crate::swarm) fn take_back(&mut self, span: Span, geometry: &Geometry) -> bool {
+        let was_in_flight = self.take(span, geometry).is_some();
         if was_in_flight {
-            self.remember_stale([run]);
+            self.remember_stale([span]);
         }
         was_in_flight
     }
 
     /// Takes every request back.
-    pub(in crate::swarm) fn take_all_back(&mut self) -> Vec<Run> {
-        let runs: Vec<_> = self.in_flight.drain(..).map(|request| request.run).collect();
+    pub(in crate::swarm) fn take_all_back(&mut self) -> Vec<Span> {
+        let spans: Vec<_> = self.in_flight.drain(..).map(|request| request.span).collect();
         self.bytes = 0;
-        self.remember_stale(runs.iter().copied());
-        runs
+        self.remember_stale(spans.iter().copied());
+        spans
     }
 
     /// The other forgot every request; gives those that were waited for.
-    pub(in crate::swarm) fn begin_anew(&mut self, geometry: &Geometry) -> Vec<Run> {
-        let runs = self.take_all_back();
+    pub(in crate::swarm) fn begin_anew(&mut self, geometry: &Geometry) -> Vec<Span> {
+        let spans = self.take_all_back();
         self.overhang = self.owed(geometry);
         self.stale.clear();
         self.refused.clear();
-        runs
+        spans
     }
 
     /// Bytes that may still come of requests that were taken back.
     pub(in crate::swarm) fn owed(&self, geometry: &Geometry) -> u64 {
-        self.overhang + self.stale.iter().map(|run| geometry.run_len(*run)).sum::<u64>()
+        self.overhang + self.stale.iter().map(|span| geometry.span_len(*span)).sum::<u64>()
     }
 
     /// Moves a request to another neighbour, once it is rejected.
-    pub(in crate::swarm) fn steer(&mut self, run: Run, to: PeerId) -> bool {
-        let request = self.in_flight.iter_mut().find(|request| request.run == run);
+    pub(in crate::swarm) fn steer(&mut self, span: Span, to: PeerId) -> bool {
+        let request = self.in_flight.iter_mut().find(|request| request.span == span);
         request.is_some_and(|request| request.moves_to.replace(to).is_none())
     }
 
     /// Notes what it refused.
-    pub(in crate::swarm) fn refuse(&mut self, run: Run, now: Instant) {
+    pub(in crate::swarm) fn refuse(&mut self, span: Span, now: Instant) {
         self.refuses_since.get_or_insert(now);
         if self.refused.len() == MAX_REFUSED_MEANWHILE {
             self.refused.pop_front();
         }
-        self.refused.push_back((run, now));
+        self.refused.push_back((span, now));
     }
 
     /// When something that it refused may be asked again.
@@ -264,7 +268,7 @@ impl Asked {
     }
 
     /// What it refused and may be asked again; `all` of it if it says that it serves.
-    pub(in crate::swarm) fn retry(&mut self, all: bool, now: Instant) -> Vec<Run> {
+    pub(in crate::swarm) fn retry(&mut self, all: bool, now: Instant) -> Vec<Span> {
         let wait = self.refused_for();
         let excess = self.refused.len().saturating_sub(MAX_REFUSED);
         let is_due = |since: Instant| all || now.since(since) >= wait;
@@ -272,7 +276,7 @@ impl Asked {
         if due > 0 && !all {
             self.retries = (self.retries + 1).min(MAX_DOUBLINGS);
         }
-        self.refused.drain(..due).map(|(run, _)| run).collect()
+        self.refused.drain(..due).map(|(span, _)| span).collect()
     }
 
     /// It says anew what it has.
@@ -360,7 +364,7 @@ impl Asked {
     /// # Panics
     /// If something was not kept right.
     pub(in crate::swarm) fn audit(&self, geometry: &Geometry) {
-        let bytes: u64 = self.in_flight.iter().map(|request| geometry.run_len(request.run)).sum();
+        let bytes: u64 = self.in_flight.iter().map(|request| geometry.span_len(request.span)).sum();
         assert_eq!(self.bytes, bytes, "bytes in flight");
         assert!(self.stale.len() <= MAX_STALE, "{} stale requests", self.stale.len());
         assert!(self.refused.len() <= MAX_REFUSED_MEANWHILE, "{} refusals", self.refused.len());
@@ -371,15 +375,15 @@ impl Asked {
     }
 
     /// Notes requests taken back whose blocks may still come.
-    fn remember_stale(&mut self, runs: impl IntoIterator<Item = Run>) {
-        self.stale.extend(runs);
+    fn remember_stale(&mut self, spans: impl IntoIterator<Item = Span>) {
+        self.stale.extend(spans);
         let too_many = self.stale.len().saturating_sub(MAX_STALE);
         self.stale.drain(..too_many);
     }
 
     /// Forgets a request that was taken back; tells whether there was one.
-    fn forget_stale(&mut self, run: Run) -> bool {
-        let place = self.stale.iter().position(|stale| *stale == run);
+    fn forget_stale(&mut self, span: Span) -> bool {
+        let place = self.stale.iter().position(|stale| *stale == span);
         place.and_then(|place| self.stale.remove(place)).is_some()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::rate::Rate;
 use crate::Instant;
-use protocol::Run;
+use protocol::Span;
 use std::collections::VecDeque;
 
 /// The most requests of a neighbour that wait to be served, and the most that are rejected in a second; one that asks
@@ -16,7 +16,9 @@ const MAX_DOUBT: u32 = 16;
 #[derive(Debug)]
 pub(in crate::swarm) struct Served {
     /// Its requests that wait to be served.
-    pub(in crate::swarm) queue: VecDeque<Run>,
+    pub(in crate::swarm) queue: VecDeque<Span>,
+    /// What of its requests was served last.
+    pub(in crate::swarm) last: Option<Span>,
     /// How often others were served while its requests waited, since it was served itself.
     pub(in crate::swarm) passed_over: u32,
     rejections: Rejections,
@@ -33,6 +35,8 @@ pub(in crate::swarm) struct Served {
     pub(in crate::swarm) rate: Rate,
     /// Bytes sent since it joined.
     total: u64,
+    /// What it had got when it got its place.
+    before_place: u64,
     /// What others had got when it joined: it takes its turn among them as if it had got as much.
     head_start: u64,
 }
@@ -59,6 +63,7 @@ impl Served {
     pub(in crate::swarm) const fn new(total: u64, head_start: u64) -> Self {
         Self {
             queue: VecDeque::new(),
+            last: None,
             passed_over: 0,
             rejections: Rejections::NONE,
             used_this_round: false,
@@ -68,6 +73,7 @@ impl Served {
             wishes: false,
             rate: Rate::new(),
             total,
+            before_place: total,
             head_start,
         }
     }
@@ -75,6 +81,16 @@ impl Served {
     /// Bytes sent since it joined.
     pub(in crate::swarm) const fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Notes that it is served from now on.
+    pub(in crate::swarm) const fn get_place(&mut self) {
+        self.before_place = self.total;
+    }
+
+    /// Bytes sent since it is served.
+    pub(in crate::swarm) const fn since_place(&self) -> u64 {
+        self.total.saturating_sub(self.before_place)
     }
 
     /// Bytes that decide whose turn it is.
@@ -93,8 +109,8 @@ impl Served {
     }
 
     /// Takes a request in.
-    pub(in crate::swarm) fn enqueue(&mut self, run: Run) {
-        self.queue.push_back(run);
+    pub(in crate::swarm) fn enqueue(&mut self, span: Span) {
+        self.queue.push_back(span);
         self.used_this_round = true;
         self.idle_rounds = 0;
         self.doubt = 0;
@@ -158,8 +174,8 @@ mod tests {
     use protocol::{BlockSize, Geometry};
     use std::time::Duration;
 
-    fn run() -> Run {
-        Geometry::new(4_096, BlockSize::try_from(4_096).unwrap()).unwrap().run(0, 1).unwrap()
+    fn span() -> Span {
+        Geometry::new(4_096, BlockSize::try_from(4_096).unwrap()).unwrap().span(0, 1).unwrap()
     }
 
     fn end_rounds(served: &mut Served, rounds: u32) {
@@ -181,13 +197,13 @@ mod tests {
         assert_eq!(served.idle_rounds(), 2, "without a place it cannot ask");
         end_rounds(&mut served, 1);
         assert_eq!(served.idle_rounds(), 3);
-        served.enqueue(run());
+        served.enqueue(span());
         assert!(!served.is_idle() && served.queue.len() == 1);
     }
 
     #[test]
     fn who_asked_or_was_sent_something_or_still_waits_is_not_idle() {
-        let uses: [fn(&mut Served); 2] = [|served| served.enqueue(run()), |served| served.sent(1, Instant::default())];
+        let uses: [fn(&mut Served); 2] = [|served| served.enqueue(span()), |served| served.sent(1, Instant::default())];
         for use_place in uses {
             let mut served = Served::new(0, 0);
             served.begin_round(true);
@@ -196,7 +212,7 @@ mod tests {
             assert!(!served.is_idle());
         }
         let mut served = Served::new(0, 0);
-        served.enqueue(run());
+        served.enqueue(span());
         end_rounds(&mut served, 3);
         assert!(!served.is_idle(), "its request waits");
         served.queue.clear();
