@@ -26,7 +26,7 @@ impl Swarm {
         let is_rare = |index| self.blocks.availability(index) <= RARE;
         if self.uploading_bytes == 0 && self.may_tell_all(now) {
             self.announce_to_all(now);
-        } else if self.unannounced.len() >= batch as usize || run.blocks().any(is_rare) {
+        } else if self.unannounced.len() - self.told_served >= batch as usize || run.blocks().any(is_rare) {
             self.announce_to_served();
         } else if !self.timers.is_set(Timer::Announce) {
             self.timers.set(Timer::Announce, now + self.config.have_delay);
@@ -46,6 +46,7 @@ impl Swarm {
     /// watches it spread.
     pub(super) fn announce_to_served(&mut self) {
         self.timers.clear(Timer::Announce);
+        self.told_served = self.unannounced.len();
         let complete = self.neighbours.iter().filter(|(_, neighbour)| neighbour.said.was_full);
         let peers: Vec<_> = self.choker.served().chain(complete.map(|(&peer, _)| peer)).collect();
         peers.into_iter().for_each(|peer| self.announce_to(peer));
@@ -54,6 +55,7 @@ impl Swarm {
     /// Everyone was told of the new blocks.
     fn count_news_anew(&mut self) {
         self.unannounced.clear();
+        self.told_served = 0;
         for neighbour in self.neighbours.values_mut() {
             neighbour.told.blocks = neighbour.told.blocks.map(|_| 0);
         }

@@ -109,6 +109,8 @@ pub struct Swarm {
     timers: TimerTable,
     /// Blocks stored and not announced.
     unannounced: Vec<u32>,
+    /// How many of them were told to those who are served.
+    told_served: usize,
     /// When new blocks were last announced to everyone.
     announced: Instant,
     /// How long one may deliver nothing of whom nothing is known yet: what the others take.
@@ -197,6 +199,7 @@ impl Swarm {
             departed: BTreeMap::new(),
             timers: TimerTable::default(),
             unannounced: Vec::new(),
+            told_served: 0,
             announced: Instant::default(),
             patience: Patience::default(),
             round_trip: ASSUMED_ROUND_TRIP,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Span};
 
 /// The most bytes to have between storage and line while the line's rate is not known.
-const FIRST_BUDGET: u64 = 128 << 10;
+const FIRST_BUDGET: u64 = 32 << 10;
 /// What the line sends in a second is this many times what is between storage and line.
 const BUDGETS_PER_SECOND: u64 = 10;
 /// How many times the others may be served each until a neighbour that asks has its turn, however common what it asks for
