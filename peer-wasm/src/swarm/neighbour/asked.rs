@@ -302,7 +302,7 @@ impl Asked {
         self.shortest_wait = self.shortest_wait.min(waited);
         let bearable = self.shortest_wait * 2 + QUEUE_TIME;
         if waited <= bearable {
-            self.window = (self.window + bytes).min(max_window);
+            self.window = (self.window + bytes * 2).min(max_window);
         } else if asked >= self.shrunk {
             self.window = (u128::from(self.window) * bearable.as_micros() / waited.as_micros()).max(1) as u64;
             self.shrunk = now;
