@@ -99,7 +99,7 @@ impl Swarm {
     /// here, but offer it.
     pub(super) fn is_willing(&self, peer: PeerId, neighbour: &Neighbour, now: Instant) -> bool {
         if self.first_copies.is_some() {
-            return self.is_trusted(peer);
+            return self.deserves_first_copies(peer);
         }
         if self.config.peer_strategy != PeerStrategy::Reciprocal {
             return true;
@@ -110,8 +110,8 @@ impl Swarm {
             !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && neighbour.asked.refuses_since.is_none();
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
         let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
-        let segment = u64::from(self.manifest.geometry().segment_size());
-        neighbour.served.total() + segment <= trust + offered + RECIPROCITY * neighbour.asked.total()
+        // Whoever began a block may have all of it.
+        (neighbour.served.total() / block + 1) * block <= trust + offered + RECIPROCITY * neighbour.asked.total()
     }
 
     /// Takes the place of a neighbour that took more than it may for what it gave, if others want it.
@@ -126,10 +126,15 @@ impl Swarm {
         }
     }
 
-    /// Whether so few requests wait that the line may soon be idle. A seed that gives first copies keeps some in
-    /// reserve: its line is what everyone waits for.
+    /// Whether so few requests wait that the line may soon be idle. A seed that gives first copies keeps some in reserve, of
+    /// those who pass on what they are given: its line is what everyone waits for.
     pub(super) fn is_running_dry(&self) -> bool {
-        self.queued < if self.first_copies.is_some() { FIRST_COPIES_RESERVE } else { 1 }
+        if self.first_copies.is_none() {
+            return self.queued == 0;
+        }
+        let asking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
+        let trusted = asking.filter(|(peer, _)| self.is_trusted(**peer));
+        trusted.map(|(_, neighbour)| neighbour.served.queue.len()).sum::<usize>() < FIRST_COPIES_RESERVE
     }
 
     /// Looks soon whether somebody asks.
@@ -145,7 +150,9 @@ impl Swarm {
         if self.may_tell_all(now) {
             self.announce_to_all(now);
         }
-        let candidates = self.candidates(now);
+        let mut candidates = self.candidates(now);
+        // Those who do not pass on what they are given leave no line idle.
+        candidates.retain(|candidate| candidate.willing || self.queued == 0);
         if self.choker.widen(candidates, &self.config, &mut self.rng) {
             self.apply_choker();
             self.watch_line(now);

@@ -241,6 +241,7 @@ impl Swarm {
     /// Asks one neighbour for as much as its window allows.
     pub(super) fn request_of(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
+        let block = geometry.block_size().bytes();
         while let Some(neighbour) = self.neighbours.get(&peer) {
             if neighbour.said.chokes_us || neighbour.asked.wanted == 0 || self.halted {
                 return;
@@ -251,7 +252,7 @@ impl Swarm {
             {
                 return;
             }
-            let Some(mut most) = neighbour.asked.next_request(self.config.max_run, now) else { return };
+            let Some(mut most) = neighbour.asked.next_request(self.config.max_run, block, now) else { return };
             if self.in_flight_bytes >= self.line_window() {
                 // The line is full: one segment of each, so that everybody's pace stays known.
                 if !neighbour.asked.in_flight().is_empty() {

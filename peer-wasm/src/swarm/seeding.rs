@@ -113,11 +113,22 @@ impl FirstCopies {
         !self.all_given() && (0..).zip(&self.copies).any(|(index, copy)| *copy == Copy::None && lacks(index))
     }
 
-    /// Whether the peer passed on enough of what it was given to get more; it cannot pass on what is not whole.
+    /// Whether the peer passed on enough of what it was given to get more.
     pub(super) fn trusts(&self, peer: PeerId) -> bool {
         self.accounts.get(&peer).is_none_or(|account| {
-            account.given - account.unfinished.min(1) < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
+            account.given < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
         })
+    }
+
+    /// How many blocks a peer that is not trusted was given and did not pass on; 0 for one that is.
+    fn distrust(&self, peer: PeerId) -> u32 {
+        let account = self.accounts.get(&peer).filter(|_| !self.trusts(peer));
+        account.map_or(0, |account| account.given + account.kept)
+    }
+
+    /// Whether the peer was given a block in part.
+    fn owes_rest_to(&self, peer: PeerId) -> bool {
+        self.accounts.get(&peer).is_some_and(|account| account.unfinished > 0)
     }
 
     /// Notes a span that is being sent.
@@ -256,6 +267,18 @@ impl Swarm {
     /// Whether a peer passes on what it is given, as far as that matters.
     pub(super) fn is_trusted(&self, peer: PeerId) -> bool {
         self.first_copies.as_ref().is_none_or(|copies| copies.all_given() || copies.trusts(peer))
+    }
+
+    /// How little a peer is trusted to pass on what it is given, as far as that matters.
+    pub(super) fn distrust(&self, peer: PeerId) -> u32 {
+        let copies = self.first_copies.as_ref().filter(|copies| !copies.all_given());
+        copies.map_or(0, |copies| copies.distrust(peer))
+    }
+
+    /// Whether a peer is to keep its place as far as first copies are concerned: what it was given is of no use until it is
+    /// whole.
+    pub(super) fn deserves_first_copies(&self, peer: PeerId) -> bool {
+        self.is_trusted(peer) || self.first_copies.as_ref().is_some_and(|copies| copies.owes_rest_to(peer))
     }
 
     /// Announces blocks again to everyone who lacks them.

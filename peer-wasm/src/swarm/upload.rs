@@ -130,14 +130,14 @@ impl Swarm {
         let requests = asking().flat_map(|(&peer, neighbour)| {
             let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
             let order = (has, last.is_some_and(|last| peer <= last), peer);
-            let untrusted = !this.is_trusted(peer);
+            let distrust = this.distrust(peer);
             let waits = neighbour.served.passed_over < turns;
             // A block that is there in part helps nobody.
             let follows = neighbour.served.last.map(Span::end).filter(|end| end % per_block != 0);
             let rank = move |span: &Span| {
                 let goes_on = follows == Some(span.index());
                 let rarity = this.blocks.availability(span.index() / per_block);
-                (!(goes_on && last == Some(peer)), !goes_on, untrusted, waits, rarity, order)
+                (!(goes_on && last == Some(peer)), !goes_on, distrust, waits, rarity, order)
             };
             (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, span)| (rank(span), place))
         });

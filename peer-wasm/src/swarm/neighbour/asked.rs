@@ -138,9 +138,10 @@ impl Asked {
         self.total
     }
 
-    /// How many bytes the next request may have, a power of two times a segment; `None` if the window is full.
-    pub(in crate::swarm) fn next_request(&self, most: u32, now: Instant) -> Option<u32> {
-        if self.bytes >= self.window || (self.is_snubbed() && !self.in_flight.is_empty()) {
+    /// How many bytes the next request may have, a power of two times a segment; `None` if the window is full. A block of
+    /// this size always fits: who has to ask for the rest when the first is served waits for several turns.
+    pub(in crate::swarm) fn next_request(&self, most: u32, block: u32, now: Instant) -> Option<u32> {
+        if self.bytes >= self.window.max(block.into()) || (self.is_snubbed() && !self.in_flight.is_empty()) {
             return None;
         }
         let rate = self.rate.per_second(now);
