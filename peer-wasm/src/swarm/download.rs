@@ -163,7 +163,13 @@ impl Swarm {
         }
     }
 
-    pub(super) fn handle_block(&mut self, from: PeerId, span: Span, data: &Bytes, now: Instant) -> Result<(), Violation> {
+    pub(super) fn handle_block(
+        &mut self,
+        from: PeerId,
+        span: Span,
+        data: &Bytes,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
         let bytes = geometry.span_len(span);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
@@ -305,7 +311,8 @@ impl Swarm {
             let rarity = |index| self.blocks.availability(index);
             pick.any || picked.contains(index) || rarity(*index) <= rarity(picked.start)
         };
-        let begun = begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
+        let begun =
+            begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
         Ok(self.span_of(begun.map_or(picked, |index| index..index + 1), most))
     }
 

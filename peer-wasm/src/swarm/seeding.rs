@@ -116,7 +116,8 @@ impl FirstCopies {
     /// Whether the peer passed on enough of what it was given to get more; it cannot pass on what is not whole.
     pub(super) fn trusts(&self, peer: PeerId) -> bool {
         self.accounts.get(&peer).is_none_or(|account| {
-            account.given - account.unfinished.min(1) < (1 + 2 * account.passed_on).min(MAX_TRUST) && account.kept <= account.passed_on / 4
+            account.given - account.unfinished.min(1) < (1 + 2 * account.passed_on).min(MAX_TRUST)
+                && account.kept <= account.passed_on / 4
         })
     }
 

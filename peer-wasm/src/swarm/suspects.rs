@@ -42,7 +42,8 @@ impl Suspects {
         let Some(testimonies) = self.0.remove(&index) else { return Vec::new() };
         let first = geometry.block_segments(index).start;
         let right: Vec<_> = data.chunks(geometry.segment_size() as usize).map(blake3::hash).collect();
-        let is_wrong = |testimony: &&Testimony| right.get((testimony.segment - first) as usize) != Some(&testimony.hash);
+        let is_wrong =
+            |testimony: &&Testimony| right.get((testimony.segment - first) as usize) != Some(&testimony.hash);
         let mut liars: Vec<_> = testimonies.iter().filter(is_wrong).map(|testimony| testimony.by).collect();
         liars.sort_unstable();
         liars.dedup();

@@ -84,7 +84,8 @@ impl Outcome {
         let first = joins.first().copied().unwrap_or_default();
         let later = joins.iter().map(|join| (self.needed_since(*join, scenario), since(*join, &all)));
         let to_each = self.survivors().map(|fetcher| {
-            let own = changes_of(fetcher.up, &fetcher.record, fetcher.left).into_iter().map(|(at, change)| (at, -change));
+            let own =
+                changes_of(fetcher.up, &fetcher.record, fetcher.left).into_iter().map(|(at, change)| (at, -change));
             let others: Vec<_> = all.iter().copied().chain(own.filter(|_| fetcher.serves())).collect();
             (size, since(fetcher.record.joined, &others))
         });
@@ -288,7 +289,10 @@ mod tests {
         assert_eq!(join(&mut outcome, [0, 0, 20]), 22.5, "10 MB at 4 MB/s: its own line brings it nothing");
         outcome.fetchers.truncate(1);
         outcome.fetchers[0].record.joined = at(20);
-        assert_eq!(seconds(outcome.ideal(&Scenario { peers: 1, ..scenario.clone() }) - step - Duration::from_millis(400)), 25.0);
+        assert_eq!(
+            seconds(outcome.ideal(&Scenario { peers: 1, ..scenario.clone() }) - step - Duration::from_millis(400)),
+            25.0
+        );
     }
 
     #[test]
