@@ -170,7 +170,7 @@ impl Story {
 /// A block is asked for twice only when nothing is left to ask for once.
 fn check_repeats(number: usize, swarm: &Swarm) -> Result<(), TestCaseError> {
     let states = swarm.block_states();
-    let repeats = states.iter().filter(|state| matches!(state, BlockState::Requested(times) if *times > 1)).count();
+    let repeats = states.iter().filter(|state| matches!(state, BlockState::Repeated)).count();
     let budget = (swarm.manifest().geometry().size() / 200).div_ceil(u64::from(BLOCK)).max(1);
     prop_assert!(repeats as u64 <= budget, "{number} repeats {repeats} requests");
     prop_assert!(repeats == 0 || !states.iter().all(|state| *state == BlockState::Missing));

@@ -17,6 +17,7 @@ fn candidates(scores: &[u64]) -> Vec<Candidate> {
         interested: true,
         idle: false,
         willing: true,
+        in_turn: false,
         score,
         blocks: 0,
         age: Duration::ZERO,
