@@ -175,3 +175,89 @@ fn what_takes_long_to_spread_is_waited_for_longer() {
     assert!(kept(&mut copies, at(100_000 + 80_000)).is_empty(), "who keeps blocks does not gain time by it");
     assert_eq!(kept(&mut copies, at(100_000 + 80_001)), [1]);
 }
+
+/// A file of ten blocks of four segments and one of two.
+fn large_blocks() -> Geometry {
+    Geometry::new(42 * (16 << 10), BlockSize::try_from(64 << 10).unwrap()).unwrap()
+}
+
+fn of_large(index: u32, count: u32) -> Span {
+    large_blocks().span(index, count).unwrap()
+}
+
+#[test]
+fn the_rest_of_a_block_is_for_the_one_who_was_given_a_part() {
+    let mut copies = FirstCopies::new(large_blocks());
+    let nothing = Bitfield::empty(11);
+    copies.give(of_large(1, 2), peer(1), at(0));
+    assert_eq!(copies.copies[0], Copy::Given { to: peer(1), at: at(0), left: 2 });
+    assert!(!copies.may_give(of_large(0, 1), peer(2), &nothing));
+    assert!(copies.may_give(of_large(3, 2), peer(2), &nothing), "one of two blocks is new");
+    assert!(copies.may_give(of_large(0, 1), peer(1), &nothing) && copies.may_give(of_large(3, 1), peer(1), &nothing));
+    copies.give(of_large(3, 1), peer(1), at(5));
+    assert_eq!(copies.copies[0], Copy::Given { to: peer(1), at: at(5), left: 1 });
+    copies.give(of_large(0, 1), peer(2), at(6));
+    assert_eq!(copies.copies[0], Copy::Given { to: peer(1), at: at(5), left: 1 }, "a second copy is no first one");
+    copies.give(of_large(0, 1), peer(1), at(7));
+    assert_eq!(copies.copies[0], Copy::Given { to: peer(1), at: at(7), left: 0 });
+    assert!(!copies.may_give(of_large(0, 4), peer(1), &nothing), "it was given all of it");
+    assert_eq!((copies.not_given, copies.accounts[&peer(1)].given, copies.accounts[&peer(1)].unfinished), (10, 1, 0));
+}
+
+#[test]
+fn of_one_span_some_blocks_are_given_whole_and_of_others_a_part() {
+    let mut copies = FirstCopies::new(large_blocks());
+    copies.give(of_large(2, 7), peer(1), at(0));
+    let left = |copies: &FirstCopies, index: usize| match copies.copies[index] {
+        Copy::Given { left, .. } => Some(left),
+        Copy::None | Copy::Spread => None,
+    };
+    assert_eq!([0, 1, 2, 3].map(|index| left(&copies, index)), [Some(2), Some(0), Some(3), None]);
+    copies.give(of_large(41, 1), peer(1), at(0));
+    assert_eq!(left(&copies, 10), Some(1), "the last one has two");
+    let account = &copies.accounts[&peer(1)];
+    assert_eq!((account.given, account.unfinished), (4, 3));
+}
+
+#[test]
+fn a_peer_owes_no_block_that_it_was_given_in_part_unless_there_are_more_of_them() {
+    let mut copies = FirstCopies::new(large_blocks());
+    copies.give(of_large(0, 3), peer(1), at(0));
+    assert!(copies.trusts(peer(1)), "it cannot pass on what is not whole");
+    copies.give(of_large(3, 1), peer(1), at(0));
+    assert!(!copies.trusts(peer(1)));
+    for index in [4, 8] {
+        copies.give(of_large(index, 1), peer(2), at(0));
+        assert_eq!(copies.trusts(peer(2)), index == 4, "a part of each of many is as much");
+    }
+}
+
+#[test]
+fn what_was_given_in_part_and_spread_or_was_lost_is_owed_no_more() {
+    let mut copies = FirstCopies::new(large_blocks());
+    [0, 4].into_iter().for_each(|index| copies.give(of_large(index, 1), peer(1), at(0)));
+    copies.announced(0, peer(2), at(0));
+    let unfinished = |copies: &FirstCopies| copies.accounts[&peer(1)].unfinished;
+    assert_eq!((unfinished(&copies), copies.copies[0]), (1, Copy::Spread));
+    copies.announced(1, peer(1), at(0));
+    assert_eq!(unfinished(&copies), 1, "it does not count what it has itself");
+    copies.give(of_large(8, 4), peer(1), at(0));
+    assert_eq!(kept(&mut copies, at(4_001)), [1, 2]);
+    let account = &copies.accounts[&peer(1)];
+    assert_eq!((account.given, account.unfinished, account.kept), (0, 0, 2));
+}
+
+#[test]
+fn until_any_block_spread_the_seed_waits_as_long_as_its_line_takes_for_sixteen() {
+    // Bytes per second, and how long.
+    for (rate, ms) in [(128 << 10, 8_000), (1 << 20, 4_000), (0, 4_000)] {
+        let mut copies = FirstCopies::new(large_blocks());
+        copies.give(of_large(0, 8), peer(1), at(0));
+        assert!(copies.take_back_lost(None, rate, at(ms)).is_empty(), "{rate}");
+        assert_eq!(copies.take_back_lost(None, rate, at(ms + 1)), [0, 1], "{rate}");
+    }
+    let mut copies = FirstCopies::new(large_blocks());
+    copies.give(of_large(0, 8), peer(1), at(0));
+    copies.announced(0, peer(2), at(0));
+    assert_eq!(copies.take_back_lost(None, 1_000, at(4_001)), [1], "then as long as others took");
+}
