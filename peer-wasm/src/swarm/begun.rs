@@ -154,3 +154,140 @@ pub(super) fn joined(given: &[Given]) -> Bytes {
 const fn ones(count: u32) -> Mask {
     if count >= Mask::BITS { Mask::MAX } else { (1 << count) - 1 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{BlockSize, MAX_BLOCK_SEGMENTS};
+
+    const SEGMENT: u64 = 16 << 10;
+
+    /// Two blocks of 64 segments, and one of three, the last of which is half as long.
+    fn geometry() -> Geometry {
+        Geometry::new((2 << 20) + 2 * SEGMENT + SEGMENT / 2, BlockSize::try_from(1 << 20).unwrap()).unwrap()
+    }
+
+    fn span(index: u32, count: u32) -> Span {
+        geometry().span(index, count).unwrap()
+    }
+
+    fn begun(index: u32) -> Begun {
+        Begun::new(index, &geometry())
+    }
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::from_bytes([number; 8])
+    }
+
+    fn receive(begun: &mut Begun, span: Span, byte: u8) {
+        let data = Bytes::from(vec![byte; geometry().span_len(span) as usize]);
+        begun.receive(span, &data, peer(byte), &geometry());
+    }
+
+    #[test]
+    fn the_largest_block_is_asked_for_and_put_together_to_its_last_segment() {
+        for index in [0, 1] {
+            let mut begun = begun(index);
+            let first = index * MAX_BLOCK_SEGMENTS;
+            let whole = span(first, MAX_BLOCK_SEGMENTS);
+            assert_eq!(begun.unasked(u32::MAX), Some(first..first + 64));
+            begun.request(whole);
+            assert_eq!((begun.unasked(1), begun.rest(&geometry())), (None, 0));
+            assert!(begun.is_asked_once(whole) && begun.lacks(whole));
+            begun.request(span(first + 63, 1));
+            assert_eq!((begun.repeated(), begun.times_asked(span(first + 63, 1))), (1, 2));
+            begun.release(whole);
+            assert_eq!((begun.unasked(u32::MAX), begun.is_repeated()), (Some(first..first + 63), false));
+            for segment in (first..first + 64).rev() {
+                assert!(begun.whole().is_none() && begun.lacks(whole));
+                receive(&mut begun, span(segment, 1), (segment % 64) as u8);
+            }
+            begun.release(span(first + 63, 1));
+            assert!(!begun.lacks(whole));
+            let given = begun.whole().unwrap();
+            assert!(given.iter().map(|given| given.segment).eq(first..first + 64));
+            let joined = joined(&given);
+            assert!(joined.chunks(SEGMENT as usize).zip(0..64).all(|(chunk, byte)| chunk == [byte; SEGMENT as usize]));
+            assert_eq!((joined.len(), begun.rest(&geometry())), (1 << 20, 1 << 20));
+        }
+    }
+
+    #[test]
+    fn only_the_part_of_a_span_that_is_in_the_block_counts() {
+        let mut begun = begun(1);
+        begun.request(span(60, 4));
+        assert!(begun.is_empty(), "that is the block before");
+        begun.request(span(60, 6));
+        assert_eq!(begun.unasked(u32::MAX), Some(66..128));
+        assert!(begun.is_asked_once(span(60, 6)) && !begun.is_asked_once(span(60, 7)));
+        receive(&mut begun, span(62, 3), 7);
+        assert!(!begun.lacks(span(62, 3)) && begun.lacks(span(62, 4)));
+        assert_eq!(begun.given.len(), 1);
+        begun.release(span(60, 6));
+        assert_eq!(begun.unasked(u32::MAX), Some(65..128));
+        receive(&mut begun, span(126, 3), 8);
+        assert_eq!((begun.unasked(u32::MAX), begun.given.len()), (Some(65..126), 3));
+    }
+
+    #[test]
+    fn what_nobody_was_asked_for_is_given_in_rows_up_to_the_first_that_somebody_was() {
+        let mut begun = begun(0);
+        begun.request(span(2, 3));
+        begun.request(span(8, 1));
+        receive(&mut begun, span(6, 1), 7);
+        assert_eq!([1, 2, 9].map(|most| begun.unasked(most)), [Some(0..1), Some(0..2), Some(0..2)]);
+        begun.request(span(0, 2));
+        assert_eq!(begun.unasked(9), Some(5..6));
+        begun.request(span(5, 1));
+        assert_eq!(begun.unasked(9), Some(7..8));
+        begun.request(span(7, 1));
+        assert_eq!(begun.unasked(9), Some(9..18));
+    }
+
+    #[test]
+    fn the_first_who_gives_a_segment_is_the_one_who_gave_it() {
+        let mut begun = begun(2);
+        receive(&mut begun, span(129, 1), 7);
+        receive(&mut begun, span(128, 3), 8);
+        let given = begun.whole().unwrap();
+        assert_eq!(given.iter().map(|given| given.by).collect::<Vec<_>>(), [8, 7, 8].map(peer));
+        assert_eq!(
+            given.iter().map(|given| given.data.len() as u64).collect::<Vec<_>>(),
+            [SEGMENT, SEGMENT, SEGMENT / 2]
+        );
+        assert_eq!(joined(&given[..1]), given[0].data);
+    }
+
+    #[test]
+    fn the_rest_is_what_is_here_or_nobody_was_asked_for() {
+        let mut begun = begun(2);
+        let rest = |begun: &Begun| begun.rest(&geometry());
+        assert_eq!(rest(&begun), 2 * SEGMENT + SEGMENT / 2);
+        begun.request(span(130, 1));
+        assert_eq!(rest(&begun), 2 * SEGMENT);
+        receive(&mut begun, span(130, 1), 7);
+        assert_eq!(rest(&begun), 2 * SEGMENT + SEGMENT / 2, "here, and still asked of another");
+        begun.request(span(128, 1));
+        assert_eq!(rest(&begun), SEGMENT + SEGMENT / 2);
+    }
+
+    #[test]
+    fn it_is_empty_when_nothing_is_asked_for_or_here() {
+        let mut begun = begun(2);
+        assert!(begun.is_empty());
+        begun.request(span(128, 1));
+        assert!(!begun.is_empty());
+        receive(&mut begun, span(128, 1), 7);
+        begun.release(span(128, 1));
+        assert!(!begun.is_empty());
+        begun.discard();
+        assert!(begun.is_empty() && begun.given.is_empty());
+        begun.request(span(128, 1));
+        begun.request(span(128, 1));
+        begun.discard();
+        begun.release(span(128, 1));
+        assert!(!begun.is_empty(), "another is still asked for it");
+        begun.release(span(128, 1));
+        assert!(begun.is_empty());
+    }
+}

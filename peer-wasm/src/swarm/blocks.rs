@@ -102,7 +102,9 @@ impl Blocks {
 
     /// Whether all of the span is asked of exactly one neighbour.
     pub(crate) fn is_asked_once(&self, span: Span) -> bool {
-        self.geometry.span_blocks(span).all(|index| self.begun.get(&index).is_some_and(|begun| begun.is_asked_once(span)))
+        self.geometry
+            .span_blocks(span)
+            .all(|index| self.begun.get(&index).is_some_and(|begun| begun.is_asked_once(span)))
     }
 
     /// Of how many neighbours a segment of a block that is wanted is asked.

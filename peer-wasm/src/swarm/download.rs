@@ -163,7 +163,13 @@ impl Swarm {
         }
     }
 
-    pub(super) fn handle_block(&mut self, from: PeerId, span: Span, data: &Bytes, now: Instant) -> Result<(), Violation> {
+    pub(super) fn handle_block(
+        &mut self,
+        from: PeerId,
+        span: Span,
+        data: &Bytes,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
         let bytes = geometry.span_len(span);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
@@ -193,9 +199,12 @@ impl Swarm {
             self.request_of(from, now);
             return Ok(());
         }
+        // Each is looked at though another is wrong: nothing of what is whole would be asked for again.
+        let mut verified = Ok(());
         for whole in self.blocks.receive(span, data, from) {
-            self.verify(&whole, now)?;
+            verified = self.verify(&whole, now).and(verified);
         }
+        verified?;
         self.received.add(bytes, now);
         self.best_rate = self.best_rate.max(self.received.per_second(now));
         self.round_trip = asked.map_or(self.round_trip, |asked| self.round_trip.min(now.since(asked)));
@@ -221,8 +230,12 @@ impl Swarm {
             for index in run.blocks().filter(|index| self.suspects.contains(*index)).collect::<Vec<_>>() {
                 let start = (geometry.offset(index) - geometry.offset(run.index())) as usize;
                 let data = &data[start..start + geometry.block_len(index) as usize];
-                let liars = self.suspects.judge(index, data, &geometry);
-                liars.into_iter().for_each(|liar| self.drop_neighbour(liar, Violation::BadBlock, now));
+                for liar in self.suspects.judge(index, data, &geometry) {
+                    // It may have lied again since.
+                    if !self.is_banned(liar) {
+                        self.drop_neighbour(liar, Violation::BadBlock, now);
+                    }
+                }
             }
             return Ok(());
         }
@@ -306,7 +319,8 @@ impl Swarm {
             let rarity = |index| self.blocks.availability(index);
             pick.any || picked.contains(index) || rarity(*index) <= rarity(picked.start)
         };
-        let begun = begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
+        let begun =
+            begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
         Ok(self.span_of(begun.map_or(picked, |index| index..index + 1), most))
     }
 

@@ -133,6 +133,7 @@ impl Swarm {
                 && neighbour.asked.take_back(span, &geometry)
             {
                 self.in_flight_bytes -= geometry.span_len(span);
+                self.blocks.release(span);
                 self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
                 self.request_of(peer, now);
             }

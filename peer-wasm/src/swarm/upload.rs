@@ -59,7 +59,8 @@ impl Swarm {
         if neighbour.served.queue.len() >= MAX_QUEUED {
             return Err(Violation::RequestFlood);
         }
-        let is_served = self.choker.serves(from) && geometry.span_blocks(span).all(|index| self.blocks.stored().has(index));
+        let is_served =
+            self.choker.serves(from) && geometry.span_blocks(span).all(|index| self.blocks.stored().has(index));
         let may_give = is_served && self.may_give(span, from);
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if may_give {

@@ -1,6 +1,7 @@
 //! One swarm that is told what to hear, and says what it has to say.
 
 use crate::BLOCK;
+use bytes::Bytes;
 use peer_wasm::{
     Instant,
     swarm::{Config, Event, ReadId, StorageRequest, Swarm, Transmit},
@@ -22,7 +23,11 @@ pub struct Alone {
 
 impl Alone {
     pub fn new(have: Bitfield, config: Config) -> Self {
-        let file = File::new(u64::from(have.len() * BLOCK), BLOCK);
+        Self::with_blocks_of(BLOCK, have, config)
+    }
+
+    pub fn with_blocks_of(block: u32, have: Bitfield, config: Config) -> Self {
+        let file = File::new(u64::from(have.len() * block), block);
         let now = Instant::default();
         let swarm = Swarm::new(config, Arc::clone(&file.manifest), have, 1, now);
         Self { swarm, file, now, unwritten: Vec::new(), is_slow: false, unread: Vec::new() }
@@ -59,11 +64,22 @@ impl Alone {
     }
 
     pub fn hear_block(&mut self, from: PeerId, index: u32, count: u32) {
-        let geometry = self.file.manifest.geometry();
-        let run = geometry.run(index, count).unwrap();
-        let start = geometry.offset(index) as usize;
-        let data = self.file.content.slice(start..start + geometry.run_len(run) as usize);
+        let data = self.content(index, count);
         self.hear(from, PeerMessage::Block { file: self.swarm.tag(), index, count, data });
+    }
+
+    /// The same, of which one bit is wrong.
+    pub fn hear_wrong(&mut self, from: PeerId, index: u32, count: u32) {
+        let mut data = self.content(index, count).to_vec();
+        data[0] ^= 1;
+        self.hear(from, PeerMessage::Block { file: self.swarm.tag(), index, count, data: data.into() });
+    }
+
+    fn content(&self, index: u32, count: u32) -> Bytes {
+        let geometry = self.file.manifest.geometry();
+        let span = geometry.span(index, count).unwrap();
+        let start = geometry.span_offset(span) as usize;
+        self.file.content.slice(start..start + geometry.span_len(span) as usize)
     }
 
     /// The tracker refuses a message to a peer.
@@ -99,7 +115,7 @@ impl Alone {
         self.said().into_iter().filter(|said| said.to == peer).map(|said| said.message).collect()
     }
 
-    /// What it asked of whom since: the first block and how many.
+    /// What it asked of whom since: the first segment and how many.
     pub fn requests(&mut self) -> Vec<(PeerId, u32, u32)> {
         let request = |transmit: Transmit| {
             let PeerMessage::Request { index, count, .. } = transmit.message else { return None };

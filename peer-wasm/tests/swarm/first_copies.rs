@@ -9,19 +9,32 @@ use std::time::Duration;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const BLOCKS: u32 = 16;
+/// One more, which has spread.
+const SPREAD: u32 = BLOCKS;
 
 /// Longer than a block that was given may take to be announced by others.
 const PATIENCE: Duration = Duration::from_millis(4_600);
 
 /// The seed of a new file, and those that want it, who have nothing.
 fn seed(of: &[PeerId]) -> Alone {
-    let mut alone = Alone::new(Bitfield::full(BLOCKS), Config::default());
+    let mut alone = Alone::new(Bitfield::full(BLOCKS + 1), Config::default());
     for &peer in of {
         alone.join(peer);
-        alone.hear_bitfield(peer, &Bitfield::empty(BLOCKS), false);
+        alone.hear_bitfield(peer, &Bitfield::empty(BLOCKS + 1), false);
         alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
     }
     alone.said();
+    alone
+}
+
+/// The same, while something is on its way to another one.
+fn busy_seed(of: &[PeerId]) -> Alone {
+    let other = id_of(1);
+    let mut alone = seed(&[&[other], of].concat());
+    has(&mut alone, other, SPREAD);
+    alone.hear(other, PeerMessage::Request { file: alone.swarm.tag(), index: SPREAD, count: 1 });
+    alone.said();
+    assert_eq!(std::mem::take(&mut alone.unread).len(), 1);
     alone
 }
 
@@ -50,13 +63,13 @@ fn offers(alone: &mut Alone, to: [PeerId; 2]) -> [Vec<HaveRun>; 2] {
 #[test]
 fn who_was_refused_a_block_is_offered_all_that_it_lacks_when_every_block_was_given() {
     let [first, second] = [7, 8].map(id_of);
-    let mut alone = seed(&[first, second]);
+    let mut alone = busy_seed(&[first, second]);
     assert!(gets(&mut alone, first, 0));
     assert!(!gets(&mut alone, second, 0));
     assert!((1..BLOCKS - 1).all(|index| gets(&mut alone, first, index)));
     has(&mut alone, second, 4);
     alone.hear(first, PeerMessage::Request { file: alone.swarm.tag(), index: BLOCKS - 1, count: 1 });
-    assert_eq!(offers(&mut alone, [first, second]), [vec![], vec![HaveRun(0, 4), HaveRun(5, BLOCKS - 5)]]);
+    assert_eq!(offers(&mut alone, [first, second]), [vec![], vec![HaveRun(0, 4), HaveRun(5, BLOCKS + 1 - 5)]]);
     alone.read();
     assert!(gets(&mut alone, second, 0));
 }
@@ -64,17 +77,17 @@ fn who_was_refused_a_block_is_offered_all_that_it_lacks_when_every_block_was_giv
 #[test]
 fn who_was_refused_a_block_and_loses_interest_is_offered_all_that_it_lacks() {
     let [first, second, third] = [7, 8, 9].map(id_of);
-    let mut alone = seed(&[first, second, third]);
+    let mut alone = busy_seed(&[first, second, third]);
     assert!(gets(&mut alone, first, 0) && !gets(&mut alone, second, 0) && !gets(&mut alone, third, 0));
     alone.hear(second, PeerMessage::NotInterested { file: alone.swarm.tag() });
     alone.wait_for(Duration::from_secs(1));
-    assert_eq!(offers(&mut alone, [second, third]), [vec![HaveRun(0, BLOCKS)], vec![]]);
+    assert_eq!(offers(&mut alone, [second, third]), [vec![HaveRun(0, BLOCKS + 1)], vec![]]);
 }
 
 #[test]
 fn what_nobody_passed_on_in_time_is_offered_again() {
     let [keeper, other] = [7, 8].map(id_of);
-    let mut alone = seed(&[keeper, other]);
+    let mut alone = busy_seed(&[keeper, other]);
     assert!(gets(&mut alone, keeper, 0));
     alone.wait_for(PATIENCE * 3 / 4);
     assert_eq!(offers(&mut alone, [keeper, other]), [vec![], vec![]]);
@@ -88,7 +101,7 @@ fn what_nobody_passed_on_in_time_is_offered_again() {
 #[test]
 fn what_was_given_to_one_that_leaves_is_offered_again_unless_it_has_spread() {
     let [first, second, third] = [7, 8, 9].map(id_of);
-    let mut alone = seed(&[first, second, third]);
+    let mut alone = busy_seed(&[first, second, third]);
     assert!(gets(&mut alone, first, 0) && gets(&mut alone, first, 1));
     has(&mut alone, second, 1);
     alone.leave(first);

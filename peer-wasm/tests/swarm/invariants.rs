@@ -2,13 +2,13 @@
 
 use crate::{
     BLOCK,
-    lab::{Lab, swarm_of},
+    lab::{Lab, swarm_with},
     stranger::{HONEST, Habits},
 };
 use peer_wasm::swarm::{BlockState, Config, Event, Swarm};
 use proptest::prelude::*;
 use protocol::Bitfield;
-use simulator::{Behaviour, id_of};
+use simulator::{Behaviour, File, id_of};
 use std::{collections::BTreeSet, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -17,8 +17,39 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const MAX_SERVED: usize = 4 + 1 + 16;
 /// Longer than what stands in anybody's way can take, one after another.
 const LONG: Duration = Duration::from_secs(1_800);
-const MAX_IN_FLIGHT: u64 = 40_000;
-const MAX_RUN: u32 = 4 * BLOCK;
+/// So much may be in flight: a few blocks.
+const fn room(block: u32) -> u64 {
+    10 * block as u64 - 960
+}
+
+/// Some small blocks in one request, or one that is not.
+const fn max_run(block: u32) -> u32 {
+    if block == BLOCK { 4 * block } else { block }
+}
+
+/// A file, and how it is cut.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    block: u32,
+    blocks: u32,
+}
+
+impl Cut {
+    const fn small(blocks: u32) -> Self {
+        Self { block: BLOCK, blocks }
+    }
+
+    /// With room for a few of these blocks.
+    fn narrow(self, config: Config) -> Config {
+        Config { max_in_flight: room(self.block), max_run: max_run(self.block), ..config }
+    }
+}
+
+/// Small blocks, or a few of several segments each.
+fn cut() -> impl Strategy<Value = Cut> {
+    let of = |block: u32, most: u32| (1..most).prop_map(move |blocks| Cut { block, blocks });
+    prop_oneof![3 => of(BLOCK, 60), 2 => of(64 << 10, 20), 1 => of(256 << 10, 12)]
+}
 
 /// What happens at one step of a run.
 #[derive(Debug, Clone)]
@@ -65,8 +96,9 @@ struct Story {
 }
 
 impl Story {
-    fn new(leechers: usize, blocks: u32, config: &Config) -> Self {
-        let mut lab = swarm_of(leechers, blocks, config);
+    fn new(leechers: usize, cut: Cut, config: &Config) -> Self {
+        let file = File::new(u64::from(cut.blocks * cut.block) - 1_000, cut.block);
+        let mut lab = swarm_with(file, leechers, config);
         lab.introductions = Some(5);
         Self { lab, liars: BTreeSet::new() }
     }
@@ -153,7 +185,9 @@ impl Story {
             let before = std::mem::replace(&mut stored_before[number], swarm.stored().count());
             prop_assert!(swarm.stored().count() >= before, "{number} lost verified blocks");
             // One run is begun while there is room, and one may come late.
-            prop_assert!(swarm.in_flight() < MAX_IN_FLIGHT + 2 * u64::from(MAX_RUN), "{number} has no room for that");
+            let block = swarm.manifest().geometry().block_size().bytes();
+            let most = room(block) + 2 * u64::from(max_run(block));
+            prop_assert!(swarm.in_flight() < most, "{number} has no room for that");
             let served = swarm.neighbours(now).filter(|other| other.served_by_us).count();
             prop_assert!(served <= MAX_SERVED, "{number} serves {served}");
             for event in &node.events {
@@ -170,16 +204,17 @@ impl Story {
 /// A block is asked for twice only when nothing is left to ask for once.
 fn check_repeats(number: usize, swarm: &Swarm) -> Result<(), TestCaseError> {
     let states = swarm.block_states();
-    let repeats = states.iter().filter(|state| matches!(state, BlockState::Requested(times) if *times > 1)).count();
-    let budget = (swarm.manifest().geometry().size() / 200).div_ceil(u64::from(BLOCK)).max(1);
+    let repeats = states.iter().filter(|state| matches!(state, BlockState::Repeated)).count();
+    let geometry = swarm.manifest().geometry();
+    let budget = (geometry.size() / 200).div_ceil(u64::from(geometry.segment_size())).max(1);
     prop_assert!(repeats as u64 <= budget, "{number} repeats {repeats} requests");
     prop_assert!(repeats == 0 || !states.iter().all(|state| *state == BlockState::Missing));
     Ok(())
 }
 
 /// Runs to the end with incidents at some steps, and checks everyone after every step.
-fn check(leechers: usize, blocks: u32, config: &Config, incidents: &[(u32, Incident)]) -> Result<(), TestCaseError> {
-    let mut story = Story::new(leechers, blocks, config);
+fn check(leechers: usize, cut: Cut, config: &Config, incidents: &[(u32, Incident)]) -> Result<(), TestCaseError> {
+    let mut story = Story::new(leechers, cut, config);
     let mut stored_before = Vec::new();
     let mut steps = 0;
     let mut quiet_since = story.lab.elapsed();
@@ -212,25 +247,25 @@ proptest! {
     #[test]
     fn invariants_hold_after_every_step_and_everyone_honest_completes(
         leechers in 2usize..7,
-        blocks in 1u32..60,
+        cut in cut(),
         preset in 0usize..10,
         max_neighbours in prop_oneof![2usize..9, Just(60)],
         incidents in prop::collection::vec((1u32..600, incident()), 0..6),
     ) {
         // One more than there are presets: the default.
         let config = Config::presets().into_iter().nth(preset).map_or_else(Config::default, |(_, config)| config);
-        let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours, ..config };
-        check(leechers, blocks, &config, &incidents)?;
+        let config = cut.narrow(Config { max_neighbours, ..config });
+        check(leechers, cut, &config, &incidents)?;
     }
 
     #[test]
     fn the_same_seed_gives_the_same_trace_whatever_happens(
         leechers in 2usize..6,
-        blocks in 1u32..40,
+        cut in cut(),
         incidents in prop::collection::vec((0u32..300, incident()), 0..4),
     ) {
         let run = || {
-            let mut story = Story::new(leechers, blocks, &Config::default());
+            let mut story = Story::new(leechers, cut, &Config::default());
             story.lab.network.trace = Some(Vec::new());
             for step in 0..600 {
                 incidents.iter().filter(|(when, _)| *when == step).for_each(|(_, incident)| story.happen(incident));
@@ -244,15 +279,17 @@ proptest! {
 
 #[test]
 fn a_seed_is_let_in_where_one_is_silent_and_one_claims_everything_and_some_is_refused() {
+    let cut = Cut::small(36);
     let (_, config) = Config::presets().into_iter().nth(3).unwrap();
-    let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours: 2, ..config };
+    let config = cut.narrow(Config { max_neighbours: 2, ..config });
     let incidents = [(140, Incident::ClaimerJoins), (1, Incident::TurnsSilent(1)), (126, Incident::RelayRefuses(97))];
-    check(2, 36, &config, &incidents).unwrap();
+    check(2, cut, &config, &incidents).unwrap();
 }
 
 #[test]
 fn what_is_asked_for_stays_within_bounds_where_disks_are_slow() {
+    let cut = Cut::small(55);
     let (_, config) = Config::presets().into_iter().next().unwrap();
-    let config = Config { max_in_flight: MAX_IN_FLIGHT, max_run: MAX_RUN, max_neighbours: 6, ..config };
-    check(6, 55, &config, &[(197, Incident::DiskSlows(1)), (126, Incident::DiskSlows(0))]).unwrap();
+    let config = cut.narrow(Config { max_neighbours: 6, ..config });
+    check(6, cut, &config, &[(197, Incident::DiskSlows(1)), (126, Incident::DiskSlows(0))]).unwrap();
 }

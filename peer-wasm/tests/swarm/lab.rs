@@ -32,7 +32,12 @@ pub fn lab(file: File) -> Lab {
 
 /// One seed, number 0, and `leechers` peers that have nothing.
 pub fn swarm_of(leechers: usize, blocks: u32, config: &Config) -> Lab {
-    let mut lab = lab(File::new(u64::from(blocks * super::BLOCK) - 1_000, super::BLOCK));
+    swarm_with(File::new(u64::from(blocks * super::BLOCK) - 1_000, super::BLOCK), leechers, config)
+}
+
+/// The same, of this file.
+pub fn swarm_with(file: File, leechers: usize, config: &Config) -> Lab {
+    let mut lab = lab(file);
     lab.config = config.clone();
     lab.seed();
     (0..leechers).for_each(|_| _ = lab.leecher());

@@ -24,7 +24,7 @@ fn waiting_for(slow: PeerId, missing: u32, of: u32) -> Alone {
 }
 
 fn repeated(alone: &Alone) -> usize {
-    let is_repeated = |state: &&BlockState| matches!(state, BlockState::Requested(times) if *times > 1);
+    let is_repeated = |state: &&BlockState| matches!(state, BlockState::Repeated);
     alone.swarm.block_states().iter().filter(is_repeated).count()
 }
 
@@ -81,7 +81,7 @@ fn what_came_twice_is_no_more_repeated_at_the_end() {
 #[test]
 fn of_one_long_request_no_more_is_repeated_than_may_be() {
     let (slow, other) = (id_of(7), id_of(8));
-    let mut alone = waiting_for(slow, 8, 1_000);
+    let mut alone = waiting_for(slow, 4, 1_000);
     alone.wait_for(ms(300));
     alone.meet(other, &Bitfield::full(1_000));
     assert_eq!(alone.requests(), [(other, 0, 2)]);

@@ -12,6 +12,7 @@
 //! | `serving` | what is served, and how much at a time |
 //! | `first_copies` | how a new file begins to spread |
 //! | `late` | what becomes of requests that wait long |
+//! | `segments` | what is asked for and served in parts of a block, and who lied |
 //! | `storage` | slow and failing storage, and memory |
 //! | `wants` | what people are told |
 //! | `liveness` | that nobody waits for ever |
@@ -38,6 +39,7 @@ mod liveness;
 mod places;
 mod restating;
 mod room;
+mod segments;
 mod serving;
 mod storage;
 mod stranger;

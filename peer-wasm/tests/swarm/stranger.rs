@@ -36,7 +36,7 @@ pub struct Client {
     pub habits: Habits,
     others: BTreeMap<usize, Other>,
     asked: Option<(usize, u32, Instant)>,
-    /// Who waits for which run.
+    /// Who waits for which segments.
     queue: VecDeque<(usize, u32, u32)>,
     sending_until: Instant,
     /// What it rejected once.
@@ -105,6 +105,7 @@ impl Client {
     }
 
     fn hear(&mut self, from: usize, message: PeerMessage, network: &mut Network) {
+        let geometry = *network.file().manifest.geometry();
         let Some(other) = self.others.get_mut(&from) else { return };
         match message {
             PeerMessage::Bitfield { blocks, begin, .. } => {
@@ -131,7 +132,8 @@ impl Client {
                 self.say(from, PeerMessage::Unchoke { file }, network)
             }
             PeerMessage::Request { file, index, count } => {
-                let is_here = (index..index + count).all(|index| self.has.has(index));
+                let span = geometry.span(index, count).unwrap();
+                let is_here = geometry.span_blocks(span).all(|block| self.has.has(block));
                 let is_rejected = self.habits.rejects && self.rejected.insert((from, index));
                 if self.habits.serves && is_here && !is_rejected {
                     self.queue.push_back((from, index, count));
@@ -145,12 +147,13 @@ impl Client {
                     self.say(from, PeerMessage::Reject { file, index, count }, network);
                 }
             }
-            PeerMessage::Block { file, index, data, .. } => {
-                self.asked = self.asked.filter(|(peer, asked, _)| (*peer, *asked) != (from, index));
-                if data != content(network, index, 1) {
+            PeerMessage::Block { file, index, count, data } => {
+                if data != content(network, index, count) {
                     self.others.remove(&from);
                     return;
                 }
+                let index = index / geometry.segments_per_block();
+                self.asked = self.asked.filter(|(peer, asked, _)| (*peer, *asked) != (from, index));
                 if self.has.set(index) && self.habits.tells {
                     let others: Vec<_> = self.others.keys().copied().collect();
                     let have = PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] };
@@ -158,6 +161,7 @@ impl Client {
                 }
             }
             PeerMessage::Reject { index, .. } => {
+                let index = index / geometry.segments_per_block();
                 other.refused.set(index);
                 self.asked = self.asked.filter(|(peer, asked, _)| (*peer, *asked) != (from, index));
                 self.retry_at.get_or_insert_with(|| network.now() + PATIENCE);
@@ -195,9 +199,11 @@ impl Client {
         let offers =
             offers.filter_map(|(&peer, other)| Some((late.is_some_and(|late| peer <= late), peer, lacks(other)?)));
         if let Some((_, peer, index)) = offers.min() {
-            let file = network.file().manifest.file().tag();
+            let manifest = &network.file().manifest;
+            let (file, segments) = (manifest.file().tag(), manifest.geometry().block_segments(index));
             self.asked = Some((peer, index, network.now()));
-            self.say(peer, PeerMessage::Request { file, index, count: 1 }, network);
+            let (index, count) = (segments.start, segments.len() as u32);
+            self.say(peer, PeerMessage::Request { file, index, count }, network);
             network.wake(self.number, PATIENCE);
         }
     }
@@ -223,7 +229,7 @@ impl Client {
 fn content(network: &Network, index: u32, count: u32) -> bytes::Bytes {
     let file = network.file();
     let geometry = file.manifest.geometry();
-    let run = geometry.run(index, count).unwrap();
-    let start = geometry.offset(index) as usize;
-    file.content.slice(start..start + geometry.run_len(run) as usize)
+    let span = geometry.span(index, count).unwrap();
+    let start = geometry.span_offset(span) as usize;
+    file.content.slice(start..start + geometry.span_len(span) as usize)
 }

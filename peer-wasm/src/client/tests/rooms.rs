@@ -5,7 +5,7 @@ use super::*;
 /// The largest message that is asked for.
 pub(super) const RUN: u64 = 256 << 10;
 /// What may be asked for at a time; so much is asked of peers of whom nothing is known.
-const MOST: u64 = 2 << 20;
+const MOST: u64 = 1 << 20;
 
 impl Lab {
     /// Fetches the file of that number, 16 MiB long, from many who have all of it, and asks for as much as may be.
@@ -14,7 +14,7 @@ impl Lab {
         let file = manifest.file();
         self.begin(&manifest);
         let blocks = manifest.geometry().blocks();
-        for other in 10..60 {
+        for other in 10..69 {
             self.respond(None, &Response::PeerJoined { file, peer: info(other) });
             let blocks = Bitfield::full(blocks).to_bytes();
             self.say(other, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
@@ -66,7 +66,7 @@ fn a_new_download_gets_its_part_of_what_another_holds() {
     assert!(lab.in_flight() + RUN >= MOST);
     let new = lab.fetch_from_many(1);
     for (to, index, count) in asked {
-        let data = Bytes::from(vec![0; count as usize * 65_536]);
+        let data = Bytes::from(vec![0; count as usize * 16_384]);
         lab.say(to, PeerMessage::Block { file: old.file().tag(), index, count, data });
         lab.store_all();
         assert!(lab.in_flight() <= MOST + RUN, "{}", lab.in_flight());
@@ -97,8 +97,8 @@ fn all_uploads_together_have_the_budget() {
             let blocks = Bitfield::empty(256).to_bytes();
             lab.say(other, PeerMessage::Bitfield { file: file.tag(), blocks, begin: false });
             lab.say(other, PeerMessage::Interested { file: file.tag() });
-            for index in (0..64).step_by(4) {
-                lab.say(other, PeerMessage::Request { file: file.tag(), index, count: 4 });
+            for index in (0..256).step_by(16) {
+                lab.say(other, PeerMessage::Request { file: file.tag(), index, count: 16 });
             }
         }
         let reads = std::mem::take(&mut lab.outputs);
@@ -130,7 +130,7 @@ fn read_beside(idle: u8) -> u64 {
     }
     let (file, mut read) = (shared[usize::from(idle)], 0);
     for step in 0..400_u32 {
-        lab.say(10, PeerMessage::Request { file: file.tag(), index: step % 8, count: 1 });
+        lab.say(10, PeerMessage::Request { file: file.tag(), index: step % 8 * 64, count: 64 });
         for output in std::mem::take(&mut lab.outputs) {
             if let Output::Read { store, id, len, .. } = output {
                 read += u64::from(len);

@@ -30,8 +30,8 @@ impl Uploads {
 
     fn ask(&mut self, from: u32) {
         for file in self.files.clone() {
-            for index in (from..from + 32).step_by(4) {
-                self.lab.say(10, PeerMessage::Request { file: file.tag(), index, count: 4 });
+            for index in (from..from + 128).step_by(16) {
+                self.lab.say(10, PeerMessage::Request { file: file.tag(), index, count: 16 });
             }
         }
         self.collect();
@@ -85,7 +85,7 @@ fn what_is_read_and_sent_of_one_file_leaves_no_room_for_another() {
             uploads.read();
             uploads.send();
             uploads.lab.wait(Duration::from_millis(50));
-            uploads.ask(step % 8 * 32);
+            uploads.ask(step % 8 * 128);
         }
         if !is_disk_slow {
             uploads.read();
@@ -127,7 +127,7 @@ fn if_there_is_room_for_one_file_only_each_has_it_for_two_seconds_in_turn() {
             if turns.last().is_none_or(|(last, _)| *last != number) {
                 turns.push((number, lab.now));
             }
-            let data = Bytes::from(vec![number as u8; count as usize * 65_536]);
+            let data = Bytes::from(vec![number as u8; count as usize * 16_384]);
             lab.say_as(to, PeerMessage::Block { file, index, count, data });
         }
         lab.store_all();

@@ -17,6 +17,7 @@ fn candidates(scores: &[u64]) -> Vec<Candidate> {
         interested: true,
         idle: false,
         willing: true,
+        in_turn: false,
         score,
         blocks: 0,
         age: Duration::ZERO,
@@ -404,4 +405,48 @@ fn with_rare_blocks_no_round_takes_the_place_of_one_that_still_wants_something()
     choker.round(candidates(&[5, 5, 1]), &config, &mut rng());
     choker.round(candidates(&[5, 5, 9]), &config, &mut rng());
     assert_eq!(choker.fixed, [0, 1].map(peer).into());
+}
+
+#[test]
+fn who_has_a_place_and_got_no_whole_block_keeps_it() {
+    for strategy in STRATEGIES {
+        let config = Config { fixed_slots: 2, trial_slots: 0, ..config(strategy) };
+        let mut choker = Choker::default();
+        let mut all = candidates(&[0, 0, 9, 8]);
+        choker.fill(all[..2].to_vec(), &config, &mut rng());
+        all[..2].iter_mut().for_each(|candidate| candidate.in_turn = true);
+        choker.round(all.clone(), &config, &mut rng());
+        assert_eq!(choker.fixed, [0, 1].map(peer).into(), "{strategy:?}");
+        let useless: [fn(&mut Candidate); 3] =
+            [|other| other.interested = false, |other| other.idle = true, |other| other.willing = false];
+        for lose in useless.into_iter().filter(|_| strategy != PeerStrategy::RareBlocks) {
+            let mut all = all.clone();
+            all[..2].iter_mut().for_each(lose);
+            let mut choker = Choker { fixed: choker.fixed.clone(), ..Choker::default() };
+            choker.round(all, &config, &mut rng());
+            assert_eq!(choker.fixed, [2, 3].map(peer).into(), "{strategy:?}: it is for who uses it");
+        }
+    }
+}
+
+#[test]
+fn a_trial_lasts_until_a_block_is_whole() {
+    let config = Config { fixed_slots: 1, optimistic_rounds: 1, ..config(PeerStrategy::Reciprocal) };
+    let mut choker = Choker::default();
+    // Who has least comes next, so that each trial is given to another for a reason.
+    let mut all = candidates(&[9, 0, 0]);
+    all[0].blocks = 10;
+    all[2].blocks = 5;
+    choker.round(all.clone(), &config, &mut rng());
+    assert_eq!(choker.on_trial, Some(peer(1)));
+    (all[1].in_turn, all[1].blocks) = (true, 9);
+    // It comes before the others for a fixed place too, unless those are taken by such.
+    all[0].in_turn = true;
+    for _ in 0..5 {
+        choker.round(all.clone(), &config, &mut rng());
+        assert_eq!((&choker.fixed, choker.on_trial), (&[peer(0)].into(), Some(peer(1))));
+    }
+    all[1].in_turn = false;
+    choker.round(all, &config, &mut rng());
+    assert_eq!(choker.on_trial, Some(peer(2)));
 }

@@ -8,8 +8,8 @@ fn geometry() -> Geometry {
     Geometry::new(2_000 * BLOCK, BlockSize::try_from(BLOCK as u32).unwrap()).unwrap()
 }
 
-fn run(index: u32, count: u32) -> Run {
-    geometry().run(index, count).unwrap()
+fn span(index: u32, count: u32) -> Span {
+    geometry().span(index, count).unwrap()
 }
 
 const fn at(ms: u64) -> Instant {
@@ -20,10 +20,10 @@ fn new() -> Asked {
     Asked::new(0, 0, at(0))
 }
 
-/// One that was asked for a run of so many blocks.
+/// One that was asked for so many segments, which are the blocks.
 fn asked_for(count: u32, now: Instant) -> Asked {
     let mut asked = new();
-    asked.requested(run(0, count), &geometry(), now);
+    asked.requested(span(0, count), &geometry(), now);
     asked
 }
 
@@ -34,14 +34,14 @@ fn deliver(asked: &mut Asked, bytes: u64, waited_ms: u64, now: Instant) {
 #[test]
 fn what_is_asked_is_in_flight_until_it_is_answered() {
     let mut asked = asked_for(3, at(0));
-    asked.requested(run(8, 1), &geometry(), at(5));
-    assert_eq!((asked.bytes(), asked.last), (4 * BLOCK, Some(run(8, 1))));
-    assert_eq!(asked.in_flight().iter().map(|request| request.run).collect::<Vec<_>>(), [run(0, 3), run(8, 1)]);
-    assert_eq!(asked.answered(run(8, 1), &geometry()), Fit::Asked(at(5)));
+    asked.requested(span(8, 1), &geometry(), at(5));
+    assert_eq!((asked.bytes(), asked.last), (4 * BLOCK, Some(span(8, 1))));
+    assert_eq!(asked.in_flight().iter().map(|request| request.span).collect::<Vec<_>>(), [span(0, 3), span(8, 1)]);
+    assert_eq!(asked.answered(span(8, 1), &geometry()), Fit::Asked(at(5)));
     assert_eq!(asked.bytes(), 3 * BLOCK);
-    assert_eq!(asked.answered(run(8, 1), &geometry()), Fit::Unasked, "it came already");
-    assert_eq!(asked.rejected(run(0, 3), &geometry()).map(|request| request.sent), Some(at(0)));
-    assert_eq!(asked.rejected(run(0, 3), &geometry()), None);
+    assert_eq!(asked.answered(span(8, 1), &geometry()), Fit::Unasked, "it came already");
+    assert_eq!(asked.rejected(span(0, 3), &geometry()).map(|request| request.sent), Some(at(0)));
+    assert_eq!(asked.rejected(span(0, 3), &geometry()), None);
     assert_eq!((asked.bytes(), asked.in_flight().len()), (0, 0));
     asked.audit(&geometry());
 }
@@ -55,86 +55,94 @@ fn an_audit_finds_bytes_that_were_not_kept_right() {
 #[test]
 fn what_was_taken_back_may_still_come_once() {
     let mut asked = asked_for(3, at(0));
-    assert!(asked.take_back(run(0, 3), &geometry()));
-    assert!(!asked.take_back(run(0, 3), &geometry()));
+    assert!(asked.take_back(span(0, 3), &geometry()));
+    assert!(!asked.take_back(span(0, 3), &geometry()));
     assert_eq!((asked.bytes(), asked.owed(&geometry())), (0, 3 * BLOCK));
-    assert_eq!(asked.answered(run(5, 1), &geometry()), Fit::Unasked);
-    assert_eq!(asked.answered(run(0, 3), &geometry()), Fit::Late);
-    assert_eq!(asked.answered(run(0, 3), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(span(5, 1), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(span(0, 3), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(span(0, 3), &geometry()), Fit::Unasked);
 }
 
 #[test]
 fn a_rejection_is_of_the_request_that_was_taken_back_and_not_of_the_one_that_is_in_flight() {
     let mut asked = asked_for(1, at(0));
-    asked.take_back(run(0, 1), &geometry());
-    asked.requested(run(0, 1), &geometry(), at(9));
-    assert_eq!(asked.rejected(run(0, 1), &geometry()), None);
+    asked.take_back(span(0, 1), &geometry());
+    asked.requested(span(0, 1), &geometry(), at(9));
+    assert_eq!(asked.rejected(span(0, 1), &geometry()), None);
     assert_eq!(asked.bytes(), BLOCK);
-    assert_eq!(asked.rejected(run(0, 1), &geometry()).map(|request| request.sent), Some(at(9)));
+    assert_eq!(asked.rejected(span(0, 1), &geometry()).map(|request| request.sent), Some(at(9)));
 }
 
 #[test]
 fn only_so_many_requests_that_were_taken_back_are_remembered_the_last_ones() {
     let mut asked = new();
     let all = MAX_STALE as u32 + 2;
-    (0..all).for_each(|index| asked.requested(run(index, 1), &geometry(), at(0)));
-    assert_eq!(asked.take_all_back(), (0..all).map(|index| run(index, 1)).collect::<Vec<_>>());
+    (0..all).for_each(|index| asked.requested(span(index, 1), &geometry(), at(0)));
+    assert_eq!(asked.take_all_back(), (0..all).map(|index| span(index, 1)).collect::<Vec<_>>());
     assert_eq!((asked.bytes(), asked.owed(&geometry())), (0, MAX_STALE as u64 * BLOCK));
-    assert_eq!(asked.answered(run(1, 1), &geometry()), Fit::Unasked);
-    assert_eq!(asked.answered(run(2, 1), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(span(1, 1), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(span(2, 1), &geometry()), Fit::Late);
     asked.audit(&geometry());
 }
 
 #[test]
 fn after_it_began_anew_as_much_may_come_as_it_owed_whatever_blocks_those_are() {
     let mut asked = Asked { overhang: BLOCK, ..asked_for(1, at(0)) };
-    asked.requested(run(5, 2), &geometry(), at(0));
-    asked.take_back(run(0, 1), &geometry());
-    asked.refuse(run(50, 1), at(0));
-    assert_eq!(asked.begin_anew(&geometry()), [run(5, 2)]);
+    asked.requested(span(5, 2), &geometry(), at(0));
+    asked.take_back(span(0, 1), &geometry());
+    asked.refuse(span(50, 1), at(0));
+    assert_eq!(asked.begin_anew(&geometry()), [span(5, 2)]);
     assert_eq!((asked.bytes(), asked.owed(&geometry()), asked.next_retry()), (0, 4 * BLOCK, None));
-    assert_eq!(asked.answered(run(90, 3), &geometry()), Fit::Late);
-    assert_eq!(asked.answered(run(90, 2), &geometry()), Fit::Unasked);
-    assert_eq!(asked.answered(run(90, 1), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(span(90, 3), &geometry()), Fit::Late);
+    assert_eq!(asked.answered(span(90, 2), &geometry()), Fit::Unasked);
+    assert_eq!(asked.answered(span(90, 1), &geometry()), Fit::Late);
     assert_eq!(asked.owed(&geometry()), 0);
 }
 
 #[test]
 fn a_request_is_steered_only_once() {
     let mut asked = asked_for(1, at(0));
-    asked.requested(run(5, 1), &geometry(), at(0));
+    asked.requested(span(5, 1), &geometry(), at(0));
     let to = PeerId::from_bytes([7; 8]);
-    assert!(asked.steer(run(5, 1), to));
-    assert!(!asked.steer(run(5, 1), to) && !asked.steer(run(6, 1), to));
+    assert!(asked.steer(span(5, 1), to));
+    assert!(!asked.steer(span(5, 1), to) && !asked.steer(span(6, 1), to));
     assert_eq!(asked.in_flight().iter().map(|request| request.moves_to).collect::<Vec<_>>(), [None, Some(to)]);
 }
 
 #[test]
 fn more_is_asked_while_the_window_has_any_room() {
     let mut asked = new();
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), Some(FIRST_RUN));
-    assert_eq!(asked.next_run_bytes(9_000, at(0)), Some(9_000));
-    asked.requested(run(0, 15), &geometry(), at(0));
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), Some(FIRST_RUN));
-    asked.requested(run(15, 1), &geometry(), at(0));
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(0)), None);
+    assert_eq!(asked.next_request(u32::MAX, at(0)), Some(SEGMENT_BYTES));
+    assert_eq!(asked.next_request(9_000, at(0)), Some(9_000));
+    asked.requested(span(0, 15), &geometry(), at(0));
+    assert_eq!(asked.next_request(u32::MAX, at(0)), Some(SEGMENT_BYTES));
+    asked.requested(span(15, 1), &geometry(), at(0));
+    assert_eq!(asked.next_request(u32::MAX, at(0)), None);
 }
 
 #[test]
-fn one_request_takes_a_fast_neighbour_twenty_milliseconds() {
-    let mut asked = new();
-    asked.delivered(10_000_000, None, MAX_WINDOW, at(0));
-    assert_eq!(asked.rate.per_second(at(1_000)), 10_000_000);
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(1_000)), Some(200_000));
+fn one_request_takes_twenty_milliseconds_or_is_small_and_takes_half_a_second() {
+    let request = |per_second: u64| {
+        let mut asked = new();
+        asked.delivered(per_second, None, MAX_WINDOW, at(0));
+        assert_eq!(asked.rate.per_second(at(1_000)), per_second);
+        asked.next_request(u32::MAX, at(1_000)).map(|bytes| bytes >> 10)
+    };
+    // Bytes per second, and KiB of the request.
+    let fast = [(1 << 20, 64), (6_553_599, 64), (6_553_600, 128), (10_000_000, 128), (13_107_200, 256)];
+    let slow = [(131_072, 64), (131_071, 32), (65_536, 32), (65_535, 16), (0, 16)];
+    for (per_second, kib) in fast.into_iter().chain(slow) {
+        assert_eq!(request(per_second), Some(kib), "{per_second} bytes per second");
+    }
 }
 
 #[test]
-fn one_that_is_snubbed_is_asked_for_one_run_at_a_time() {
+fn one_that_is_snubbed_is_asked_for_one_segment_at_a_time() {
     let mut asked = asked_for(1, at(0));
     asked.snub(at(100));
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(100)), None);
+    assert_eq!(asked.next_request(u32::MAX, at(100)), None);
     asked.take_all_back();
-    assert_eq!(asked.next_run_bytes(u32::MAX, at(100)), Some(FIRST_RUN));
+    assert_eq!(asked.next_request(u32::MAX, at(100)), Some(SEGMENT_BYTES));
 }
 
 #[test]
@@ -199,14 +207,14 @@ fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
     let mut asked = asked_for(125, at(1_000));
     asked.delivered(1_024, None, MAX_WINDOW, at(2_000));
     assert_eq!(overdue(&asked, 8_000, 0), Some(at(2_000 + 4 * 1_000)), "it took a second");
-    asked.requested(run(200, 125), &geometry(), at(3_000));
+    asked.requested(span(200, 125), &geometry(), at(3_000));
     assert_eq!(overdue(&asked, 8_000, 0), Some(at(2_000 + 4 * 1_000)), "a request more is no delivery");
     assert_eq!(overdue(&asked, 0, 5_000), Some(at(2_000 + 5_000)), "over a full line everybody is late");
     asked.snub(at(5_000));
     assert_eq!(overdue(&asked, 0, 0), Some(at(2_000 + 2 * 4_000)), "it is waited for twice as long next time");
     asked.take_all_back();
     assert_eq!(overdue(&asked, 0, 0), None);
-    asked.requested(run(0, 1), &geometry(), at(9_000));
+    asked.requested(span(0, 1), &geometry(), at(9_000));
     assert_eq!(overdue(&asked, 0, 0), Some(at(9_000 + 2 * 4_000)));
 }
 
@@ -251,12 +259,12 @@ fn a_refusal_is_believed_twice_as_long_each_time_up_to_a_minute() {
     let mut now = at(1_000);
     for seconds in [2, 4, 8, 16, 32, 64, 64] {
         let wait = Duration::from_secs(seconds);
-        asked.refuse(run(3, 1), now);
-        asked.refuse(run(4, 1), now + Duration::from_millis(1));
+        asked.refuse(span(3, 1), now);
+        asked.refuse(span(4, 1), now + Duration::from_millis(1));
         assert!(asked.refuses_since.is_some());
         assert_eq!(asked.next_retry(), Some(now + wait));
         assert!(asked.retry(false, now + wait - Duration::from_millis(1)).is_empty());
-        assert_eq!(asked.retry(false, now + wait), [run(3, 1)]);
+        assert_eq!(asked.retry(false, now + wait), [span(3, 1)]);
         now = now + wait * 3;
         asked.retry(true, now);
     }
@@ -265,17 +273,17 @@ fn a_refusal_is_believed_twice_as_long_each_time_up_to_a_minute() {
 #[test]
 fn one_that_serves_may_be_asked_at_once_for_all_that_it_refused_which_makes_no_wait_longer() {
     let mut asked = new();
-    (0..3).for_each(|index| asked.refuse(run(index, 1), at(1_000)));
-    assert_eq!(asked.retry(true, at(1_000)), [0, 1, 2].map(|index| run(index, 1)));
-    asked.refuse(run(0, 1), at(1_000));
+    (0..3).for_each(|index| asked.refuse(span(index, 1), at(1_000)));
+    assert_eq!(asked.retry(true, at(1_000)), [0, 1, 2].map(|index| span(index, 1)));
+    asked.refuse(span(0, 1), at(1_000));
     assert_eq!(asked.next_retry(), Some(at(3_000)));
 }
 
 #[test]
 fn of_too_many_refusals_the_oldest_is_asked_again_first() {
     let mut asked = new();
-    (0..=MAX_REFUSED as u32).for_each(|index| asked.refuse(run(index, 1), at(1_000)));
-    assert_eq!(asked.retry(false, at(1_000)), [run(0, 1)]);
+    (0..=MAX_REFUSED as u32).for_each(|index| asked.refuse(span(index, 1), at(1_000)));
+    assert_eq!(asked.retry(false, at(1_000)), [span(0, 1)]);
     assert!(asked.retry(false, at(1_000)).is_empty());
     asked.forget_refusals();
     assert_eq!(asked.next_retry(), None);
@@ -285,10 +293,10 @@ fn of_too_many_refusals_the_oldest_is_asked_again_first() {
 fn one_that_delivers_and_refused_nothing_since_is_soon_asked_again() {
     let mut asked = new();
     let retry_after = |asked: &mut Asked| {
-        asked.refuse(run(1, 1), at(0));
+        asked.refuse(span(1, 1), at(0));
         asked.next_retry()
     };
-    asked.refuse(run(0, 1), at(0));
+    asked.refuse(span(0, 1), at(0));
     asked.retry(false, at(2_000));
     assert_eq!(retry_after(&mut asked), Some(at(4_000)));
     asked.delivered(1, None, MAX_WINDOW, at(100));
