@@ -159,7 +159,7 @@ impl Geometry {
         }
     }
 
-    /// The size of every segment but perhaps the last of each block.
+    /// The size of every segment but perhaps the file's last.
     pub const fn segment_size(&self) -> u32 {
         if self.block_size.0 < SEGMENT_BYTES { self.block_size.0 } else { SEGMENT_BYTES }
     }
