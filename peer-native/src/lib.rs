@@ -17,8 +17,10 @@ pub use peer_wasm::{
 pub use tls::{Fingerprint, FingerprintError};
 
 use driver::{Command, Driver};
-use protocol::{BlockSize, FileId, FileName, Geometry, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType};
-use protocol::{PeerName, RoomName};
+use protocol::{
+    BlockSize, FileId, FileName, Geometry, MAX_BLOCKS, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType, PeerName,
+    RoomName,
+};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -105,6 +107,19 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The file is too large for the size of blocks that was asked for.
+    #[error(
+        "{path} would have more than {MAX_BLOCKS} blocks of {asked} bytes; give a larger --block-size, or none, for \
+         {usual} bytes"
+    )]
+    TooManyBlocks {
+        /// The file.
+        path: PathBuf,
+        /// The size that was asked for, in bytes.
+        asked: u32,
+        /// The size by default.
+        usual: u32,
+    },
     /// The file changed while it was hashed.
     #[error("{path} changed while it was read; share it again when nothing writes to it")]
     Changed {
@@ -141,10 +156,22 @@ impl Peer {
     /// # Errors
     /// If the file cannot be read, is too large, or changes meanwhile.
     pub async fn share(&self, path: impl Into<PathBuf>) -> Result<FileId, Error> {
+        self.share_in_blocks(path, None).await
+    }
+
+    /// The same in blocks of a size of one's choice, or of the default one for the file.
+    ///
+    /// # Errors
+    /// As [`Peer::share`], and if the file would have too many blocks.
+    pub async fn share_in_blocks(
+        &self,
+        path: impl Into<PathBuf>,
+        block_size: Option<BlockSize>,
+    ) -> Result<FileId, Error> {
         let path = path.into();
         let hashed = tokio::task::spawn_blocking({
             let path = path.clone();
-            move || hash(&path)
+            move || hash(&path, block_size)
         });
         let (manifest, store) = hashed.await.map_err(|_| Error::Stopped)??;
         let file = manifest.file();
@@ -220,7 +247,7 @@ pub fn explain(problem: &Problem) -> String {
     }
 }
 
-fn hash(path: &Path) -> Result<(Manifest, Store), Error> {
+fn hash(path: &Path, block_size: Option<BlockSize>) -> Result<(Manifest, Store), Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(read)?;
     let metadata = file.metadata().map_err(read)?;
@@ -228,8 +255,14 @@ fn hash(path: &Path) -> Result<(Manifest, Store), Error> {
         return Err(read(io::ErrorKind::IsADirectory.into()));
     }
     let size = metadata.len();
+    let usual = BlockSize::for_file(size);
     let too_large = |_| Error::TooLarge { path: path.to_owned() };
-    let mut hasher = ManifestHasher::new(Geometry::new(size, BlockSize::for_file(size)).map_err(too_large)?);
+    let mut geometry = Geometry::new(size, usual).map_err(too_large)?;
+    if let Some(asked) = block_size {
+        let too_many = |_| Error::TooManyBlocks { path: path.to_owned(), asked: asked.bytes(), usual: usual.bytes() };
+        geometry = Geometry::new(size, asked).map_err(too_many)?;
+    }
+    let mut hasher = ManifestHasher::new(geometry);
     let mut piece = vec![0; HASH_PIECE];
     loop {
         match file.read(&mut piece).map_err(read)? {

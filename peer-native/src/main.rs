@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use peer_native::{Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, explain};
 use progress::{Moment, Progress, Reason, Wait};
-use protocol::{FileId, PeerName, RoomName};
+use protocol::{BlockSize, FileId, PeerName, RoomName};
 use std::{
     future::pending,
     io::{self, Write as _},
@@ -46,6 +46,10 @@ enum Action {
         /// The files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// The size of their blocks, a power of two from 4KiB to 1MiB [default: what suits each file]. A peer that shares
+        /// the same file in other blocks cannot help to serve it.
+        #[arg(long, value_name = "SIZE")]
+        block_size: Option<BlockSize>,
     },
     /// Fetch a file of the room.
     Get {
@@ -91,10 +95,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyhow::Result<()> {
     let mut progress = Progress::new(peer.state());
     match action {
-        Action::Share { files } => {
+        Action::Share { files, block_size } => {
             for path in files {
                 let hashing = |state: &State| sharing(state, || format!("hashing {}", path.display()));
-                let file = progress.during(peer.share(path), hashing).await?;
+                let file = progress.during(peer.share_in_blocks(path, *block_size), hashing).await?;
                 progress.print(format_args!("{file}  {}\n{}", path.display(), page.link(room, file)))?;
             }
             serve(&mut progress).await

@@ -5,14 +5,14 @@ use peer_native::{Peer, PeerConfig};
 use protocol::{BlockSize, Geometry, Manifest, ManifestHasher, MediaType};
 use serde_json::json;
 use std::{
-    fs,
+    fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
 };
 use tempfile::TempDir;
 use tests::{
-    client::DEADLINE,
+    client::{Client, DEADLINE},
     json_peer::{JsonPeer, bits},
     noise::noise,
     tracker::TestTracker,
@@ -50,6 +50,40 @@ async fn what_is_shared_without_a_tracker_is_there_when_it_comes() -> anyhow::Re
     share.says("going on").await?;
     let mut get = Minibit::run(&tracker.http_url(), &sample.folder.path().join("got"), &["get", "sample.bin"])?;
     assert_eq!(fs::read(get.fetched().await?)?, sample.content);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_shared_in_blocks_of_the_size_that_was_asked_for() -> anyhow::Result<()> {
+    let sample = Sample::new(200_000)?;
+    let tracker = TestTracker::start().await?;
+    let shared = sample.path.display().to_string();
+    let share = ["share", &shared, "--block-size", "64KiB"];
+    let _share = Minibit::run(&tracker.http_url(), sample.folder.path(), &share)?;
+    let mut get = sample.get(&tracker)?;
+    assert_eq!(fs::read(get.fetched().await?)?, sample.content);
+    let files = Client::join(&tracker, "lobby").await?.ask(json!({ "type": "list_files" })).await?;
+    assert_eq!(files["files"][0]["block_size"], 64 << 10, "{files}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_of_blocks_that_cannot_be_is_refused_with_what_to_do() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("large.bin");
+    // Without content: it is refused before it is read.
+    File::create(&path)?.set_len((128 << 20) + 1)?;
+    let large = path.display().to_string();
+    for (size, part) in [
+        ("48KiB", "a power of two from 4KiB to 1MiB, such as 64KiB"),
+        ("2MiB", "a power of two from 4KiB to 1MiB, such as 64KiB"),
+        ("small", "a power of two from 4KiB to 1MiB, such as 64KiB"),
+        ("4KiB", "more than 32768 blocks of 4096 bytes; give a larger --block-size, or none, for 131072 bytes"),
+    ] {
+        let mut share = Minibit::run("nowhere", folder.path(), &["share", &large, "--block-size", size])?;
+        share.says_at_last(part).await?;
+        share.ends_badly().await?;
+    }
     Ok(())
 }
 
@@ -169,7 +203,7 @@ impl Sample {
 
 /// A running `minibit`; it ends when this is dropped.
 struct Minibit {
-    _child: Child,
+    child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
 }
@@ -185,7 +219,7 @@ impl Minibit {
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("its output was not piped")?;
         let stderr = child.stderr.take().context("its errors were not piped")?;
-        Ok(Self { _child: child, stdout: lines(stdout), stderr: lines(stderr) })
+        Ok(Self { child, stdout: lines(stdout), stderr: lines(stderr) })
     }
 
     /// Reads the next line of the standard error, which is about this.
@@ -204,6 +238,13 @@ impl Minibit {
     async fn next_word(&mut self) -> anyhow::Result<String> {
         let line = timeout(DEADLINE, self.stderr.next_line()).await.context("it is silent")??;
         line.context("it ended")
+    }
+
+    /// Waits until it ends, and checks that it tells so.
+    async fn ends_badly(&mut self) -> anyhow::Result<()> {
+        let status = timeout(DEADLINE, self.child.wait()).await.context("it goes on")??;
+        ensure!(!status.success(), "it ended with {status}");
+        Ok(())
     }
 
     /// Waits until a file is fetched, and tells where it is.

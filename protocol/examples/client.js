@@ -1,16 +1,17 @@
 // A whole peer for any JavaScript that has WebSocket. `share` hands out the file's id; `fetchFile` fetches, checks every
 // block and serves it on: await fetchFile("ws://127.0.0.1:9000/ws", "lobby", await share(url, "lobby", "notes.txt", bytes))
-import { base64, bitfieldOf, hashOf, hex, isProved, manifestOf, partOf, plain, range, unpacked } from "./manifest.js";
+import { base64, bitfieldOf, hashOf, hex, isProved, manifestOf, partOf, plain, range, segmentsOf, spanOf, unpacked } from "./manifest.js";
 
 // A peer of one file. Other peers' messages are handled by the functions of their names below.
 class Peer {
   constructor(facts, blocks = []) { Object.assign(this, { facts, blocks, peers: new Map(), answers: [] }); }
   get count() { return Math.ceil(this.facts.size / this.facts.block_size); }
+  get k() { return segmentsOf(this.facts.block_size); } // A block has so many segments, in which requests count.
   get bits() { return bitfieldOf(this.blocks, this.count); }
   async open(url, room) {
     this.socket = Object.assign(new WebSocket(url), { onmessage: ({ data }) => this.hear(JSON.parse(data)) });
     await new Promise((resolve, reject) => Object.assign(this.socket, { onopen: resolve, onerror: reject }));
-    await this.ask("register", { protocol: 3, room });
+    await this.ask("register", { protocol: 4, room });
     return this;
   }
   send(frame) { this.socket.send(JSON.stringify(frame)); }
@@ -37,8 +38,9 @@ class Peer {
     const peer = this.peers.get(id), asked = new Set([...this.peers.values()].map(other => other.asked));
     if (!peer || peer.chokes || peer.asked !== undefined) return;
     peer.asked = [...peer.has].find(i => !this.blocks[i] && !asked.has(i));
-    if (peer.asked !== undefined) this.tell(id, "request", { index: peer.asked });
+    if (peer.asked !== undefined) this.tell(id, "request", this.whole(peer.asked, this.facts));
   }
+  whole(i, { size, block_size }) { return { index: i * this.k, count: segmentsOf(Math.min(block_size, size - i * block_size)) }; }
   part(id, part) { // Of somebody's manifest; nothing if it does not come.
     this.tell(id, "get_manifest", { file: this.facts.file, part });
     return new Promise(resolve => { this.gotPart = resolve; setTimeout(resolve, 5000); });
@@ -49,28 +51,26 @@ const HEARD = { __proto__: null,
     const isHere = me.hashes && file === me.facts.file;
     me.tell(from, isHere ? "manifest" : "no_manifest", isHere ? { ...me.facts, ...partOf(me, part) } : { file });
   },
-  manifest: (me, from, message) => me.gotPart?.(message),
-  no_manifest: me => me.gotPart?.(),
+  manifest: (me, from, message) => me.gotPart?.(message), no_manifest: me => me.gotPart?.(),
   bitfield(me, from, { blocks, begin }, peer) {
     peer.has = new Set(range(0, me.count).filter(i => plain(blocks)[i >> 3] & 128 >> i % 8));
     if (begin) Object.assign(peer, { chokes: true, asked: undefined }) && me.introduce(from);
     me.next(from);
   },
   have(me, from, { blocks }, peer) { me.next(from, blocks.forEach(([i, n]) => range(i, n).forEach(i => peer.has.add(i)))); },
-  choke(me, from, _, peer) { peer.chokes = true; },
-  unchoke(me, from, _, peer) { me.next(from, peer.chokes = false); },
-  reject(me, from, { index }, peer) { // It may be asked for that again after a while.
-    if (peer.has.delete(index)) setTimeout(() => me.next(from, peer.has.add(index)), 3000);
+  choke(me, from, _, peer) { peer.chokes = true; }, unchoke(me, from, _, peer) { me.next(from, peer.chokes = false); },
+  reject(me, from, { index }, peer, i = Math.floor(index / me.k)) { // It may be asked for that again after a while.
+    if (peer.has.delete(i)) setTimeout(() => me.next(from, peer.has.add(i)), 3000);
     me.next(from, peer.asked = undefined);
   },
   request(me, from, { index, count = 1 }) {
-    const data = range(index, count).every(i => me.blocks[i]) && base64(range(index, count).flatMap(i => [...me.blocks[i]]));
-    me.tell(from, data ? "block" : "reject", { index, count, ...(data && { data }) });
+    const bytes = spanOf(me.blocks, me.k, index, count);
+    me.tell(from, bytes ? "block" : "reject", { index, count, ...(bytes && { data: base64(bytes) }) });
   },
-  block(me, from, { index, data }, peer) {
-    if (hex(hashOf(plain(data), index, me.facts.block_size, me.count)) !== hex(me.hashes[index])) return me.peers.delete(from);
-    me.blocks[index] = plain(data, peer.asked = undefined);
-    me.peers.forEach((_, id) => { me.tell(id, "have", { blocks: [[index, 1]] }); me.next(id); });
+  block(me, from, { index, data }, peer, i = index / me.k) { // A whole one, because nothing else is asked for.
+    if (hex(hashOf(plain(data), i, me.facts.block_size, me.count)) !== hex(me.hashes[i])) return me.peers.delete(from);
+    me.blocks[i] = plain(data, peer.asked = undefined);
+    me.peers.forEach((_, id) => { me.tell(id, "have", { blocks: [[i, 1]] }); me.next(id); });
     if (me.blocks.filter(Boolean).length === me.count) me.done();
   },
 };

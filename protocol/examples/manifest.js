@@ -74,6 +74,16 @@ export function isProved({ file, size, block_size }, hashes, tail) {
   return file === hex(merge(hashes, true)) && hex(last) === hex(hashes.at(-1));
 }
 
+// Requests count in segments of 16 KiB, or of whole blocks if those are smaller: in how many so many bytes are, and the bytes
+// of some, with so many to a block; nothing if a block is not here.
+const SEGMENT = 16384;
+export const segmentsOf = length => Math.ceil(length / SEGMENT);
+export function spanOf(blocks, ofBlock, index, count) {
+  const segment = i => blocks[Math.floor(i / ofBlock)]?.subarray(i % ofBlock * SEGMENT, (i % ofBlock + 1) * SEGMENT);
+  const segments = range(index, count).map(segment);
+  return segments.every(Boolean) && segments.flatMap(bytes => [...bytes]);
+}
+
 // Which of so many blocks are here, the first in the highest bit of the first byte.
 export function bitfieldOf(blocks, count) {
   const byte = start => range(start, 8).reduce((bits, i) => bits << 1 | (blocks[i] ? 1 : 0), 0);

@@ -1,7 +1,7 @@
 //! How a file is cut into blocks.
 
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{ops::Range, str::FromStr};
 
 /// The smallest block: 4 KiB.
 const MIN_BLOCK_SIZE: u32 = 4 << 10;
@@ -63,6 +63,11 @@ pub enum GeometryError {
     },
 }
 
+/// What a person wrote is no block size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a block size is a power of two from 4KiB to 1MiB, such as 64KiB or 65536")]
+pub struct BlockSizeError;
+
 /// The size of a file's blocks in bytes: a power of two from 4 KiB to 1 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -93,6 +98,23 @@ impl TryFrom<u32> for BlockSize {
         } else {
             Err(GeometryError::BlockSize(bytes))
         }
+    }
+}
+
+impl FromStr for BlockSize {
+    type Err = BlockSizeError;
+    /// Reads bytes, KiB or MiB, as people write them.
+    fn from_str(text: &str) -> Result<Self, BlockSizeError> {
+        let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let factor = match unit.trim_start() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            _ => return Err(BlockSizeError),
+        };
+        let bytes = number.parse().ok().and_then(|number: u32| number.checked_mul(factor));
+        bytes.and_then(|bytes| Self::try_from(bytes).ok()).ok_or(BlockSizeError)
     }
 }
 
@@ -159,7 +181,7 @@ impl Geometry {
         }
     }
 
-    /// The size of every segment but perhaps the last of each block.
+    /// The size of every segment but perhaps the file's last.
     pub const fn segment_size(&self) -> u32 {
         if self.block_size.0 < SEGMENT_BYTES { self.block_size.0 } else { SEGMENT_BYTES }
     }
@@ -288,6 +310,17 @@ mod tests {
         }
         for bytes in [0, 1, 2 << 10, 5_000, 2 << 20, u32::MAX] {
             assert_eq!(BlockSize::try_from(bytes), Err(GeometryError::BlockSize(bytes)));
+        }
+    }
+
+    #[test]
+    fn a_block_size_is_read_as_people_write_it() {
+        for (text, bytes) in [("4096", 4 << 10), ("16384B", 16 << 10), ("64KiB", 64 << 10), ("1 MiB", 1 << 20)] {
+            assert_eq!(text.parse::<BlockSize>().unwrap().bytes(), bytes);
+        }
+        for text in ["", "KiB", "2KiB", "5KiB", "2MiB", "64kB", "64 parsecs", "-4096", "+4096", "4096.0", "4194304KiB"]
+        {
+            assert_eq!(text.parse::<BlockSize>(), Err(BlockSizeError), "{text}");
         }
     }
 

@@ -22,8 +22,8 @@ pub use frame::{
     encode_forwarded, encode_request, encode_response, forwarded_head,
 };
 pub use geometry::{
-    BlockSize, Geometry, GeometryError, MAX_BLOCK_SEGMENTS, MAX_BLOCKS, MAX_FILE_SIZE, MAX_MESSAGE_BYTES,
-    MAX_SMALL_BYTES, MAX_SPAN_BYTES, Run, SEGMENT_BYTES, Span,
+    BlockSize, BlockSizeError, Geometry, GeometryError, MAX_BLOCK_SEGMENTS, MAX_BLOCKS, MAX_FILE_SIZE,
+    MAX_MESSAGE_BYTES, MAX_SMALL_BYTES, MAX_SPAN_BYTES, Run, SEGMENT_BYTES, Span,
 };
 pub use ids::{FileId, FileTag, IdError, PeerId, Secret};
 pub use manifest::{

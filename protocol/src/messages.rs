@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the wire that this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// What a client asks of the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +209,7 @@ pub struct Limits {
     /// Bytes of one message.
     pub message_bytes: u32,
     /// Payload bytes of one `block`.
-    pub run_bytes: u32,
+    pub span_bytes: u32,
     /// Bytes waiting for one receiver, beyond which data for it is refused as `busy`.
     pub queue_bytes: u32,
     /// Unanswered requests of one peer, of which the oldest are forgotten.
@@ -344,11 +344,11 @@ pub enum PeerMessage {
         /// The file.
         file: FileTag,
     },
-    /// Asks for consecutive blocks.
+    /// Asks for consecutive segments ([`Geometry::span`](crate::Geometry::span)).
     Request {
         /// The file.
         file: FileTag,
-        /// The first block.
+        /// The first segment.
         index: u32,
         /// How many.
         #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -358,7 +358,7 @@ pub enum PeerMessage {
     Cancel {
         /// The file.
         file: FileTag,
-        /// The first block.
+        /// The first segment.
         index: u32,
         /// How many.
         #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -368,20 +368,20 @@ pub enum PeerMessage {
     Block {
         /// The file.
         file: FileTag,
-        /// The first block.
+        /// The first segment.
         index: u32,
         /// How many.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         count: u32,
-        /// The blocks' bytes one after another. Absent from the head of a binary frame, whose payload they are.
+        /// The segments' bytes one after another. Absent from the head of a binary frame, whose payload they are.
         #[serde(default, with = "encoding", skip_serializing_if = "Bytes::is_empty")]
         data: Bytes,
     },
-    /// Refuses a request: of a peer that is choked, or for a block that the sender does not have (as in BEP 6).
+    /// Refuses a request: of a peer that is choked, or for something that the sender does not have (as in BEP 6).
     Reject {
         /// The file.
         file: FileTag,
-        /// The first block.
+        /// The first segment.
         index: u32,
         /// How many.
         #[serde(default = "one", skip_serializing_if = "is_one")]

@@ -169,6 +169,19 @@ fn the_example_of_a_bitfield_is_right() {
 }
 
 #[test]
+fn the_example_of_segments_is_right() {
+    let geometry = Geometry::new(100_000, 65_536.try_into().unwrap()).unwrap();
+    assert_eq!([0, 1].map(|block| geometry.block_segments(block)), [0..4, 4..7]);
+    assert_eq!(geometry.span_len(geometry.span(6, 1).unwrap()), 1_696);
+    let span = geometry.span(3, 2).unwrap();
+    let (start, len) = (geometry.span_offset(span), geometry.span_len(span));
+    assert_eq!((start, start + len - 1, geometry.span_blocks(span)), (49_152, 81_919, 0..2));
+    for said in ["2 blocks of 4 and 3 segments", "Segment 6 has 1,696 bytes", "the bytes from 49,152 to 81,919"] {
+        assert!(SPECIFICATION.contains(said), "{said}");
+    }
+}
+
+#[test]
 fn the_example_of_a_manifest_in_parts_is_right() {
     let (size, block_size) = (2_456_004, BlockSize::try_from(4_096).unwrap());
     let content: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();

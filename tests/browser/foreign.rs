@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use data_encoding::BASE64;
 use peer_native::{Peer, PeerConfig};
+use protocol::BlockSize;
 use serde_json::json;
 use std::time::Duration;
 use tests::{
@@ -27,18 +28,18 @@ fn a_client_in_javascript_fetches_and_shares_beside_tabs_and_terminals() -> Resu
         sharing.choose(&sound.path).await?;
         sharing.wait_for_button(&sound.name, "Stop").await?;
         let file = foreign.id_of(&sound).await?;
-        foreign
-            .run(
-                "client.fetchFile(url, 'lobby', arguments[0]).then(bytes => said(client.manifestOf(bytes, 4096).file))",
-                &file,
-            )
-            .await?;
-        ensure!(foreign.said().await? == file, "the foreign client fetched other bytes");
+        foreign.fetch(&file).await?;
         sharing.close().await?;
+        fetch_from_a_terminal(lab, &file, &sound).await?;
+
+        // The same with what a terminal shares in blocks of several segments.
+        let picture = lab.sample("fractal.png")?;
         let folder = tempfile::tempdir()?;
         let terminal = Peer::start(PeerConfig::new(lab.tracker().ws_url(), folder.path()));
-        let path = tokio::time::timeout(LIMIT, terminal.fetch(file.parse()?)).await??;
-        ensure!(std::fs::read(path)? == sound.bytes, "a terminal got other bytes");
+        let file = terminal.share_in_blocks(&picture.path, Some(BlockSize::try_from(64 << 10)?)).await?.to_string();
+        foreign.fetch(&file).await?;
+        drop(terminal);
+        fetch_from_a_terminal(lab, &file, &picture).await?;
 
         // What the foreign client shares, in more blocks than a part of a manifest has: a tab fetches it.
         let large = lab.large_file("from-afar.bin", 7, 2)?;
@@ -49,6 +50,14 @@ fn a_client_in_javascript_fetches_and_shares_beside_tabs_and_terminals() -> Resu
         foreign.said().await?;
         browser.open(&lab.url("")).await?.fetch(&large).await
     })
+}
+
+async fn fetch_from_a_terminal(lab: &Lab, file: &str, sample: &Sample) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let terminal = Peer::start(PeerConfig::new(lab.tracker().ws_url(), folder.path()));
+    let path = tokio::time::timeout(LIMIT, terminal.fetch(file.parse()?)).await??;
+    ensure!(std::fs::read(path)? == sample.bytes, "a terminal got other bytes");
+    Ok(())
 }
 
 /// A document that runs the client.
@@ -71,6 +80,15 @@ impl Foreign {
     async fn run(&self, promise: &str, argument: &str) -> Result<()> {
         let script = format!("window.heard = null; {promise}.catch(error => said('failed: ' + error));");
         self.0.evaluate(&script, vec![json!(argument)]).await
+    }
+
+    /// Fetches a file, and goes on serving it.
+    async fn fetch(&self, file: &str) -> Result<()> {
+        let fetch =
+            "client.fetchFile(url, 'lobby', arguments[0]).then(bytes => said(client.manifestOf(bytes, 4096).file))";
+        self.run(fetch, file).await?;
+        ensure!(self.said().await? == file, "the foreign client fetched other bytes");
+        Ok(())
     }
 
     /// What was said.

@@ -19,6 +19,8 @@ const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1
 const TAG: &str = "f1f1f1f1f1f1f1f1";
 const BLOCKS: usize = 16;
 const BLOCK_SIZE: usize = 64 << 10;
+/// Requests count in segments of 16 KiB.
+const SEGMENTS: usize = BLOCK_SIZE >> 14;
 /// Hostile clients, and how often each does what it does.
 const HOSTILE: usize = 200;
 const ROUNDS: usize = 2;
@@ -111,11 +113,12 @@ impl Member {
 
     /// Asks for a block, lets the other send it, and checks that it comes as it was sent. What is refused or rejected
     /// because too much waits already is asked for again, while both go on reading.
-    async fn fetch_from(&mut self, seed: &mut Self, index: usize) -> anyhow::Result<()> {
+    async fn fetch_from(&mut self, seed: &mut Self, block: usize) -> anyhow::Result<()> {
         let (own, other) = (self.client.id().to_owned(), seed.client.id().to_owned());
-        let request = json!({ "type": "request", "file": TAG, "index": index });
-        let data = vec![index as u8; BLOCK_SIZE];
-        let block = format!(r#""message":{{"type":"block","file":"{TAG}","index":{index}}}}}"#);
+        let index = block * SEGMENTS;
+        let request = json!({ "type": "request", "file": TAG, "index": index, "count": SEGMENTS });
+        let data = vec![block as u8; BLOCK_SIZE];
+        let block = format!(r#""message":{{"type":"block","file":"{TAG}","index":{index},"count":{SEGMENTS}}}}}"#);
         let sent = Message::Binary(binary_frame(&format!(r#"{{"to":"{own}",{block}"#), &data));
         let expected = Message::Binary(binary_frame(&format!(r#"{{"from":"{other}",{block}"#), &data));
         self.client.tell(&other, request.clone()).await?;

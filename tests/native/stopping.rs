@@ -20,6 +20,8 @@ const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1
 const TAG: &str = "f1f1f1f1f1f1f1f1";
 const BLOCK: usize = 256 << 10;
 const BLOCKS: usize = 64;
+/// Requests count in segments of 16 KiB.
+const SEGMENTS: usize = BLOCK >> 14;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_gets_what_waits_for_it_before_the_tracker_stops() -> anyhow::Result<()> {
@@ -94,12 +96,13 @@ async fn introduced(tracker: &TestTracker) -> anyhow::Result<(Client, Client)> {
 
 /// Lets `receiver` ask for every block and not read, and `sender` send them all.
 async fn fill(sender: &mut Client, receiver: &mut Client) -> anyhow::Result<()> {
-    for index in 0..BLOCKS {
-        receiver.tell(sender.id(), json!({ "type": "request", "file": TAG, "index": index })).await?;
+    for index in (0..BLOCKS).map(|block| block * SEGMENTS) {
+        let request = json!({ "type": "request", "file": TAG, "index": index, "count": SEGMENTS });
+        receiver.tell(sender.id(), request).await?;
         let request = sender.expect("a request", |it| it["message"]["type"] == "request").await?;
         assert_eq!(request["message"]["index"], index);
-        let envelope =
-            format!(r#"{{"to":"{}","message":{{"type":"block","file":"{TAG}","index":{index}}}}}"#, receiver.id());
+        let block = format!(r#"{{"type":"block","file":"{TAG}","index":{index},"count":{SEGMENTS}}}"#);
+        let envelope = format!(r#"{{"to":"{}","message":{block}}}"#, receiver.id());
         sender.send_raw(Message::Binary(binary_frame(&envelope, &vec![7; BLOCK]))).await?;
     }
     // The answer tells that all blocks before it were taken.

@@ -28,11 +28,15 @@ struct Sample {
 
 impl Sample {
     fn new(size: usize) -> anyhow::Result<Self> {
+        Self::cut(size, BlockSize::for_file(size as u64))
+    }
+
+    fn cut(size: usize, block_size: BlockSize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("sample.bin");
         let content = noise(1, size);
         fs::write(&path, &content)?;
-        let mut hasher = ManifestHasher::new(Geometry::new(size as u64, BlockSize::for_file(size as u64))?);
+        let mut hasher = ManifestHasher::new(Geometry::new(size as u64, block_size)?);
         hasher.update(&content);
         let manifest = hasher.finish("sample.bin".parse()?, MediaType::default())?;
         Ok(Self { folder, path, content, manifest })
@@ -91,8 +95,30 @@ async fn a_client_that_speaks_only_json_fetches_from_and_serves_native_peers() -
     let seed = sample.peer(&tracker, "seed", true);
     seed.share(&sample.path).await?;
     let mut stranger = JsonPeer::join(&tracker, &sample.manifest, false).await?;
-    assert_eq!(stranger.fetch(sample.content.len()).await?, sample.content);
+    assert_eq!(stranger.fetch(sample.content.len(), 1).await?, sample.content);
     drop((seed, stranger));
+
+    let mut stranger = JsonPeer::join(&tracker, &sample.manifest, true).await?;
+    let peer = sample.peer(&tracker, "peer", true);
+    let (served, path) = tokio::join!(stranger.serve_one(&sample.content), fetched(&peer, sample.file()));
+    served?;
+    assert!(sample.is_at(&path?)?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_larger_than_a_request_needs_to_be_go_in_parts() -> anyhow::Result<()> {
+    let tracker = TestTracker::start().await?;
+    // 5 blocks of 4 segments, and one of 2.
+    let block_size = BlockSize::try_from(64 << 10)?;
+    let sample = Sample::cut(350_001, block_size)?;
+    let seed = sample.peer(&tracker, "seed", true);
+    assert_eq!(seed.share_in_blocks(&sample.path, Some(block_size)).await?, sample.file());
+    for step in [1, 3, 4, 5, 22] {
+        let mut stranger = JsonPeer::join(&tracker, &sample.manifest, false).await?;
+        assert_eq!(stranger.fetch(sample.content.len(), step).await?, sample.content, "{step} segments at a time");
+    }
+    drop(seed);
 
     let mut stranger = JsonPeer::join(&tracker, &sample.manifest, true).await?;
     let peer = sample.peer(&tracker, "peer", true);

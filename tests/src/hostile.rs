@@ -213,7 +213,7 @@ pub async fn who_has_flood(target: &Target) -> Result<()> {
 /// If the tracker hangs up first.
 pub async fn unrequested_blocks(target: &Target) -> Result<()> {
     let (mut link, victims) = introduced(target).await?;
-    let message = json!({ "type": "block", "file": tag(target), "index": 0 });
+    let message = json!({ "type": "block", "file": tag(target), "index": 0, "count": 4 });
     let mut text = message.clone();
     text["data"] = BASE64.encode(&[0; 64 << 10]).into();
     let data = vec![0; 64 << 10];

@@ -13,7 +13,8 @@ pub struct JsonPeer {
     pub client: Client,
     manifest: Manifest,
     file: String,
-    block_size: usize,
+    /// What requests count in: 16 KiB, or a block if that is smaller.
+    segment_size: usize,
 }
 
 impl JsonPeer {
@@ -39,7 +40,7 @@ impl JsonPeer {
             client,
             file: manifest.file().to_string(),
             manifest: manifest.clone(),
-            block_size: manifest.geometry().block_size().bytes() as usize,
+            segment_size: manifest.geometry().block_size().bytes().min(16_384) as usize,
         })
     }
 
@@ -107,9 +108,9 @@ impl JsonPeer {
     }
 
     async fn answer(&mut self, to: &str, request: &Value, content: &[u8]) -> anyhow::Result<()> {
-        let (index, count) = run(request)?;
-        let end = content.len().min((index + count) * self.block_size);
-        let data = BASE64.encode(&content[index * self.block_size..end]);
+        let (index, count) = span(request)?;
+        let end = content.len().min((index + count) * self.segment_size);
+        let data = BASE64.encode(&content[index * self.segment_size..end]);
         self.tell(to, "block", json!({ "index": index, "count": count, "data": data })).await
     }
 
@@ -118,29 +119,30 @@ impl JsonPeer {
         self.manifest.geometry().blocks()
     }
 
-    /// Fetches the whole file, one block at a time, from the first peer that serves it.
+    /// Fetches the whole file, at most so many segments at a time, from the first peer that serves it.
     ///
     /// # Errors
     /// If nobody serves it in time.
-    pub async fn fetch(&mut self, size: usize) -> anyhow::Result<Vec<u8>> {
-        let blocks = size.div_ceil(self.block_size);
+    pub async fn fetch(&mut self, size: usize, step: usize) -> anyhow::Result<Vec<u8>> {
+        let segments = size.div_ceil(self.segment_size);
         let mut content = Vec::new();
         self.client.send(&json!({ "type": "get_peers", "file": self.file })).await?;
         let (peer, _) = self.expect(&["bitfield"]).await?;
-        self.tell(&peer, "bitfield", json!({ "blocks": bits(blocks as u32, false) })).await?;
+        self.tell(&peer, "bitfield", json!({ "blocks": bits(self.blocks(), false) })).await?;
         self.tell(&peer, "interested", json!({})).await?;
         self.expect(&["unchoke"]).await?;
-        for index in 0..blocks {
-            self.tell(&peer, "request", json!({ "index": index })).await?;
+        for index in (0..segments).step_by(step) {
+            let count = step.min(segments - index);
+            self.tell(&peer, "request", json!({ "index": index, "count": count })).await?;
             let (_, block) = self.expect(&["block"]).await?;
-            ensure!(run(&block)? == (index, 1), "another block: {}", block["index"]);
+            ensure!(span(&block)? == (index, count), "another span: {} {}", block["index"], block["count"]);
             content.extend(BASE64.decode(block["data"].as_str().context("data")?.as_bytes())?);
         }
         Ok(content)
     }
 }
 
-fn run(message: &Value) -> anyhow::Result<(usize, usize)> {
+fn span(message: &Value) -> anyhow::Result<(usize, usize)> {
     let index = message["index"].as_u64().context("an index")?;
     Ok((index as usize, message["count"].as_u64().unwrap_or(1) as usize))
 }

@@ -119,19 +119,19 @@ mod tests {
         };
         let frame = Bytes::from(text.clone());
         let envelope = Envelope::Text { frame: &frame, message };
-        let run = |kind| Subject { kind, tag: manifest.tag, index: 3, count: 2 };
+        let about = |kind| Subject { kind, tag: manifest.tag, index: 3, count: 2 };
         let from = format!(r#"{{"from":"{ALICE}","message":"#);
         for (subject, expected) in [
             (
-                run(Kind::Block),
+                about(Kind::Block),
                 Some(format!(r#"{from}{{"type":"reject","file":"{}","index":3,"count":2}}}}"#, manifest.tag)),
             ),
             (
                 manifest,
                 Some(format!(r#"{from}{{"type":"no_manifest","file":"{}"}}}}"#, FileId::from_bytes([0xf1; 32]))),
             ),
-            (run(Kind::Reject), None),
-            (run(Kind::Have), None),
+            (about(Kind::Reject), None),
+            (about(Kind::Have), None),
         ] {
             assert_eq!(envelope.in_place(ALICE, &subject), expected);
         }

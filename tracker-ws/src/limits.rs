@@ -127,7 +127,7 @@ impl Limits {
     pub fn told(&self) -> protocol::Limits {
         protocol::Limits {
             message_bytes: self.message_bytes,
-            run_bytes: protocol::MAX_SPAN_BYTES,
+            span_bytes: protocol::MAX_SPAN_BYTES,
             queue_bytes: self.queue_bytes,
             open_requests: self.open_requests,
             messages_per_second: self.messages_per_second,

@@ -18,9 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 pub(crate) const FILE: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
 /// What peers call it.
 const TAG: &str = "f1f1f1f1f1f1f1f1";
-/// How many blocks it has; the last thousand are asked for, so that every index has the same number of digits.
+/// How many blocks it has; the last thousand are asked for, so that every index has about the same number of digits.
 pub(crate) const BLOCKS: usize = 2_000;
-const FIRST_INDEX: u32 = 1_000;
+const FIRST_BLOCK: u32 = 1_000;
 /// What both ends of a forwarded connection are called, where nobody gives them an id.
 const UNNAMED: &str = "0000000000000000";
 /// Bytes read at once.
@@ -46,6 +46,13 @@ pub(crate) enum Form {
 pub(crate) struct Shape {
     pub(crate) form: Form,
     pub(crate) block_size: usize,
+}
+
+impl Shape {
+    /// The segments of a block, in which requests count.
+    const fn segments(self) -> usize {
+        self.block_size / protocol::SEGMENT_BYTES as usize
+    }
 }
 
 /// A registered peer.
@@ -109,18 +116,18 @@ pub(crate) async fn pair(addr: SocketAddr, source: IpAddr, room: &str, shape: Sh
     fetcher.ask(&announce(shape.block_size, false)).await?;
     let answer = fetcher.ask(&get_peers(1)).await?;
     ensure!(answer["peers"][0]["id"] == seed.id.as_str(), "not introduced: {answer}");
-    Ok((Seed::new(seed.link, &fetcher.id, shape), Fetcher::new(fetcher.link, &seed.id)))
+    Ok((Seed::new(seed.link, &fetcher.id, shape), Fetcher::new(fetcher.link, &seed.id, shape)))
 }
 
 /// Two ends of a plain connection, over which the same frames go.
 pub(crate) async fn plain_pair(addr: SocketAddr, source: IpAddr, shape: Shape) -> Result<(Seed, Fetcher)> {
     let seed = Link::over(tests::link::open(addr, source).await?, BUFFER);
     let fetcher = Link::over(tests::link::open(addr, source).await?, BUFFER);
-    Ok((Seed::new(seed, UNNAMED, shape), Fetcher::new(fetcher, UNNAMED)))
+    Ok((Seed::new(seed, UNNAMED, shape), Fetcher::new(fetcher, UNNAMED, shape)))
 }
 
-/// The digits of a block's index.
-type Digits = [u8; 4];
+/// The digits of a block's index, after spaces.
+type Digits = [u8; 5];
 
 /// What a frame says.
 enum Said {
@@ -179,6 +186,11 @@ fn envelope(to: &str, kind: &str) -> String {
     format!(r#"{{"to":"{to}","message":{{"type":"{kind}","file":"{TAG}","index":"#)
 }
 
+/// What stands in it after the index.
+fn count(shape: Shape) -> String {
+    format!(r#","count":{}"#, shape.segments())
+}
+
 /// Answers each request with its block.
 pub(crate) struct Seed {
     link: Link,
@@ -186,7 +198,7 @@ pub(crate) struct Seed {
     peer: String,
     /// A block's frame before the digits, after them up to the data, and after the data.
     before: Vec<u8>,
-    after: &'static [u8],
+    after: Vec<u8>,
     data: Bytes,
     end: &'static [u8],
     wanted: VecDeque<Digits>,
@@ -196,18 +208,19 @@ impl Seed {
     fn new(link: Link, peer: &str, shape: Shape) -> Self {
         let envelope = envelope(peer, "block");
         let data = vec![b'x'; shape.block_size];
-        let (begin, after, data, end): (Vec<u8>, &[u8], Bytes, &[u8]) = match shape.form {
+        let count = count(shape);
+        let (begin, after, data, end): (Vec<u8>, String, Bytes, &[u8]) = match shape.form {
             Form::Binary => {
-                let after = b"}}";
+                let after = format!("{count}}}}}");
                 let len = (envelope.len() + size_of::<Digits>() + after.len()) as u32;
                 ([&len.to_be_bytes(), envelope.as_bytes()].concat(), after, data.into(), b"")
             }
-            Form::Json => (envelope.into(), b",\"data\":\"", BASE64.encode(&data).into(), b"\"}}"),
+            Form::Json => (envelope.into(), format!(r#"{count},"data":""#), BASE64.encode(&data).into(), b"\"}}"),
         };
         let opcode = if shape.form == Form::Binary { opcode::BINARY } else { opcode::TEXT };
         let len = begin.len() + size_of::<Digits>() + after.len() + data.len() + end.len();
         let before = [header(opcode, len), begin].concat();
-        Self { link, peer: peer.to_owned(), before, after, data, end, wanted: VecDeque::new() }
+        Self { link, peer: peer.to_owned(), before, after: after.into(), data, end, wanted: VecDeque::new() }
     }
 
     /// Serves until the connection ends. What is refused as `busy` is left to the fetcher, who asks again.
@@ -266,7 +279,7 @@ impl Seed {
     async fn send(&mut self, blocks: &[Digits]) -> Result<()> {
         let mut slices = Vec::with_capacity(5 * blocks.len());
         for digits in blocks {
-            let parts = [&self.before, &digits[..], self.after, &self.data, self.end];
+            let parts = [&self.before, &digits[..], &self.after, &self.data, self.end];
             slices.extend(parts.into_iter().filter(|part| !part.is_empty()).map(IoSlice::new));
         }
         self.link.write_vectored(&mut slices).await
@@ -293,18 +306,31 @@ pub(crate) struct Fetcher {
     link: Link,
     /// The seed's id.
     peer: String,
-    /// A request's frame, of which the digits are yet to be filled in.
+    /// A request's frame, of which the digits are yet to be filled in, and how much comes after them.
     request: Vec<u8>,
-    next_index: u32,
+    after: usize,
+    next_block: u32,
+    segments: u32,
     open: VecDeque<(Digits, Instant)>,
     /// What was got and not recorded yet.
     trips: Vec<Duration>,
 }
 
 impl Fetcher {
-    fn new(link: Link, peer: &str) -> Self {
-        let request = frame(opcode::TEXT, format!("{}0000}}}}", envelope(peer, "request")).as_bytes());
-        Self { link, peer: peer.to_owned(), request, next_index: FIRST_INDEX, open: VecDeque::new(), trips: Vec::new() }
+    fn new(link: Link, peer: &str, shape: Shape) -> Self {
+        let after = format!("{}}}}}", count(shape));
+        let digits = " ".repeat(size_of::<Digits>());
+        let request = [&envelope(peer, "request"), &digits, &after].map(String::as_str).concat();
+        Self {
+            link,
+            peer: peer.to_owned(),
+            request: frame(opcode::TEXT, request.as_bytes()),
+            after: after.len(),
+            next_block: FIRST_BLOCK,
+            segments: shape.segments() as u32,
+            open: VecDeque::new(),
+            trips: Vec::new(),
+        }
     }
 
     /// Keeps `window` requests open until the connection ends.
@@ -346,10 +372,10 @@ impl Fetcher {
     async fn ask(&mut self, count: usize) -> Result<()> {
         let mut requests = Vec::with_capacity(count * self.request.len());
         for _ in 0..count {
-            let digits = digits(self.next_index);
-            self.next_index += 1;
-            if self.next_index == BLOCKS as u32 {
-                self.next_index = FIRST_INDEX;
+            let digits = digits(self.next_block * self.segments);
+            self.next_block += 1;
+            if self.next_block == BLOCKS as u32 {
+                self.next_block = FIRST_BLOCK;
             }
             self.open.push_back((digits, Instant::now()));
             self.write_request(&mut requests, digits);
@@ -370,9 +396,8 @@ impl Fetcher {
     }
 
     fn write_request(&self, requests: &mut Vec<u8>, digits: Digits) {
-        const AFTER: usize = "}}".len();
         requests.extend(&self.request);
-        let place = requests.len() - AFTER - digits.len();
+        let place = requests.len() - self.after - digits.len();
         requests[place..][..digits.len()].copy_from_slice(&digits);
     }
 
@@ -397,11 +422,14 @@ impl Fetcher {
 }
 
 fn digits(index: u32) -> Digits {
-    let mut digits = [b'0'; size_of::<Digits>()];
+    let mut digits = [b' '; size_of::<Digits>()];
     let mut rest = index;
     for digit in digits.iter_mut().rev() {
-        *digit += (rest % 10) as u8;
+        *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
+        if rest == 0 {
+            break;
+        }
     }
     digits
 }

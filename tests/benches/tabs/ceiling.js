@@ -4,6 +4,8 @@
 // The tracker lets peers ask each other only once it has introduced them in a file's swarm, so there is a file by name.
 const FILE = "00".repeat(32);
 const TAG = FILE.slice(0, 16);
+// Requests count in segments of so many bytes.
+const SEGMENT = 16384;
 const now = () => performance.timeOrigin + performance.now();
 
 onmessage = ({ data: { protocol, url, sender, bytes, frame, blocks, window } }) => {
@@ -30,24 +32,28 @@ onmessage = ({ data: { protocol, url, sender, bytes, frame, blocks, window } }) 
 
   function server() {
     const payload = new Uint8Array(frame).map((_, index) => index * 31);
-    // One frame for each receiver, made once: only the digits of the index are written anew.
+    // One frame for each receiver, made once: only the digits of index and count are written anew.
     const frames = new Map();
     const digits = 10;
     const encoder = new TextEncoder();
     const frameFor = to => {
       const before = `{"to":"${to}","message":{"type":"block","file":"${TAG}","index":`;
-      const head = encoder.encode(`${before}${" ".repeat(digits)}}}`);
+      const between = `,"count":`;
+      const head = encoder.encode(`${before}${" ".repeat(digits)}${between}${" ".repeat(digits)}}}`);
       const whole = new Uint8Array(4 + head.length + frame);
       new DataView(whole.buffer).setUint32(0, head.length);
       whole.set(head, 4);
       whole.set(payload, 4 + head.length);
-      return { whole, index: 4 + before.length, head: 4 + head.length };
+      const index = 4 + before.length;
+      return { whole, index, count: index + digits + between.length, head: 4 + head.length };
     };
     return ({ from, message }) => {
       if (!frames.has(from)) frames.set(from, frameFor(from));
-      const { whole, index, head } = frames.get(from);
-      encoder.encodeInto(String(message.index).padStart(digits), whole.subarray(index, index + digits));
-      socket.send(whole.subarray(0, head + Math.min(frame, bytes - message.index * frame)));
+      const { whole, index, count, head } = frames.get(from);
+      for (const [place, number] of [[index, message.index], [count, message.count ?? 1]]) {
+        encoder.encodeInto(String(number).padStart(digits), whole.subarray(place, place + digits));
+      }
+      socket.send(whole.subarray(0, head + Math.min(frame, bytes - message.index * SEGMENT)));
     };
   }
 
@@ -56,7 +62,8 @@ onmessage = ({ data: { protocol, url, sender, bytes, frame, blocks, window } }) 
     let received = 0;
     const request = () => {
       if (requested * frame >= bytes) return;
-      say({ to: sender, message: { type: "request", file: TAG, index: requested } });
+      const count = Math.ceil(Math.min(frame, bytes - requested * frame) / SEGMENT);
+      say({ to: sender, message: { type: "request", file: TAG, index: requested * frame / SEGMENT, count } });
       requested += 1;
     };
     new BroadcastChannel("bench").onmessage = () => {

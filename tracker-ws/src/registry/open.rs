@@ -23,7 +23,7 @@ pub(super) struct OpenRequest {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    Run { index: u32, count: u32 },
+    Span { index: u32, count: u32 },
     Manifest,
 }
 
@@ -54,11 +54,11 @@ impl OpenRequest {
 
 impl Role {
     const fn of(subject: &Subject) -> Self {
-        let run = Wanted::Run { index: subject.index, count: subject.count };
+        let span = Wanted::Span { index: subject.index, count: subject.count };
         match subject.kind {
-            Kind::Request => Self::Asks(run),
+            Kind::Request => Self::Asks(span),
             Kind::GetManifest => Self::Asks(Wanted::Manifest),
-            Kind::Block | Kind::Reject => Self::Answers(run),
+            Kind::Block | Kind::Reject => Self::Answers(span),
             Kind::Manifest | Kind::NoManifest => Self::Answers(Wanted::Manifest),
             Kind::Bitfield
             | Kind::Have

@@ -54,7 +54,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "64MiB", value_parser = units::size)]
     file: u64,
     /// A block's size, a power of two from 4KiB to 1MiB [default: what MiniBit takes for such a file].
-    #[arg(long, value_parser = block_size)]
+    #[arg(long)]
     block: Option<BlockSize>,
     /// A peer's uplink.
     #[arg(long, default_value = "10Mbit/s", value_parser = units::rate)]
@@ -215,11 +215,6 @@ impl Flags {
     }
 }
 
-fn block_size(text: &str) -> Result<BlockSize, String> {
-    let bytes = u32::try_from(units::size(text)?).map_err(|_| "that is too much".to_owned())?;
-    BlockSize::try_from(bytes).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +255,7 @@ mod tests {
             ("--file 4GiB --block 4KiB", "more than 32768 blocks"),
             ("--peers 20000 --file 1GiB --block 32KiB", "fewer peers or larger blocks"),
             ("--block 5KiB", "power of two"),
-            ("--block 8GiB", "too much"),
+            ("--block 8GiB", "from 4KiB to 1MiB"),
             ("--up 0", "an uplink of 0"),
             ("--down 0.001kbit", "a downlink of 0"),
             ("--relay 0", "a relay of 0"),
