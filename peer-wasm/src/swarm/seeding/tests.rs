@@ -220,16 +220,25 @@ fn of_one_span_some_blocks_are_given_whole_and_of_others_a_part() {
 }
 
 #[test]
-fn a_peer_owes_no_block_that_it_was_given_in_part_unless_there_are_more_of_them() {
+fn who_was_given_a_block_in_part_is_owed_the_rest_and_not_trusted_with_another() {
     let mut copies = FirstCopies::new(large_blocks());
     copies.give(of_large(0, 3), peer(1), at(0));
-    assert!(copies.trusts(peer(1)), "it cannot pass on what is not whole");
+    assert!(!copies.trusts(peer(1)) && copies.owes_rest_to(peer(1)) && !copies.owes_rest_to(peer(2)));
     copies.give(of_large(3, 1), peer(1), at(0));
-    assert!(!copies.trusts(peer(1)));
-    for index in [4, 8] {
-        copies.give(of_large(index, 1), peer(2), at(0));
-        assert_eq!(copies.trusts(peer(2)), index == 4, "a part of each of many is as much");
-    }
+    assert!(!copies.trusts(peer(1)) && !copies.owes_rest_to(peer(1)));
+}
+
+#[test]
+fn who_is_trusted_least_was_given_most_that_it_did_not_pass_on() {
+    let mut copies = FirstCopies::new(large_blocks());
+    assert_eq!(copies.distrust(peer(1)), 0);
+    [0, 4].into_iter().for_each(|index| copies.give(of_large(index, 4), peer(1), at(0)));
+    assert_eq!(copies.distrust(peer(1)), 2);
+    copies.take_back_lost(None, 0, at(60_000));
+    assert_eq!((copies.distrust(peer(1)), copies.distrust(peer(2))), (2, 0), "what it kept");
+    copies.give(of_large(8, 4), peer(2), at(60_000));
+    copies.announced(2, peer(1), at(60_000));
+    assert_eq!(copies.distrust(peer(2)), 0, "it passed that on");
 }
 
 #[test]
