@@ -32,6 +32,8 @@ struct Run<'a> {
     awaited: usize,
     complete: usize,
     newcomers_planned: bool,
+    /// When it is given up.
+    patience: Duration,
     outcome: Outcome,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Run<'a> {
             awaited: awaited + scenario.newcomers.map_or(0, |newcomers| newcomers.peers),
             complete: 0,
             newcomers_planned: scenario.newcomers.is_none(),
+            patience: scenario.patience(),
             outcome: Outcome::default(),
         };
         for seed in 0..scenario.seeds {
@@ -97,7 +100,7 @@ impl<'a> Run<'a> {
         if let Some(arrivals) = self.scenario.arrivals {
             return now >= arrivals.lasting;
         }
-        self.outcome.gave_up = now >= self.scenario.patience();
+        self.outcome.gave_up = now >= self.patience;
         self.outcome.gave_up || self.complete >= share_of(self.scenario.until, self.awaited)
     }
 
