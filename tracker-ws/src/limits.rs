@@ -109,7 +109,8 @@ const DEFAULT: Limits = Limits {
     address_bytes_per_second: 0,
     queue_bytes: 64 << 20,
     memory_bytes: 512 << 20,
-    open_requests: 2_048,
+    // Twice the 32 MiB that a peer has on its way, in segments of 16 KiB.
+    open_requests: 4_096,
     peers_per_room: 10_000,
     files_per_room: 1_000,
     files_per_peer: 256,
