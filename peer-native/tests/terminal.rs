@@ -1,26 +1,18 @@
 //! `minibit` as a script runs it: no terminal to draw a bar on, so that it says in lines what it waits for.
 
-use anyhow::{Context as _, ensure};
+mod minibit;
+
+use minibit::{Minibit, Sample};
 use peer_native::{Peer, PeerConfig};
-use protocol::{BlockSize, Geometry, Manifest, ManifestHasher, MediaType};
 use serde_json::json;
 use std::{
     fs::{self, File},
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
 };
-use tempfile::TempDir;
 use tests::{
-    client::{Client, DEADLINE},
+    client::Client,
     json_peer::{JsonPeer, bits},
-    noise::noise,
     tracker::TestTracker,
-};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
-    process::{Child, ChildStderr, ChildStdout, Command},
-    time::timeout,
 };
 
 const NOBODY: &str = "nobody in the room has what is missing";
@@ -170,90 +162,4 @@ async fn greet(peer: &mut JsonPeer) -> anyhow::Result<String> {
     let blocks = peer.blocks();
     peer.tell(&asker, "bitfield", json!({ "blocks": bits(blocks, true) })).await?;
     Ok(asker)
-}
-
-/// A file in a folder.
-struct Sample {
-    folder: TempDir,
-    path: PathBuf,
-    content: Vec<u8>,
-    manifest: Manifest,
-}
-
-impl Sample {
-    fn new(size: usize) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("sample.bin");
-        let content = noise(1, size);
-        fs::write(&path, &content)?;
-        let mut hasher = ManifestHasher::new(Geometry::new(size as u64, BlockSize::for_file(size as u64))?);
-        hasher.update(&content);
-        let manifest = hasher.finish("sample.bin".parse()?, MediaType::default())?;
-        Ok(Self { folder, path, content, manifest })
-    }
-
-    fn id(&self) -> String {
-        self.manifest.file().to_string()
-    }
-
-    fn get(&self, tracker: &TestTracker) -> anyhow::Result<Minibit> {
-        Minibit::run(&tracker.http_url(), &self.folder.path().join("got"), &["get", &self.id()])
-    }
-}
-
-/// A running `minibit`; it ends when this is dropped.
-struct Minibit {
-    child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
-    stderr: Lines<BufReader<ChildStderr>>,
-}
-
-impl Minibit {
-    fn run(tracker: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_minibit"));
-        command.args(["--tracker", tracker]).args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
-        if arguments.first() == Some(&"get") {
-            command.arg("--output").arg(folder);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let stdout = child.stdout.take().context("its output was not piped")?;
-        let stderr = child.stderr.take().context("its errors were not piped")?;
-        Ok(Self { child, stdout: lines(stdout), stderr: lines(stderr) })
-    }
-
-    /// Reads the next line of the standard error, which is about this.
-    async fn says(&mut self, part: &str) -> anyhow::Result<()> {
-        let line = self.next_word().await.with_context(|| format!("no word of {part:?}"))?;
-        ensure!(line.contains(part), "{part:?} is not in {line:?}");
-        Ok(())
-    }
-
-    /// Reads lines of the standard error until one is about this.
-    async fn says_at_last(&mut self, part: &str) -> anyhow::Result<()> {
-        while !self.next_word().await.with_context(|| format!("no word of {part:?}"))?.contains(part) {}
-        Ok(())
-    }
-
-    async fn next_word(&mut self) -> anyhow::Result<String> {
-        let line = timeout(DEADLINE, self.stderr.next_line()).await.context("it is silent")??;
-        line.context("it ended")
-    }
-
-    /// Waits until it ends, and checks that it tells so.
-    async fn ends_badly(&mut self) -> anyhow::Result<()> {
-        let status = timeout(DEADLINE, self.child.wait()).await.context("it goes on")??;
-        ensure!(!status.success(), "it ended with {status}");
-        Ok(())
-    }
-
-    /// Waits until a file is fetched, and tells where it is.
-    async fn fetched(&mut self) -> anyhow::Result<PathBuf> {
-        let line = timeout(DEADLINE, self.stdout.next_line()).await.context("it is not fetched")??;
-        Ok(line.context("it ended without a file")?.into())
-    }
-}
-
-fn lines<R: AsyncRead>(stream: R) -> Lines<BufReader<R>> {
-    BufReader::new(stream).lines()
 }

@@ -13,25 +13,37 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const SEGMENT: u64 = 16 << 10;
 const MIB: u32 = 1 << 20;
-/// A block of eight segments: two neighbours of whom nothing is known are asked for four each.
+/// A block of eight segments.
 const EIGHT: u32 = 128 << 10;
 
 /// A request: of whom, the first segment, and how many.
 type Asked = (PeerId, u32, u32);
 
-/// One that has these blocks of this size.
+/// One that has these blocks of this size, and asks for single segments.
 fn with(block: u32, have: Bitfield) -> Alone {
-    Alone::with_blocks_of(block, have, Config::default())
+    Alone::with_blocks_of(block, have, Config { max_run: SEGMENT as u32, ..Config::default() })
 }
 
 /// One that has nothing and asks two neighbours for the two halves of its only block.
 fn half_of_each(first: PeerId, second: PeerId) -> Alone {
     let mut alone = with(EIGHT, Bitfield::empty(1));
-    alone.meet(first, &Bitfield::full(1));
-    alone.meet(second, &Bitfield::full(1));
-    let asked: Vec<_> = alone.requests();
-    assert_eq!(asked, (0..8).map(|index| (if index < 4 { first } else { second }, index, 1)).collect::<Vec<_>>());
+    meet_both(&mut alone, first, second);
     alone
+}
+
+/// Meets two that have everything, and asks them for the two halves of its first block: the first one stops serving for a
+/// moment, in which the second one comes.
+fn meet_both(alone: &mut Alone, first: PeerId, second: PeerId) {
+    let file = alone.swarm.tag();
+    let full = Bitfield::full(alone.swarm.stored().len());
+    alone.meet(first, &full);
+    assert_eq!(alone.requests(), (0..8).map(|index| (first, index, 1)).collect::<Vec<_>>());
+    alone.hear(first, PeerMessage::Choke { file });
+    (4..8).for_each(|index| alone.hear(first, PeerMessage::Reject { file, index, count: 1 }));
+    alone.meet(second, &full);
+    assert_eq!(alone.requests(), (4..8).map(|index| (second, index, 1)).collect::<Vec<_>>());
+    alone.hear(first, PeerMessage::Unchoke { file });
+    assert_eq!(alone.requests(), []);
 }
 
 /// The segments of requests, each of which was asked for once.
@@ -67,12 +79,13 @@ fn dropped(peer: PeerId) -> Event {
 #[test]
 fn a_large_block_comes_from_a_slow_neighbour_in_segments_each_of_which_shows_that_something_comes() {
     let slow = id_of(7);
-    let mut alone = with(MIB, Bitfield::empty(2));
+    let mut alone = Alone::with_blocks_of(MIB, Bitfield::empty(2), Config::default());
     alone.meet(slow, &Bitfield::full(2));
     let mut open: VecDeque<_> = alone.requests().into();
     let mut delivered = 0;
     while let Some((_, index, count)) = open.pop_front() {
-        assert!(count <= 2, "{count} segments take a line of 16 KiB a second that many seconds");
+        // A line of 16 KiB a second takes a second for each; until that is known, more is asked for.
+        assert!(count <= if delivered < 32 { 4 } else { 2 }, "{count} segments after {delivered}");
         alone.wait_for(Duration::from_secs(count.into()));
         assert_eq!(snubbed(&alone), 0, "after {:?}", alone.now);
         alone.hear_block(slow, index, count);
@@ -101,10 +114,11 @@ fn what_a_neighbour_did_not_deliver_of_a_block_is_asked_of_another() {
         let (first, other) = (id_of(7), id_of(8));
         let mut alone = with(MIB, Bitfield::empty(1));
         alone.meet(first, &Bitfield::full(1));
-        assert_eq!(alone.requests(), [0, 1, 2, 3].map(|index| (first, index, 1)));
+        let mut open = alone.requests();
+        assert!(segments(&open).is_superset(&(0..4).collect()) && open.iter().all(|(of, ..)| *of == first), "{open:?}");
         alone.hear_block(first, 1, 1);
         alone.hear_block(first, 0, 1);
-        let mut open = vec![(first, 2, 1), (first, 3, 1)];
+        open.retain(|(_, index, _)| *index > 1);
         open.extend(alone.requests());
         alone.meet(other, &Bitfield::full(1));
         let of_other = alone.requests();
@@ -140,9 +154,10 @@ fn a_rarer_block_is_begun_before_another_is_finished() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = with(MIB, blocks(0..4, 6));
     alone.meet(first, &blocks(4..5, 6));
-    assert_eq!(segments(&alone.requests()), (256..260).collect());
+    assert!(segments(&alone.requests()).iter().all(|segment| segment / 64 == 4));
     alone.meet(second, &blocks(4..6, 6));
-    assert_eq!(segments(&alone.requests()), (320..324).collect(), "nobody else has the last block");
+    let asked = segments(&alone.requests());
+    assert!(!asked.is_empty() && asked.iter().all(|segment| segment / 64 == 5), "nobody else has the last block");
 }
 
 #[test]
@@ -151,12 +166,12 @@ fn a_neighbour_goes_on_with_the_block_that_it_began_though_another_became_rarer(
     let mut alone = with(MIB, blocks(0..4, 6));
     alone.meet(first, &blocks(4..5, 6));
     alone.hear(first, PeerMessage::Have { file: alone.swarm.tag(), blocks: vec![HaveRun(5, 1)] });
-    assert_eq!(segments(&alone.requests()), (256..260).collect());
+    assert!(segments(&alone.requests()).iter().all(|segment| segment / 64 == 4));
     alone.join(second);
     alone.hear_bitfield(second, &blocks(4..5, 6), false);
     alone.hear_block(first, 256, 1);
     let more = alone.requests();
-    assert!(!more.is_empty() && segments(&more).iter().all(|segment| (260..320).contains(segment)), "{more:?}");
+    assert!(!more.is_empty() && segments(&more).iter().all(|segment| segment / 64 == 4), "{more:?}");
 }
 
 #[test]
@@ -235,10 +250,7 @@ fn who_left_before_its_lie_was_found_may_not_come_back() {
 fn what_was_asked_before_a_block_was_wrong_is_taken_back_and_not_mixed_with_the_next_try() {
     let (liar, honest, late) = (id_of(7), id_of(8), id_of(9));
     let mut alone = with(EIGHT, blocks(1..1_000, 1_000));
-    alone.meet(liar, &Bitfield::full(1_000));
-    alone.meet(late, &Bitfield::full(1_000));
-    let asked = alone.requests();
-    assert_eq!(segments(&asked), (0..8).collect());
+    meet_both(&mut alone, liar, late);
     // Somebody else is asked for what the last one owes.
     alone.hear_wrong(liar, 0, 1);
     (1..4).for_each(|index| alone.hear_block(liar, index, 1));
@@ -310,19 +322,17 @@ fn what_another_delivered_of_a_block_is_taken_back_of_who_was_asked_first() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = with(EIGHT, blocks(1..1_000, 1_000));
     let file = alone.swarm.tag();
-    alone.meet(slow, &Bitfield::full(1_000));
-    assert_eq!(alone.requests(), [0, 1, 2, 3].map(|index| (slow, index, 1)));
-    alone.meet(other, &Bitfield::full(1_000));
-    assert_eq!(alone.requests(), [4, 5, 6, 7].map(|index| (other, index, 1)));
+    meet_both(&mut alone, slow, other);
+    (4..8).for_each(|index| alone.hear_block(other, index, 1));
     alone.wait_for(Duration::from_millis(300));
-    alone.hear_block(other, 4, 1);
-    let repeated: Vec<_> = alone.requests();
-    assert_eq!(repeated.first(), Some(&(other, 0, 1)));
+    assert_eq!(alone.requests().first(), Some(&(other, 0, 1)));
     assert_eq!(alone.swarm.block_states()[0], BlockState::Repeated);
     alone.hear_block(other, 0, 1);
     assert!(alone.said_to(slow).contains(&PeerMessage::Cancel { file, index: 0, count: 1 }));
     alone.swarm.audit();
-    (1..8).filter(|index| *index != 4).for_each(|index| alone.hear_block(other, index, 1));
+    let open = alone.requests();
+    deliver_all(&mut alone, other, open);
+    (1..4).for_each(|index| alone.hear_block(slow, index, 1));
     alone.said();
     assert!(alone.swarm.is_complete() && alone.swarm.in_flight() == 0);
 }
@@ -395,7 +405,7 @@ fn a_block_of_which_a_part_was_served_comes_before_what_others_ask_for() {
 fn busy_seed(of: &[PeerId]) -> Alone {
     let mut alone = with(EIGHT / 2, Bitfield::full(9));
     of.iter().chain(&[id_of(1)]).for_each(|peer| wants(&mut alone, *peer));
-    ask(&mut alone, id_of(1), 32, 4);
+    ask(&mut alone, id_of(1), 32, 1);
     alone.said();
     assert_eq!(alone.unread.len(), 1);
     alone.unread.clear();

@@ -131,7 +131,7 @@ fn what_is_read_for_one_that_is_gone_is_said_to_nobody_and_only_a_failure_told()
 
 #[test]
 fn as_much_is_read_ahead_as_the_line_takes_in_a_tenth_of_a_second_within_bounds() {
-    let (peer, least, most) = (id_of(7), 128 << 10, 512 << 10);
+    let (peer, least, most) = (id_of(7), 32 << 10, 512 << 10);
     let mut alone = serving(Bitfield::full(1_024), peer, most);
     (0..1_024).for_each(|index| ask(&mut alone, peer, index, 1));
     let mut ahead = Vec::new();

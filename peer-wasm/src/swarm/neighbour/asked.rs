@@ -17,10 +17,11 @@ const FIRST_WINDOW: u64 = 64 << 10;
 const QUEUE_TIME: Duration = Duration::from_millis(50);
 /// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
 const REQUEST_TIME: Duration = Duration::from_millis(20);
-/// It may be this large all the same, if it takes no longer than that: smaller ones cost more messages, but what takes longer
-/// keeps everything else that a neighbour says waiting, and shows too late that something comes.
+/// It may be this large all the same, twice as large each time that an answer came in half of that time, and half as large when
+/// one took longer: smaller ones cost more messages, but what takes longer keeps everything else that a neighbour says waiting,
+/// and shows too late that something comes.
 const EASY_REQUEST: u64 = 64 << 10;
-const LONGEST_REQUEST: Duration = Duration::from_millis(500);
+const LONGEST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a snubbed neighbour is left alone at most while others serve.
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
@@ -73,6 +74,8 @@ pub(in crate::swarm) struct Asked {
     bytes: u64,
     pub(in crate::swarm) last: Option<Span>,
     window: u64,
+    /// How many bytes it has been answering soon.
+    easy_request: u64,
     /// When it shrank last: what was asked before waited in the same queue, and tells nothing new.
     shrunk: Instant,
     /// The shortest time in which it answered a request.
@@ -107,6 +110,7 @@ impl Asked {
             bytes: 0,
             last: None,
             window: FIRST_WINDOW,
+            easy_request: EASY_REQUEST,
             shrunk: now,
             shortest_wait: Duration::MAX / 4,
             recent_wait: None,
@@ -144,9 +148,8 @@ impl Asked {
         if self.bytes >= self.window.max(block.into()) || (self.is_snubbed() && !self.in_flight.is_empty()) {
             return None;
         }
-        let rate = self.rate.per_second(now);
-        let in_time = |time: Duration| rate.saturating_mul(time.as_millis() as u64) / 1_000;
-        let bytes = in_time(REQUEST_TIME).max(in_time(LONGEST_REQUEST).min(EASY_REQUEST));
+        let in_time = self.rate.per_second(now).saturating_mul(REQUEST_TIME.as_millis() as u64) / 1_000;
+        let bytes = if self.is_snubbed() { 0 } else { in_time.max(self.easy_request) };
         let segments = (bytes / u64::from(SEGMENT_BYTES)).max(1).ilog2();
         Some((u64::from(SEGMENT_BYTES) << segments).min(most.into()) as u32)
     }
@@ -301,6 +304,11 @@ impl Asked {
         let waited = now.since(asked);
         self.recent_wait = Some(waited);
         self.shortest_wait = self.shortest_wait.min(waited);
+        if waited * 2 <= LONGEST_REQUEST {
+            self.easy_request = (self.easy_request * 2).min(EASY_REQUEST);
+        } else if waited > LONGEST_REQUEST {
+            self.easy_request = (self.easy_request / 2).max(SEGMENT_BYTES.into());
+        }
         let bearable = self.shortest_wait * 2 + QUEUE_TIME;
         if waited <= bearable {
             self.window = (self.window + bytes * 2).min(max_window);

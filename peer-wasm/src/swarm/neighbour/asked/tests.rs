@@ -112,19 +112,19 @@ fn a_request_is_steered_only_once() {
 #[test]
 fn more_is_asked_while_the_window_has_any_room() {
     let mut asked = new();
-    assert_eq!(asked.next_request(u32::MAX, 0, at(0)), Some(SEGMENT_BYTES));
+    assert_eq!(asked.next_request(u32::MAX, 0, at(0)), Some(64 << 10));
     assert_eq!(asked.next_request(9_000, 0, at(0)), Some(9_000));
     asked.requested(span(0, 15), &geometry(), at(0));
-    assert_eq!(asked.next_request(u32::MAX, 0, at(0)), Some(SEGMENT_BYTES));
+    assert_eq!(asked.next_request(u32::MAX, 0, at(0)), Some(64 << 10));
     asked.requested(span(15, 1), &geometry(), at(0));
     assert_eq!(asked.next_request(u32::MAX, 0, at(0)), None);
     let bytes = asked.bytes() as u32;
     assert_eq!(asked.next_request(u32::MAX, bytes, at(0)), None);
-    assert_eq!(asked.next_request(u32::MAX, bytes + 1, at(0)), Some(SEGMENT_BYTES), "a block always fits");
+    assert_eq!(asked.next_request(u32::MAX, bytes + 1, at(0)), Some(64 << 10), "a block always fits");
 }
 
 #[test]
-fn one_request_takes_twenty_milliseconds_or_is_small_and_takes_half_a_second() {
+fn one_request_takes_twenty_milliseconds_or_is_small() {
     let request = |per_second: u64| {
         let mut asked = new();
         asked.delivered(per_second, None, MAX_WINDOW, at(0));
@@ -132,11 +132,24 @@ fn one_request_takes_twenty_milliseconds_or_is_small_and_takes_half_a_second() {
         asked.next_request(u32::MAX, 0, at(1_000)).map(|bytes| bytes >> 10)
     };
     // Bytes per second, and KiB of the request.
-    let fast = [(1 << 20, 64), (6_553_599, 64), (6_553_600, 128), (10_000_000, 128), (13_107_200, 256)];
-    let slow = [(131_072, 64), (131_071, 32), (65_536, 32), (65_535, 16), (0, 16)];
-    for (per_second, kib) in fast.into_iter().chain(slow) {
+    for (per_second, kib) in [(0, 64), (6_553_599, 64), (6_553_600, 128), (10_000_000, 128), (13_107_200, 256)] {
         assert_eq!(request(per_second), Some(kib), "{per_second} bytes per second");
     }
+}
+
+#[test]
+fn requests_become_smaller_while_answers_take_long_and_larger_when_they_come_soon() {
+    let mut asked = new();
+    let mut now = 0;
+    let mut request_after = |wait: u64| {
+        now += 10_000;
+        asked.requested(span(0, 1), &geometry(), at(now));
+        let Fit::Asked(sent) = asked.answered(span(0, 1), &geometry()) else { panic!("it was asked for") };
+        asked.delivered(1, Some(sent), MAX_WINDOW, at(now + wait));
+        asked.next_request(u32::MAX, 64 << 10, at(now + wait)).map(|bytes| bytes >> 10)
+    };
+    let waits = [2_000, 2_001, 2_001, 2_001, 1_001, 1_000, 1_000, 1_000];
+    assert_eq!(waits.map(&mut request_after), [64, 32, 16, 16, 16, 32, 64, 64].map(Some));
 }
 
 #[test]
