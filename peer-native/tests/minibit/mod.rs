@@ -1,7 +1,7 @@
 //! A running `minibit`, and a file for it.
 
-// Each test uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(unreachable_pub, reason = "modules of a test have no other crate to be unreachable from")]
 
 use anyhow::{Context as _, ensure};
 use protocol::{BlockSize, Geometry, Manifest, ManifestHasher, MediaType};
