@@ -82,6 +82,11 @@ impl Begun {
         self.asked | self.here == 0
     }
 
+    /// Whether nothing is asked for.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.asked == 0
+    }
+
     /// Whether something of the span is not here.
     pub(super) fn lacks(&self, span: Span) -> bool {
         self.mask(span) & !self.here != 0

@@ -159,6 +159,24 @@ impl Blocks {
         self.unfinished.contains(&index)
     }
 
+    /// The blocks that are begun and of which nothing is on its way.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = u32> {
+        let idle = |index: &u32| self.begun.get(index).is_some_and(Begun::is_idle);
+        self.unfinished.iter().copied().filter(idle)
+    }
+
+    /// Whether taking a span in begins a block.
+    pub(crate) fn begins(&self, span: Span) -> bool {
+        let in_part = self.geometry.span_blocks(span).filter(|index| !self.covers(span, *index));
+        in_part.into_iter().any(|index| !self.begun.contains_key(&index))
+    }
+
+    /// Whether all of a block is in a span.
+    fn covers(&self, span: Span, index: u32) -> bool {
+        let segments = self.geometry.block_segments(index);
+        span.index() <= segments.start && segments.end <= span.end()
+    }
+
     /// The first of the block that nobody was asked for: so many segments in a row at most.
     pub(crate) fn next_segments(&self, index: u32, most: u32) -> Option<Span> {
         let segments = match self.begun.get(&index) {
@@ -191,19 +209,15 @@ impl Blocks {
     pub(crate) fn receive(&mut self, span: Span, data: &Bytes, from: PeerId) -> Vec<Whole> {
         let geometry = self.geometry;
         let mut wholes = Vec::new();
-        let covers = |index: &u32| {
-            let segments = geometry.block_segments(*index);
-            span.index() <= segments.start && segments.end <= span.end()
-        };
         let blocks = geometry.span_blocks(span);
-        let covered: Vec<_> = blocks.clone().filter(covers).collect();
+        let (covered, in_part): (Vec<_>, Vec<_>) = blocks.partition(|index| self.covers(span, *index));
         if let (Some(first), count @ 1..) = (covered.first(), covered.len() as u32) {
             let run = geometry.run(*first, count).expect("blocks of a span of the file");
             let start = (geometry.offset(*first) - geometry.span_offset(span)) as usize;
             let data = data.slice(start..start + geometry.run_len(run) as usize);
             wholes.push(Whole { run, data, given: Vec::new() });
         }
-        for index in blocks.filter(|index| !covers(index)) {
+        for index in in_part {
             if !self.is_wanted(index) {
                 continue;
             }

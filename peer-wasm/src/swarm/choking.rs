@@ -172,8 +172,8 @@ impl Swarm {
                 self.announce_to(to);
             }
             if let Some(neighbour) = self.neighbours.get_mut(&to) {
-                neighbour.told.served = Some(serve);
-                if serve {
+                let is_news = neighbour.told.served.replace(serve) == Some(false);
+                if serve && is_news {
                     neighbour.served.get_place();
                 }
             }

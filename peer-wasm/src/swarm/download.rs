@@ -194,8 +194,10 @@ impl Swarm {
             self.offer_room(now);
             return Ok(());
         }
-        // No room was kept for what comes late. Without anything to store it is taken, or a slow line would bring nothing.
-        if asked.is_none() && self.storing_bytes > 0 && self.in_flight() >= self.config.max_in_flight {
+        // No room was kept for what comes late. Whole blocks are taken if there is nothing else to store, or a slow line would
+        // bring nothing.
+        let is_full = self.in_flight() >= self.config.max_in_flight;
+        if asked.is_none() && is_full && (self.storing_bytes > 0 || self.blocks.begins(span)) {
             self.request_of(from, now);
             return Ok(());
         }
@@ -226,17 +228,18 @@ impl Swarm {
         let Whole { run, data, given } = whole;
         let correct = (self.config.check)(&self.manifest, *run, data);
         self.store_correct(*run, data, &correct);
-        if !correct.contains(&false) {
-            for index in run.blocks().filter(|index| self.suspects.contains(*index)).collect::<Vec<_>>() {
-                let start = (geometry.offset(index) - geometry.offset(run.index())) as usize;
-                let data = &data[start..start + geometry.block_len(index) as usize];
-                for liar in self.suspects.judge(index, data, &geometry) {
-                    // It may have lied again since.
-                    if !self.is_banned(liar) {
-                        self.drop_neighbour(liar, Violation::BadBlock, now);
-                    }
+        let right = run.blocks().zip(&correct).filter(|(_, correct)| **correct).map(|(index, _)| index);
+        for index in right.filter(|index| self.suspects.contains(*index)).collect::<Vec<_>>() {
+            let start = (geometry.offset(index) - geometry.offset(run.index())) as usize;
+            let data = &data[start..start + geometry.block_len(index) as usize];
+            for liar in self.suspects.judge(index, data, &geometry) {
+                // It may have lied again since.
+                if !self.is_banned(liar) {
+                    self.drop_neighbour(liar, Violation::BadBlock, now);
                 }
             }
+        }
+        if !correct.contains(&false) {
             return Ok(());
         }
         let is_mixed = given.windows(2).any(|pair| pair[0].by != pair[1].by);
@@ -248,6 +251,8 @@ impl Swarm {
         }
         self.suspects.note(run.index(), given);
         self.take_back_block(run.index());
+        // Whoever has it may be asked.
+        self.timers.set_earlier(Timer::Requests, now);
         Ok(())
     }
 
@@ -282,6 +287,7 @@ impl Swarm {
             } else {
                 match self.next_span(peer, most) {
                     Ok(span) => span,
+                    Err(NoRoom) if self.give_up_orphan() => continue,
                     Err(NoRoom) => {
                         self.is_limited = true;
                         return;
@@ -322,6 +328,15 @@ impl Swarm {
         let begun =
             begun.filter(is_no_rarer).or_else(|| picked.clone().find(|index| self.blocks.is_unfinished(*index)));
         Ok(self.span_of(begun.map_or(picked, |index| index..index + 1), most))
+    }
+
+    /// Gives up a block that is begun and that nobody offers who serves: it would keep its room for as long. Tells whether there
+    /// was one.
+    fn give_up_orphan(&mut self) -> bool {
+        let serving = || self.neighbours.values().filter(|neighbour| !neighbour.said.chokes_us);
+        let is_orphan = |index: &u32| serving().all(|neighbour| !neighbour.said.has.has(*index));
+        let orphan = self.blocks.idle().find(is_orphan);
+        orphan.inspect(|index| self.blocks.discard(*index)).is_some()
     }
 
     /// What to ask of these blocks, of which only the first may be begun: all of them, or as much of the first.

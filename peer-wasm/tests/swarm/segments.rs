@@ -337,6 +337,56 @@ fn what_another_delivered_of_a_block_is_taken_back_of_who_was_asked_first() {
     assert!(alone.swarm.is_complete() && alone.swarm.in_flight() == 0);
 }
 
+#[test]
+fn a_begun_block_that_nobody_offers_any_more_does_not_hold_the_room() {
+    for chokes in [true, false] {
+        let (gone, honest) = (id_of(7), id_of(8));
+        let config = Config { max_in_flight: MIB.into(), ..Config::default() };
+        let mut alone = Alone::with_blocks_of(MIB, blocks(0..4, 32), config);
+        let file = alone.swarm.tag();
+        alone.meet(gone, &blocks(4..5, 32));
+        let asked = alone.requests();
+        alone.hear_block(gone, 256, 1);
+        if chokes {
+            alone.hear(gone, PeerMessage::Choke { file });
+            for (of, index, count) in asked.into_iter().chain(alone.requests()).filter(|(_, index, _)| *index > 256) {
+                alone.hear(of, PeerMessage::Reject { file, index, count });
+            }
+        } else {
+            alone.leave(gone);
+        }
+        alone.said();
+        alone.meet(honest, &blocks(5..32, 32));
+        assert!(
+            !alone.requests().is_empty(),
+            "nothing was asked of it, with {} bytes in flight",
+            alone.swarm.in_flight()
+        );
+    }
+}
+
+#[test]
+fn parts_that_come_late_begin_no_blocks_beyond_the_room() {
+    let liar = id_of(7);
+    let config = Config { max_in_flight: 4 << 20, ..Config::default() };
+    let mut alone = Alone::with_blocks_of(MIB, blocks(0..4, 64), config);
+    let file = alone.swarm.tag();
+    alone.meet(liar, &Bitfield::full(64));
+    for _ in 0..20 {
+        alone.hear_bitfield(liar, &Bitfield::full(64), true);
+        alone.hear(liar, PeerMessage::Unchoke { file });
+        alone.said();
+    }
+    (5..64).for_each(|block| alone.hear_wrong(liar, block * 64, 1));
+    alone.said();
+    let begun = alone.swarm.block_states().iter().filter(|state| **state == BlockState::Requested).count();
+    assert!(
+        alone.swarm.in_flight() <= (4 << 20) + u64::from(MIB),
+        "{begun} begun, {} in flight",
+        alone.swarm.in_flight()
+    );
+}
+
 /// A seed of four blocks that is not the only one, so that nothing is a first copy.
 fn one_of_two_seeds(block: u32, config: Config) -> Alone {
     let mut alone = Alone::with_blocks_of(block, Bitfield::full(4), config);
