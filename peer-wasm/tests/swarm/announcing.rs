@@ -147,6 +147,28 @@ fn very_many_new_blocks_are_told_without_waiting_for_more() {
 }
 
 #[test]
+fn after_a_batch_was_told_to_who_is_served_the_next_block_waits_for_as_many_or_for_the_delay() {
+    let mut scene = Scene::new(4, true);
+    let batch = |scene: &mut Scene| {
+        let untold = (1..).take_while(|_| {
+            scene.get();
+            scene.log.iter().all(|said| !matches!(said.message, PeerMessage::Have { .. }))
+        });
+        let blocks = untold.count() + 1;
+        let (messages, told) = scene.told(scene.served);
+        assert_eq!((messages, told.len()), (1, blocks), "each block is told once");
+        blocks
+    };
+    let first = batch(&mut scene);
+    assert_eq!(batch(&mut scene), first);
+    let next = scene.get();
+    scene.wait(ms(499));
+    assert_eq!(scene.both(), NOTHING);
+    scene.wait(ms(1));
+    assert_eq!(scene.both(), [vec![next], vec![]]);
+}
+
+#[test]
 fn while_nobody_asks_for_anything_everyone_is_told_but_not_of_each_block_by_itself() {
     let mut scene = Scene::new(4, false);
     scene.wait(ms(500));

@@ -17,7 +17,11 @@ const PATIENCE: Duration = Duration::from_millis(4_600);
 
 /// The seed of a new file, and those that want it, who have nothing.
 fn seed(of: &[PeerId]) -> Alone {
-    let mut alone = Alone::new(Bitfield::full(BLOCKS + 1), Config::default());
+    seed_with(Config::default(), of)
+}
+
+fn seed_with(config: Config, of: &[PeerId]) -> Alone {
+    let mut alone = Alone::new(Bitfield::full(BLOCKS + 1), config);
     for &peer in of {
         alone.join(peer);
         alone.hear_bitfield(peer, &Bitfield::empty(BLOCKS + 1), false);
@@ -137,4 +141,30 @@ fn first_copies_go_to_everyone_in_turn_and_sooner_to_who_passes_them_on() {
     assert_eq!(order(&mut alone, &[(keeper, 0..3), (giver, 4..7)]), [0, 4, 1, 5, 2, 6]);
     (4..7).for_each(|index| has(&mut alone, witness, index));
     assert_eq!(order(&mut alone, &[(keeper, 8..10), (giver, 10..12)]), [10, 11, 8, 9]);
+}
+
+#[test]
+fn requests_of_who_passes_nothing_on_keep_nobody_from_being_served_beside_them() {
+    for passes_on in [false, true] {
+        let peers = [7, 8, 9].map(id_of);
+        // One block at a time is read, so that all others wait.
+        let mut alone = seed_with(Config { fixed_slots: 1, upload_budget: 1, ..Config::default() }, &peers);
+        let file = alone.swarm.tag();
+        alone.wait_for(Config::default().choke_round);
+        let is_served = |alone: &Alone, peer| {
+            alone.swarm.neighbours(alone.now).any(|other| other.peer == peer && other.served_by_us)
+        };
+        let (served, others): (Vec<_>, Vec<_>) = peers.into_iter().partition(|&peer| is_served(&alone, peer));
+        let ([asking, witness], [other]) = (&served[..], &others[..]) else { panic!("{served:?} are served") };
+        (0..9).for_each(|index| alone.hear(*asking, PeerMessage::Request { file, index, count: 1 }));
+        if passes_on {
+            has(&mut alone, *witness, 0);
+        }
+        alone.said();
+        assert_eq!(alone.unread.len(), 1, "eight wait");
+        alone.wait_for(Duration::from_millis(19));
+        assert!(!is_served(&alone, *other));
+        alone.wait_for(Duration::from_millis(1));
+        assert_eq!(is_served(&alone, *other), !passes_on);
+    }
 }
