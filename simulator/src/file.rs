@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{BlockSize, Geometry, Manifest, ManifestHasher, MediaType, Run};
 use std::sync::Arc;
 
-/// Bytes of a block's stamp.
+/// Bytes of a segment's stamp.
 const STAMP: usize = 8;
 
 /// A file and its manifest.
@@ -17,7 +17,8 @@ pub struct File {
 }
 
 impl File {
-    /// Makes a file whose every block begins with its index, so that [`check_stamps`] tells blocks apart.
+    /// Makes a file whose every segment begins with its index, so that [`check_stamps`] tells them apart: whatever a message
+    /// carries begins with one.
     ///
     /// # Panics
     /// If a file of this size cannot have blocks of this size.
@@ -25,9 +26,9 @@ impl File {
         let block_size = BlockSize::try_from(block_size).expect("a power of two from 4 KiB to 1 MiB");
         let geometry = Geometry::new(size, block_size).expect("not too many blocks");
         let mut content = vec![0; size as usize];
-        for (block, index) in content.chunks_mut(block_size.bytes() as usize).zip(0u64..) {
-            let len = block.len().min(STAMP);
-            block[..len].copy_from_slice(&index.to_le_bytes()[..len]);
+        for (segment, index) in content.chunks_mut(geometry.segment_size() as usize).zip(0u64..) {
+            let len = segment.len().min(STAMP);
+            segment[..len].copy_from_slice(&index.to_le_bytes()[..len]);
         }
         let mut hasher = ManifestHasher::new(geometry);
         hasher.update(&content);
@@ -45,13 +46,15 @@ impl File {
 /// [`Config::check`](peer_wasm::swarm::Config::check).
 pub fn check_stamps(manifest: &Manifest, run: Run, data: &[u8]) -> Vec<bool> {
     let geometry = manifest.geometry();
-    let block_size = geometry.block_size().bytes() as usize;
-    let is_right = |index: u32| {
-        let start = (index - run.index()) as usize * block_size;
-        let stamp = u64::from(index).to_le_bytes();
-        let len = (geometry.block_len(index) as usize).min(STAMP);
+    let segment_size = geometry.segment_size() as usize;
+    let first = geometry.block_segments(run.index()).start;
+    let is_stamped = |segment: u32| {
+        let start = (segment - first) as usize * segment_size;
+        let stamp = u64::from(segment).to_le_bytes();
+        let len = (data.len() - start).min(STAMP);
         data[start..start + len] == stamp[..len]
     };
+    let is_right = |index: u32| geometry.block_segments(index).all(is_stamped);
     if data.len() as u64 == geometry.run_len(run) {
         run.blocks().map(is_right).collect()
     } else {

@@ -2,6 +2,7 @@
 
 use super::{Afterwards, Arrivals, Breaks, Newcomers, Outcome, Role, Scenario, Unusable, mbit};
 use crate::{Behaviour, Record};
+use protocol::BlockSize;
 use std::time::Duration;
 
 /// Forty peers at homes fetch 4 MiB.
@@ -95,10 +96,13 @@ fn what_nobody_waits_for_is_no_part_of_the_bound() {
 
 #[test]
 fn liars_do_not_keep_others_from_finishing() {
-    let scenario = Scenario { liars: 0.1, lie: Behaviour::Corrupting, ..forty() };
-    let outcome = run(&scenario);
-    assert!(outcome.last().is_some() && !outcome.gave_up);
-    assert_eq!(outcome.survivors().count(), 36);
+    // Also with blocks that come in parts from several, some of whom lie.
+    for block_size in [None, Some(BlockSize::try_from(512 << 10).expect("a power of two"))] {
+        let scenario = Scenario { liars: 0.1, lie: Behaviour::Corrupting, block_size, ..forty() };
+        let outcome = run(&scenario);
+        assert!(outcome.last().is_some() && !outcome.gave_up);
+        assert_eq!(outcome.survivors().count(), 36);
+    }
 }
 
 #[test]
