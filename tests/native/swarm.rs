@@ -98,8 +98,13 @@ async fn a_client_that_speaks_only_json_fetches_from_and_serves_native_peers() -
     assert_eq!(stranger.fetch(sample.content.len(), 1).await?, sample.content);
     drop((seed, stranger));
 
-    let mut stranger = JsonPeer::join(&tracker, &sample.manifest, true).await?;
-    let peer = sample.peer(&tracker, "peer", true);
+    fetches_from_stranger(&tracker, &sample).await
+}
+
+/// A native peer fetches a file from a stranger's client.
+async fn fetches_from_stranger(tracker: &TestTracker, sample: &Sample) -> anyhow::Result<()> {
+    let mut stranger = JsonPeer::join(tracker, &sample.manifest, true).await?;
+    let peer = sample.peer(tracker, "peer", true);
     let (served, path) = tokio::join!(stranger.serve_one(&sample.content), fetched(&peer, sample.file()));
     served?;
     assert!(sample.is_at(&path?)?);
@@ -120,12 +125,7 @@ async fn blocks_larger_than_a_request_needs_to_be_go_in_parts() -> anyhow::Resul
     }
     drop(seed);
 
-    let mut stranger = JsonPeer::join(&tracker, &sample.manifest, true).await?;
-    let peer = sample.peer(&tracker, "peer", true);
-    let (served, path) = tokio::join!(stranger.serve_one(&sample.content), fetched(&peer, sample.file()));
-    served?;
-    assert!(sample.is_at(&path?)?);
-    Ok(())
+    fetches_from_stranger(&tracker, &sample).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
