@@ -100,11 +100,17 @@ impl Blocks {
         self.repeated > 0 && self.begun_of(span).any(Begun::is_repeated)
     }
 
-    /// Whether all of the span is asked of exactly one neighbour.
-    pub(crate) fn is_asked_once(&self, span: Span) -> bool {
-        self.geometry
-            .span_blocks(span)
-            .all(|index| self.begun.get(&index).is_some_and(|begun| begun.is_asked_once(span)))
+    /// The first segments of the span in a row that are asked of exactly one neighbour and not here, and of them at most
+    /// so many.
+    pub(crate) fn asked_once(&self, span: Span, most: u32) -> Option<Span> {
+        let is_asked_once = |segment: &u32| {
+            let segment = self.geometry.span(*segment, 1).expect("a segment of a span of the file");
+            self.begun_of(segment).any(|begun| begun.is_asked_once(segment))
+        };
+        let mut segments = span.index()..span.end();
+        let first = segments.find(is_asked_once)?;
+        let more = segments.take_while(is_asked_once).count() as u32;
+        self.geometry.span(first, (1 + more).min(most)).ok()
     }
 
     /// Of how many neighbours a segment of a block that is wanted is asked.

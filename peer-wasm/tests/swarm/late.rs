@@ -89,6 +89,19 @@ fn of_one_long_request_no_more_is_repeated_than_may_be() {
 }
 
 #[test]
+fn what_is_left_of_a_long_request_is_repeated_when_a_part_came() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = waiting_for(slow, 5, 1_000);
+    alone.wait_for(ms(300));
+    alone.meet(other, &Bitfield::full(1_000));
+    for index in [0, 2] {
+        assert_eq!(alone.requests(), [(other, index, 2)]);
+        alone.hear_block(other, index, 2);
+    }
+    assert_eq!(alone.requests(), [(other, 4, 1)]);
+}
+
+#[test]
 fn of_a_small_file_one_block_at_a_time_is_repeated_and_only_after_two_seconds() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = Alone::new(blocks(4..100, 100), Config::default());
@@ -122,11 +135,15 @@ fn the_last_request_is_not_repeated_where_it_would_take_as_long() {
 
 #[test]
 fn what_waits_at_one_is_steered_to_another_that_is_idle_and_has_it() {
-    for (waited, is_steered) in [(150, false), (220, true)] {
+    // The idle one is taken to answer within 200 ms. Before the end that has to be half of what the other takes, and a round
+    // trip, which is taken for 200 ms, goes by until it is asked.
+    for (at_the_end, waited, is_steered) in
+        [(true, 150, false), (true, 200, false), (true, 201, true), (false, 800, false), (false, 801, true)]
+    {
         let (slow, idle) = (id_of(7), id_of(8));
         let mut two = blocks(0..1, 1_000);
         two.set(2);
-        let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
+        let mut alone = Alone::new(blocks(if at_the_end { 3 } else { 4 }..1_000, 1_000), Config::default());
         let file = alone.swarm.tag();
         alone.meet(slow, &two);
         let asked: Vec<_> = alone.requests().into_iter().map(|(_, index, count)| (index, count)).collect();

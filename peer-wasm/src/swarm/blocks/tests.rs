@@ -211,17 +211,21 @@ fn what_is_not_on_its_way_of_a_block_that_is_begun_counts_as_rest() {
 fn what_is_asked_of_two_is_repeated_until_one_is_answered() {
     let mut blocks = large();
     blocks.request(span(0, 4));
-    assert!(blocks.is_asked_once(span(0, 4)) && blocks.is_asked_once(span(1, 1)) && !blocks.is_repeated(span(0, 4)));
-    assert!(!blocks.is_asked_once(span(2, 4)), "nobody was asked for all of it");
+    assert_eq!(blocks.asked_once(span(0, 4), 9), Some(span(0, 4)));
+    assert_eq!(blocks.asked_once(span(0, 4), 3), Some(span(0, 3)), "no more than may be");
+    assert_eq!(blocks.asked_once(span(2, 4), 9), Some(span(2, 2)), "nobody was asked for the rest");
+    assert_eq!(blocks.asked_once(span(4, 2), 9), None);
+    assert!(!blocks.is_repeated(span(0, 4)));
     blocks.request(span(1, 2));
     assert_eq!((blocks.repeated(), blocks.state(0)), (2 * SEGMENT, BlockState::Repeated));
     assert_eq!([0, 1, 2, 3].map(|segment| blocks.times_asked(span(segment, 1))), [1, 2, 2, 1]);
-    assert!(!blocks.is_asked_once(span(0, 4)) && blocks.is_asked_once(span(3, 1)));
+    assert_eq!(blocks.asked_once(span(0, 4), 9), Some(span(0, 1)), "the first of those in a row");
+    assert_eq!(blocks.asked_once(span(1, 3), 9), Some(span(3, 1)));
     assert!(blocks.is_repeated(span(1, 1)) && !blocks.is_repeated(span(4, 2)));
     audit(&blocks);
     assert_eq!(receive(&mut blocks, span(1, 2), 8), []);
     assert_eq!((blocks.repeated(), blocks.state(0)), (0, BlockState::Requested));
-    assert!(!blocks.is_asked_once(span(0, 4)), "a part of it is here");
+    assert_eq!(blocks.asked_once(span(1, 3), 9), Some(span(3, 1)), "the others are here");
     blocks.release(span(0, 4));
     assert_eq!(blocks.next_segments(0, 4), Some(span(0, 1)), "what is here is not asked for again");
     audit(&blocks);

@@ -17,9 +17,9 @@ const FIRST_WINDOW: u64 = 64 << 10;
 const QUEUE_TIME: Duration = Duration::from_millis(50);
 /// A single request should take about this long, so that slow neighbours hold little and fast ones cost few messages.
 const REQUEST_TIME: Duration = Duration::from_millis(20);
-/// It may be this large all the same, twice as large each time that an answer came in half of that time, and half as large when
-/// one took longer: smaller ones cost more messages, but what takes longer keeps everything else that a neighbour says waiting,
-/// and shows too late that something comes.
+/// It may be this large all the same, and half as large each time that an answer shows that one would take longer, from the
+/// answer before; twice as large when two would not. Smaller ones cost more messages, but what takes longer keeps everything
+/// else that a neighbour says waiting, and shows too late that something comes.
 const EASY_REQUEST: u64 = 64 << 10;
 const LONGEST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a snubbed neighbour is left alone at most while others serve.
@@ -292,7 +292,8 @@ impl Asked {
     /// and shrinks when they wait in a queue: what waits there cannot be asked of somebody else.
     pub(in crate::swarm) fn delivered(&mut self, bytes: u64, asked: Option<Instant>, max_window: u64, now: Instant) {
         self.rate.add(bytes, now);
-        self.patience.answered_after(now.since(self.last_progress));
+        let took = self.silence(now);
+        self.patience.answered_after(took);
         self.total += bytes;
         self.last_progress = now;
         self.snubbed = None;
@@ -304,9 +305,10 @@ impl Asked {
         let waited = now.since(asked);
         self.recent_wait = Some(waited);
         self.shortest_wait = self.shortest_wait.min(waited);
-        if waited * 2 <= LONGEST_REQUEST {
+        let expected = took.as_millis() * u128::from(self.easy_request) / u128::from(bytes.max(1));
+        if expected * 2 <= LONGEST_REQUEST.as_millis() {
             self.easy_request = (self.easy_request * 2).min(EASY_REQUEST);
-        } else if waited > LONGEST_REQUEST {
+        } else if expected > LONGEST_REQUEST.as_millis() {
             self.easy_request = (self.easy_request / 2).max(SEGMENT_BYTES.into());
         }
         let bearable = self.shortest_wait * 2 + QUEUE_TIME;
@@ -357,10 +359,11 @@ impl Asked {
         Some(Duration::from_millis(millis))
     }
 
-    /// How much longer a request is expected to wait.
+    /// How much longer a request is expected to wait: as long as the last one in all, or, if that was to be over by now, as much
+    /// longer as it is late already.
     pub(in crate::swarm) fn remaining_wait(&self, request: &InFlight, now: Instant) -> Duration {
         let elapsed = now.since(request.sent);
-        self.recent_wait.map_or(elapsed, |wait| wait.saturating_sub(elapsed))
+        self.recent_wait.map_or(elapsed, |wait| wait.abs_diff(elapsed))
     }
 
     /// How long a request to it takes when no other waits there.

@@ -138,18 +138,32 @@ fn one_request_takes_twenty_milliseconds_or_is_small() {
 }
 
 #[test]
-fn requests_become_smaller_while_answers_take_long_and_larger_when_they_come_soon() {
+fn requests_become_smaller_when_one_would_take_over_two_seconds_and_larger_when_one_of_twice_the_size_would_not() {
     let mut asked = new();
     let mut now = 0;
-    let mut request_after = |wait: u64| {
+    let mut request_after = |(kib, took): (u64, u64)| {
         now += 10_000;
         asked.requested(span(0, 1), &geometry(), at(now));
-        let Fit::Asked(sent) = asked.answered(span(0, 1), &geometry()) else { panic!("it was asked for") };
-        asked.delivered(1, Some(sent), MAX_WINDOW, at(now + wait));
-        asked.next_request(u32::MAX, 64 << 10, at(now + wait)).map(|bytes| bytes >> 10)
+        // It waited in a queue before, behind another.
+        asked.requested(span(1, 1), &geometry(), at(now));
+        assert_eq!(asked.answered(span(0, 1), &geometry()), Fit::Asked(at(now)));
+        asked.delivered(kib << 10, Some(at(now - 9_000)), MAX_WINDOW, at(now + took));
+        asked.take_all_back();
+        asked.stale.clear();
+        asked.next_request(u32::MAX, 0, at(now + 9_999)).map(|bytes| bytes >> 10)
     };
-    let waits = [2_000, 2_001, 2_001, 2_001, 1_001, 1_000, 1_000, 1_000];
-    assert_eq!(waits.map(&mut request_after), [64, 32, 16, 16, 16, 32, 64, 64].map(Some));
+    let answers = [
+        (64, 2_000),
+        (64, 2_001),
+        (32, 2_001),
+        (16, 9_000),
+        (16, 1_001),
+        (16, 1_000),
+        (16, 1_000),
+        (32, 1_000),
+        (0, 0),
+    ];
+    assert_eq!(answers.map(&mut request_after), [64, 32, 16, 16, 16, 32, 32, 64, 64].map(Some));
 }
 
 #[test]
@@ -342,6 +356,7 @@ fn a_request_is_expected_to_wait_as_long_as_the_last_one() {
     deliver(&mut asked, 1, 150, at(1_000));
     deliver(&mut asked, 1, 500, at(1_000));
     assert_eq!(asked.remaining_wait(&request, at(1_300)), Duration::from_millis(200));
-    assert_eq!(asked.remaining_wait(&request, at(9_000)), Duration::ZERO);
+    assert_eq!(asked.remaining_wait(&request, at(1_500)), Duration::ZERO);
+    assert_eq!(asked.remaining_wait(&request, at(1_900)), Duration::from_millis(400), "as much more as it is late");
     assert_eq!(asked.shortest_wait(), Duration::from_millis(150));
 }
