@@ -2,8 +2,8 @@
 
 use super::{PeerStrategy, Swarm, Timer, choker::Candidate, neighbour::Neighbour};
 use crate::Instant;
-use protocol::{PeerId, PeerMessage};
-use std::time::Duration;
+use protocol::{PeerId, PeerMessage, Span};
+use std::{collections::VecDeque, time::Duration};
 
 /// How long so few may ask that the line becomes idle, before one more is served: this part of a round trip, and no longer
 /// than that.
@@ -123,6 +123,9 @@ impl Swarm {
         if self.candidates(now).iter().all(|candidate| candidate.peer != peer) {
             self.choker.evict(peer);
             self.fill_slots(now);
+            if !self.choker.serves(peer) {
+                self.reject_all_queued(peer);
+            }
         }
     }
 
@@ -184,13 +187,28 @@ impl Swarm {
         }
     }
 
-    /// Rejects every request of a neighbour that waits to be served.
+    /// Rejects the requests of a neighbour that wait to be served, but for those of the block whose turn it is: it would only be
+    /// asked of somebody else, and what was sent of it would help nobody until then.
     fn reject_queued(&mut self, to: PeerId) {
+        let per_block = self.manifest.geometry().segments_per_block();
+        if let Some(neighbour) = self.neighbours.get_mut(&to) {
+            let rejected = neighbour.served.end_with_block(per_block);
+            self.reject_spans(to, rejected);
+        }
+    }
+
+    /// Rejects every request of a neighbour that waits to be served.
+    pub(super) fn reject_all_queued(&mut self, to: PeerId) {
+        if let Some(neighbour) = self.neighbours.get_mut(&to) {
+            let rejected = std::mem::take(&mut neighbour.served.queue);
+            self.reject_spans(to, rejected);
+        }
+    }
+
+    fn reject_spans(&mut self, to: PeerId, spans: VecDeque<Span>) {
         let file = self.tag();
-        let Some(neighbour) = self.neighbours.get_mut(&to) else { return };
-        let queue = std::mem::take(&mut neighbour.served.queue);
-        self.queued -= queue.len();
-        for span in queue {
+        self.queued -= spans.len();
+        for span in spans {
             self.send(to, PeerMessage::Reject { file, index: span.index(), count: span.count() });
         }
     }

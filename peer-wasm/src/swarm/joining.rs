@@ -225,6 +225,7 @@ impl Swarm {
         self.cancel_all(peer);
         self.choker.evict(peer);
         self.apply_choker();
+        self.reject_all_queued(peer);
         if self.neighbours.get(&peer).is_some_and(|neighbour| neighbour.told.interested == Some(true)) {
             self.send(peer, PeerMessage::NotInterested { file });
         }

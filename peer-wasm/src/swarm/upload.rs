@@ -9,9 +9,9 @@ use protocol::{PeerId, PeerMessage, Span};
 const FIRST_BUDGET: u64 = 32 << 10;
 /// What the line sends in a second is this many times what is between storage and line.
 const BUDGETS_PER_SECOND: u64 = 10;
-/// How many times the others may be served each until a neighbour that asks has its turn, however common what it asks for
-/// is: somebody with few requests open seldom has the rarest.
-const PASSED_OVER: u32 = 4;
+/// How many times as much as a neighbour asks for the others may be sent each until it has its turn, however common that is:
+/// somebody with few requests open seldom has the rarest.
+const PASSED_OVER: u64 = 4;
 /// Of each neighbour's requests only so many are compared to find the rarest.
 const LOOK_AHEAD: usize = 16;
 
@@ -117,27 +117,31 @@ impl Swarm {
 
     /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
     /// equals that of the neighbour that has least, or, if this peer gives first copies, of the next after the last one.
-    /// Those go to who passes them on.
+    /// Those go to who passes them on. To whoever has every block, those are equals that have as many copies to the power of
+    /// two: everyone is to get the same of it.
     fn next_to_serve(&mut self) -> Option<(PeerId, Span)> {
         if self.queued == 0 {
             return None;
         }
         let last = self.last_served;
-        let block_size = self.manifest.geometry().block_size().bytes();
-        let per_block = self.manifest.geometry().segments_per_block();
+        let geometry = *self.manifest.geometry();
+        let block_size = geometry.block_size().bytes();
+        let per_block = geometry.segments_per_block();
+        let is_complete = self.is_complete();
         let this = &*self;
         let asking = || this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
-        let turns = PASSED_OVER * asking().count().saturating_sub(1).max(1) as u32;
+        let turns = PASSED_OVER * asking().count().saturating_sub(1).max(1) as u64;
         let requests = asking().flat_map(|(&peer, neighbour)| {
             let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
             let order = (has, last.is_some_and(|last| peer <= last), peer);
             let distrust = this.distrust(peer);
-            let waits = neighbour.served.passed_over < turns;
             // A block that is there in part helps nobody.
             let follows = neighbour.served.last.map(Span::end).filter(|end| end % per_block != 0);
             let rank = move |span: &Span| {
                 let goes_on = follows == Some(span.index());
-                let rarity = this.blocks.availability(span.index() / per_block);
+                let waits = neighbour.served.passed_over < turns * geometry.span_len(*span);
+                let copies = this.blocks.availability(span.index() / per_block);
+                let rarity = if is_complete { (copies + 1).ilog2() } else { copies.into() };
                 (!(goes_on && last == Some(peer)), !goes_on, distrust, waits, rarity, order)
             };
             (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, span)| (rank(span), place))
@@ -145,11 +149,13 @@ impl Swarm {
         let ((.., (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
         self.queued -= 1;
-        for (other, neighbour) in self.neighbours.iter_mut().filter(|(_, other)| !other.served.queue.is_empty()) {
-            neighbour.served.passed_over = if *other == peer { 0 } else { neighbour.served.passed_over + 1 };
+        let span = self.neighbours.get_mut(&peer)?.served.queue.remove(place)?;
+        for neighbour in self.neighbours.values_mut().filter(|other| !other.served.queue.is_empty()) {
+            neighbour.served.passed_over += geometry.span_len(span);
         }
         let served = &mut self.neighbours.get_mut(&peer)?.served;
-        served.last = served.queue.get(place).copied();
-        Some((peer, served.queue.remove(place)?))
+        served.passed_over = 0;
+        served.last = Some(span);
+        Some((peer, span))
     }
 }

@@ -57,25 +57,24 @@ fn a_slow_seed_gives_everyone_the_same() {
 }
 
 #[test]
-fn who_asks_for_common_blocks_is_served_after_each_of_the_others_had_four_turns() {
-    for others in 1..4 {
+fn who_asks_for_common_blocks_is_served_after_each_of_the_others_got_four_times_as_much() {
+    for (others, asked) in [(1, 1), (2, 1), (3, 1), (2, 3)] {
         let common = id_of(7);
         let rare: Vec<_> = (20..20 + others).map(id_of).collect();
-        let mut alone = Alone::new(Bitfield::full(512), Config { upload_budget: 1, ..Config::default() });
+        let mut alone = Alone::new(blocks(0..511, 512), Config { upload_budget: 1, ..Config::default() });
         let file = alone.swarm.tag();
-        // Nothing is a first copy, and two more have the block that one of the others asks for.
-        alone.meet(id_of(9), &Bitfield::full(512));
-        (10..12).for_each(|peer| alone.meet(id_of(peer), &blocks(0..1, 512)));
+        // More have the blocks that one of the others asks for.
+        (10..12).for_each(|peer| alone.meet(id_of(peer), &blocks(0..asked, 512)));
         // One has a place and asks for nothing.
         for peer in rare.iter().chain([&common, &id_of(8)]) {
             alone.meet(*peer, &Bitfield::empty(512));
             alone.hear(*peer, PeerMessage::Interested { file });
         }
-        let mut indices = 1..512;
-        for &peer in rare.iter().cycle().take(8 * others) {
+        let mut indices = asked..511;
+        for &peer in rare.iter().cycle().take(16 * others) {
             alone.hear(peer, PeerMessage::Request { file, index: indices.next().unwrap(), count: 1 });
         }
-        alone.hear(common, PeerMessage::Request { file, index: 0, count: 1 });
+        alone.hear(common, PeerMessage::Request { file, index: 0, count: asked });
         let mut turns = 0;
         loop {
             alone.read();
@@ -89,7 +88,45 @@ fn who_asks_for_common_blocks_is_served_after_each_of_the_others_had_four_turns(
             let asking = rare[turns % others];
             alone.hear(asking, PeerMessage::Request { file, index: indices.next().unwrap(), count: 1 });
         }
-        assert_eq!(turns, 4 * others + 1, "one was being served already");
+        assert_eq!(turns, 4 * others * asked as usize + 1, "one was being served already");
+    }
+}
+
+#[test]
+fn who_has_all_takes_blocks_for_equally_rare_that_have_about_as_many_copies() {
+    // Whether it has all, copies of two blocks, and whether the first goes first though its receiver has more.
+    for (has_all, copies, is_rarer) in [
+        (true, [4, 5], false),
+        (true, [3, 4], false),
+        (true, [2, 3], true),
+        (false, [4, 5], true),
+        (false, [4, 4], false),
+    ] {
+        let (much, little) = (id_of(7), id_of(8));
+        let has = if has_all { Bitfield::full(64) } else { blocks(0..63, 64) };
+        let mut alone = Alone::new(has, Config { upload_budget: 1, ..Config::default() });
+        let file = alone.swarm.tag();
+        alone.meet(id_of(9), &if has_all { Bitfield::full(64) } else { Bitfield::empty(64) });
+        let seeds = usize::from(has_all);
+        for (block, copies) in (0..).zip(copies) {
+            (seeds..copies).for_each(|peer| {
+                alone.meet(id_of(20 + block * 20 + peer), &blocks(block as u32..block as u32 + 1, 64))
+            });
+        }
+        for (peer, has) in [(much, 50..60), (little, 50..51)] {
+            alone.meet(peer, &blocks(has, 64));
+            alone.hear(peer, PeerMessage::Interested { file });
+        }
+        for (peer, index) in [(much, 2), (little, 1), (much, 0)] {
+            alone.hear(peer, PeerMessage::Request { file, index, count: 1 });
+        }
+        alone.read();
+        alone.said();
+        alone.read();
+        let sent = alone.said();
+        let to: Vec<_> =
+            sent.iter().filter(|said| matches!(said.message, PeerMessage::Block { .. })).map(|said| said.to).collect();
+        assert_eq!(to, [if is_rarer { much } else { little }], "{copies:?}, has all: {has_all}");
     }
 }
 

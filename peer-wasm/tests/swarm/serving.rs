@@ -83,6 +83,7 @@ fn whether_requests_wait_is_known_whatever_becomes_of_them() {
             alone.wait_for(Duration::from_secs(1));
             alone.hear(id_of(7), PeerMessage::NotInterested { file });
             want(alone, id_of(8));
+            make_room(alone);
         },
         |alone| {
             let file = alone.swarm.tag();
@@ -192,4 +193,49 @@ fn nobody_more_is_served_while_a_request_waits() {
     alone.read();
     alone.wait_for(Duration::from_millis(20));
     assert!(served(&alone).len() > before.len());
+}
+
+/// One with blocks of eight segments that is asked for some of them, two at a time, served the first, and gives the place of who
+/// asked to another. Also gives what is rejected then.
+fn rejected_when_choked(asked: [u32; 5]) -> (Alone, Vec<u32>) {
+    let peer = id_of(7);
+    let config = Config { fixed_slots: 1, trial_slots: 0, upload_budget: 1, ..Config::default() };
+    let mut alone = Alone::with_blocks_of(128 << 10, Bitfield::full(4), config);
+    alone.meet(id_of(9), &Bitfield::full(4));
+    want(&mut alone, peer);
+    asked.into_iter().for_each(|index| ask(&mut alone, peer, index, 2));
+    alone.read();
+    alone.said();
+    let file = alone.swarm.tag();
+    alone.hear(peer, PeerMessage::NotInterested { file });
+    want(&mut alone, id_of(8));
+    let said = alone.said_to(peer);
+    assert!(said.contains(&PeerMessage::Choke { file }), "{said:?}");
+    let rejected = said.into_iter().filter_map(|said| match said {
+        PeerMessage::Reject { index, count: 2, .. } => Some(index),
+        _ => None,
+    });
+    (alone, rejected.collect())
+}
+
+#[test]
+fn who_loses_its_place_still_gets_the_block_that_it_is_being_sent() {
+    let (mut alone, rejected) = rejected_when_choked([0, 2, 16, 4, 6]);
+    assert_eq!(rejected, [16], "2 is being read, and the rest of its block waits");
+    for sent in [1, 1, 1, 0] {
+        alone.read();
+        let said = alone.said_to(id_of(7));
+        let blocks = said.iter().filter(|said| matches!(said, PeerMessage::Block { .. })).count();
+        assert_eq!(blocks, sent, "{said:?}");
+    }
+    assert!(!alone.swarm.is_asked());
+    alone.swarm.audit();
+}
+
+#[test]
+fn who_loses_its_place_between_two_blocks_still_gets_the_next_one() {
+    let (_, rejected) = rejected_when_choked([4, 6, 16, 24, 18]);
+    assert_eq!(rejected, [24]);
+    let (_, rejected) = rejected_when_choked([0, 2, 24, 16, 26]);
+    assert_eq!(rejected, [16], "nothing more was asked for of the block that it is being sent");
 }

@@ -19,8 +19,8 @@ pub(in crate::swarm) struct Served {
     pub(in crate::swarm) queue: VecDeque<Span>,
     /// What of its requests was served last.
     pub(in crate::swarm) last: Option<Span>,
-    /// How often others were served while its requests waited, since it was served itself.
-    pub(in crate::swarm) passed_over: u32,
+    /// Bytes that others were sent while its requests waited, since it was sent something itself.
+    pub(in crate::swarm) passed_over: u64,
     rejections: Rejections,
     /// It asked for something or was sent something in this choke round.
     used_this_round: bool,
@@ -115,6 +115,18 @@ impl Served {
         self.idle_rounds = 0;
         self.doubt = 0;
         self.wishes = false;
+    }
+
+    /// Leaves in the queue what it asked for of the block that it is being sent, or else of the first one; gives the rest.
+    pub(in crate::swarm) fn end_with_block(&mut self, per_block: u32) -> VecDeque<Span> {
+        let unfinished = self.last.map(Span::end).filter(|end| end % per_block != 0);
+        let is_next = |start: u32| self.queue.iter().any(|span| span.index() == start);
+        let first = unfinished.filter(|end| is_next(*end)).or_else(|| self.queue.front().map(|span| span.index()));
+        let block = first.map(|first| first / per_block);
+        let queue = std::mem::take(&mut self.queue);
+        let (of_it, rest) = queue.into_iter().partition(|span| Some(span.index() / per_block) == block);
+        self.queue = of_it;
+        rest
     }
 
     /// Notes that a request was rejected; tells whether that is still bearable.
