@@ -10,7 +10,7 @@ use protocol::{HaveRun, Run};
 use std::time::Duration;
 
 /// A block that no more neighbours have is announced at once.
-const RARE: u16 = 2;
+const RARE: u16 = 1;
 /// Stored blocks that are announced without waiting for more: this part of the file, and at most so many.
 const HAVE_BATCHES: u32 = 16;
 const MAX_HAVE_BATCH: u32 = 64;
