@@ -243,6 +243,13 @@ impl Blocks {
         }
     }
 
+    /// What somebody gave of blocks that are not whole is not believed any more: it is wanted again.
+    pub(crate) fn discard_of(&mut self, giver: PeerId) {
+        for index in self.begun.keys().copied().collect::<Vec<_>>() {
+            self.change(index, |begun| begun.discard_of(giver));
+        }
+    }
+
     /// Notes a verified block.
     pub(crate) fn storing(&mut self, index: u32) {
         self.forget(index);

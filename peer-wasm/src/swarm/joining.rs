@@ -257,6 +257,7 @@ impl Swarm {
 
     pub(super) fn drop_neighbour(&mut self, peer: PeerId, violation: Violation, now: Instant) {
         self.remove(peer);
+        self.blocks.discard_of(peer);
         self.waiting.remove(&peer);
         if self.banned.len() >= MAX_REMEMBERED
             && let Some(oldest) = self.banned.iter().min_by_key(|(_, since)| **since).map(|(peer, _)| *peer)

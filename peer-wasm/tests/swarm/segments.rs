@@ -296,6 +296,30 @@ fn who_gave_all_of_a_block_that_is_wrong_is_dropped_at_once() {
 }
 
 #[test]
+fn what_a_liar_gave_of_other_blocks_is_asked_for_again() {
+    let (liar, honest) = (id_of(7), id_of(8));
+    let mut alone = with(EIGHT, Bitfield::empty(2));
+    alone.meet(liar, &Bitfield::full(2));
+    let mut first: VecDeque<_> = alone.requests().into();
+    assert_eq!(first.len(), 8, "{first:?}");
+    let mut second = Vec::new();
+    while let Some((_, index, count)) = first.pop_front() {
+        // Of the other block two come before the last of this one.
+        second.extend(alone.requests());
+        for (_, index, count) in second.drain(..if first.is_empty() { 2 } else { 0 }) {
+            alone.hear_wrong(liar, index, count);
+        }
+        alone.hear_wrong(liar, index, count);
+    }
+    assert_eq!(alone.events(), [dropped(liar)]);
+    alone.meet(honest, &Bitfield::full(2));
+    let open = alone.requests();
+    let given = deliver_all(&mut alone, honest, open);
+    assert_eq!(segments(&given), (0..16).collect(), "all of both blocks");
+    assert_eq!((alone.stored(), alone.events()), (2, vec![Event::Completed]));
+}
+
+#[test]
 fn a_message_that_has_a_wrong_block_and_the_rest_of_another_leaves_neither_waiting() {
     let (liar, honest) = (id_of(7), id_of(8));
     let mut alone = with(EIGHT / 2, blocks(0..9, 11));
