@@ -30,7 +30,10 @@ impl Swarm {
         if interested && !self.timers.is_set(Timer::ChokeRound) {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
-        if !interested || self.choker.serves(from) {
+        if !interested {
+            return self.pass_place_on(from, now);
+        }
+        if self.choker.serves(from) {
             return;
         }
         let is_newcomer = self.neighbours.get(&from).is_some_and(|neighbour| neighbour.served.total() == 0);
@@ -40,6 +43,13 @@ impl Swarm {
         }
         if is_newcomer {
             self.serve_newcomer(from);
+        }
+    }
+
+    /// Gives the place of a neighbour that wants nothing any more to whoever waits for one.
+    pub(super) fn pass_place_on(&mut self, from: PeerId, now: Instant) {
+        if self.choker.serves(from) {
+            self.fill_slots(now);
         }
     }
 

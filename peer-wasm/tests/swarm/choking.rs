@@ -5,7 +5,7 @@ use crate::{
     alone::{Alone, blocks},
 };
 use peer_wasm::swarm::{Config, PeerStrategy};
-use protocol::{Bitfield, PeerId, PeerMessage};
+use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
 use simulator::id_of;
 use std::time::Duration;
 #[cfg(target_arch = "wasm32")]
@@ -189,6 +189,28 @@ fn with_rare_blocks_a_place_goes_to_who_has_what_is_wanted_and_rare() {
         let mut expected = [rare, old];
         expected.sort_unstable();
         assert_eq!(served(&alone), expected);
+    }
+}
+
+#[test]
+fn the_place_of_who_wants_nothing_or_has_everything_goes_at_once_to_who_waits() {
+    let ends: [fn(&mut Alone, PeerId); 3] = [
+        |alone, first| alone.hear(first, PeerMessage::NotInterested { file: alone.swarm.tag() }),
+        |alone, first| {
+            alone.hear(first, PeerMessage::Have { file: alone.swarm.tag(), blocks: vec![HaveRun(0, 64)] });
+        },
+        |alone, first| alone.hear_bitfield(first, &Bitfield::full(64), false),
+    ];
+    for end in ends {
+        let (first, second) = (id_of(7), id_of(8));
+        let mut alone = seed(one_place());
+        wants_something(&mut alone, first, &Bitfield::empty(64));
+        wants_something(&mut alone, second, &Bitfield::empty(64));
+        // A newcomer may not have said yet what it wants.
+        alone.wait_for(ROUND / 4 * 3);
+        assert_eq!(served(&alone), [first]);
+        end(&mut alone, first);
+        assert_eq!(served(&alone), [second]);
     }
 }
 
