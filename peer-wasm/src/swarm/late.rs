@@ -2,18 +2,21 @@
 
 use super::{
     Swarm, Timer, Transmit,
-    neighbour::{Neighbour, Usual},
+    neighbour::{InFlight, Neighbour, Usual},
 };
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Span};
 use std::time::Duration;
 
-/// In the endgame a request is repeated elsewhere only after this long, and only where it will be answered in half
-/// the time.
+/// In the endgame a request is repeated elsewhere when it is later than that neighbour is as a rule, or after this long, and
+/// only where it will be answered in half the time.
 const ENDGAME_PATIENCE: Duration = Duration::from_millis(250);
+/// Nothing is late after less than this, in which any timer may be.
+const LEAST_PATIENCE: Duration = Duration::from_millis(20);
 /// How soon is looked again for neighbours that deliver nothing and can only be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long one of the last requests waits when as much was repeated as may be.
+/// When as much was repeated as may be, one of the last requests waits so many times as long, or this long.
+const LAST_TIMES: u32 = 4;
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// What a neighbour that delivers nothing is expected to need in the endgame.
 const STALLED: Duration = Duration::from_secs(10);
@@ -31,17 +34,15 @@ impl Swarm {
             return;
         }
         let here = own.asked.shortest_wait();
-        let least = if self.blocks.none_missing() { here } else { (here + self.round_trip) * 2 };
+        let is_end = self.blocks.none_missing();
+        let least = if is_end { here } else { (here + self.round_trip) * 2 };
         let has_all = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
         let longest = self
-            .neighbours
-            .iter()
-            .flat_map(|(&other, neighbour)| {
-                neighbour.asked.in_flight().iter().map(move |request| (other, neighbour, request))
-            })
+            .open_requests()
             .filter(|(_, _, request)| {
-                // Whoever was asked just now has as long as this one would take.
-                request.moves_to.is_none() && now.since(request.sent) >= here && has_all(request.span)
+                // At the end it is looked again: whoever was asked just now has as long as this one would take.
+                let has_time = is_end && now.since(request.sent) < here;
+                request.moves_to.is_none() && !has_time && !own.asked.gave_up(request.span) && has_all(request.span)
             })
             .map(|(other, neighbour, request)| (neighbour.asked.remaining_wait(request, now), other, request.span))
             .max()
@@ -128,9 +129,8 @@ impl Swarm {
         let geometry = *self.manifest.geometry();
         let file = self.tag();
         let unwanted: Vec<_> = self
-            .neighbours
-            .iter()
-            .flat_map(|(&peer, neighbour)| neighbour.asked.in_flight().iter().map(move |request| (peer, request.span)))
+            .open_requests()
+            .map(|(peer, _, request)| (peer, request.span))
             .filter(|(_, span)| arrived.overlaps(*span) && !self.blocks.wants(*span))
             .collect();
         for (peer, span) in unwanted {
@@ -150,32 +150,54 @@ impl Swarm {
         let geometry = self.manifest.geometry();
         let own = self.neighbours.get(&peer)?;
         let segment_size = u64::from(geometry.segment_size());
+        // Whoever is later than it ever was is waited for no longer.
+        let is_late = |other: &Neighbour, request: &InFlight, (times, most): (u32, Duration)| {
+            let usual = other.asked.usual_silence(&self.patience);
+            now.since(request.sent)
+                >= usual.map_or(most, |usual| (usual.max(self.look_again_after()) * times).min(most))
+        };
         let spent = self.duplicate_bytes + self.blocks.repeated();
         let left = (geometry.size() / ENDGAME_SHARE).saturating_sub(spent);
-        // When that is spent, one segment at a time, if it waits for very long.
-        let is_spent = left < segment_size && self.blocks.repeated() == 0;
-        let (budget, patience) = if is_spent { (segment_size, LAST_PATIENCE) } else { (left, ENDGAME_PATIENCE) };
+        // When that is spent, one segment at a time, if it waits for very long; the next if that does not come either.
+        let is_repeated = |other, request: &InFlight| {
+            self.blocks.is_repeated(request.span) && !is_late(other, request, (LAST_TIMES, LAST_PATIENCE))
+        };
+        let is_spent =
+            left < segment_size && !self.open_requests().any(|(_, other, request)| is_repeated(other, request));
+        let (budget, patience) =
+            if is_spent { (segment_size, (LAST_TIMES, LAST_PATIENCE)) } else { (left, (1, ENDGAME_PATIENCE)) };
         let most = u32::try_from(budget / segment_size).ok().filter(|most| *most > 0)?;
         let has = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
-        self.neighbours
-            .iter()
-            .filter(|(other, _)| **other != peer)
-            .flat_map(|(_, other)| other.asked.in_flight().iter().map(move |request| (other, request)))
-            .filter(|(_, request)| now.since(request.sent) >= patience)
-            .filter(|(_, request)| has(request.span))
-            .filter(|(other, request)| {
-                let here = own.asked.time_to_deliver(geometry.span_len(request.span), now).unwrap_or(ENDGAME_PATIENCE);
-                other.asked.time_to_deliver(0, now).unwrap_or(STALLED) > here * 2
+        self.open_requests()
+            .filter(|(other, neighbour, request)| {
+                *other != peer && is_late(neighbour, request, patience) && has(request.span)
             })
-            .filter_map(|(_, request)| Some((request.sent, self.blocks.asked_once(request.span, most)?)))
+            .filter(|(_, other, request)| {
+                let here = own.asked.time_to_deliver(geometry.span_len(request.span), now).unwrap_or(ENDGAME_PATIENCE);
+                let there = other.asked.time_to_deliver(0, now).unwrap_or(STALLED);
+                there.max(now.since(request.sent)) > here * 2
+            })
+            .filter_map(|(.., request)| Some((request.sent, self.blocks.asked_once(request.span, most)?)))
             .min_by_key(|(sent, _)| *sent)
             .map(|(_, span)| span)
+    }
+
+    /// Every request that is not answered, and of whom.
+    fn open_requests(&self) -> impl Iterator<Item = (PeerId, &Neighbour, &InFlight)> {
+        self.neighbours.iter().flat_map(|(&peer, neighbour)| {
+            neighbour.asked.in_flight().iter().map(move |request| (peer, neighbour, request))
+        })
+    }
+
+    /// How soon it is looked at the end for requests that wait.
+    fn look_again_after(&self) -> Duration {
+        (self.round_trip * 4).clamp(LEAST_PATIENCE, ENDGAME_PATIENCE)
     }
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.
     pub(super) fn expect_answer(&mut self, peer: PeerId, now: Instant) {
         let overdue = self.neighbours.get(&peer).and_then(|neighbour| neighbour.asked.overdue(&self.usual()));
-        let endgame = self.blocks.none_missing().then(|| now + ENDGAME_PATIENCE);
+        let endgame = self.blocks.none_missing().then(|| now + self.look_again_after());
         if let Some(deadline) = overdue.into_iter().chain(endgame).min() {
             self.timers.set_earlier(Timer::Requests, deadline);
         }
@@ -186,7 +208,7 @@ impl Swarm {
         let usual = self.usual();
         let owing = || self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue(&usual));
         let overdue = owing().map(|at| if at > now { at } else { now + LOOK_AGAIN }).min();
-        let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + ENDGAME_PATIENCE);
+        let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + self.look_again_after());
         let again = self.neighbours.values().filter_map(|neighbour| neighbour.asked.second_chance());
         let again = again.filter(|at| *at > now).min();
         match overdue.into_iter().chain(endgame).chain(again).min() {

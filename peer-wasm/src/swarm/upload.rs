@@ -138,7 +138,8 @@ impl Swarm {
             // A block that is there in part helps nobody.
             let follows = neighbour.served.last.map(Span::end).filter(|end| end % per_block != 0);
             let rank = move |span: &Span| {
-                let goes_on = follows == Some(span.index());
+                let is_of_one = (span.end() - 1) / per_block == span.index() / per_block;
+                let goes_on = follows == Some(span.index()) && is_of_one;
                 let waits = neighbour.served.passed_over < turns * geometry.span_len(*span);
                 let copies = this.blocks.availability(span.index() / per_block);
                 let rarity = if is_complete { (copies + 1).ilog2() } else { copies.into() };

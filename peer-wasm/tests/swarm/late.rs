@@ -5,7 +5,7 @@ use crate::{
     alone::{Alone, blocks},
 };
 use peer_wasm::swarm::{BlockState, Config};
-use protocol::{Bitfield, PeerId, PeerMessage};
+use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
 use simulator::id_of;
 use std::time::Duration;
 #[cfg(target_arch = "wasm32")]
@@ -43,6 +43,53 @@ fn the_last_request_is_repeated_at_another_after_a_quarter_second_and_taken_back
     assert!(alone.swarm.is_complete() && alone.swarm.in_flight() == 0);
     alone.hear_block(slow, 0, 1);
     assert!(alone.swarm.is_neighbour(slow), "it could not know");
+}
+
+/// One that asked for the last few blocks of a neighbour that takes 10 ms from one answer to the next, and vanishes before the
+/// last ones come. Another one delivered sixty as soon, and has everything.
+fn beside_one_that_vanished(vanished: PeerId, other: PeerId, last: usize, of: u32) -> Alone {
+    let mut alone = Alone::new(blocks(72..of, of), Config { max_run: BLOCK, ..Config::default() });
+    let file = alone.swarm.tag();
+    for (peer, has, last) in [(other, blocks(0..60, of), 0), (vanished, Bitfield::full(of), last)] {
+        alone.meet(peer, &has);
+        let mut asked = alone.requests();
+        while asked.len() > last {
+            alone.wait_for(ms(10));
+            let (of, index, count) = asked.remove(0);
+            assert_eq!(of, peer);
+            alone.hear_block(peer, index, count);
+            asked.extend(alone.requests());
+        }
+    }
+    alone.hear(other, PeerMessage::Have { file, blocks: vec![HaveRun(0, of)] });
+    alone
+}
+
+#[test]
+fn the_last_request_is_repeated_as_soon_as_it_is_later_than_its_neighbour_was_before() {
+    let (vanished, other) = (id_of(7), id_of(8));
+    let mut alone = beside_one_that_vanished(vanished, other, 1, 1_000);
+    let mut waited = 0;
+    while alone.requests().is_empty() {
+        alone.wait_for(ms(1));
+        waited += 1;
+        assert!(waited < 100, "it is waited for {waited} ms");
+    }
+}
+
+#[test]
+fn the_next_request_is_repeated_when_the_one_before_does_not_come_either() {
+    let (vanished, other) = (id_of(7), id_of(8));
+    // Of so small a file one segment at a time is repeated, after four times as long.
+    let mut alone = beside_one_that_vanished(vanished, other, 3, 100);
+    let mut repeated = Vec::new();
+    for _ in 0..1_900 {
+        alone.wait_for(ms(1));
+        let requests = alone.requests();
+        assert!(requests.len() <= 1, "{requests:?}");
+        repeated.extend(requests);
+    }
+    assert_eq!(repeated.len(), 3, "{repeated:?}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod alone;
 mod announcing;
+mod answers;
 mod choking;
 mod fairness;
 mod first_copies;
@@ -41,6 +42,7 @@ mod restating;
 mod room;
 mod segments;
 mod serving;
+mod steering;
 mod storage;
 mod stranger;
 mod sybils;

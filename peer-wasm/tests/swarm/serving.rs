@@ -211,10 +211,9 @@ fn rejected_when_choked(asked: [u32; 5]) -> (Alone, Vec<u32>) {
     want(&mut alone, id_of(8));
     let said = alone.said_to(peer);
     assert!(said.contains(&PeerMessage::Choke { file }), "{said:?}");
-    let rejected = said.into_iter().filter_map(|said| match said {
-        PeerMessage::Reject { index, count: 2, .. } => Some(index),
-        _ => None,
-    });
+    let rejected = said
+        .into_iter()
+        .filter_map(|said| if let PeerMessage::Reject { index, count: 2, .. } = said { Some(index) } else { None });
     (alone, rejected.collect())
 }
 

@@ -73,6 +73,9 @@ pub(in crate::swarm) struct Asked {
     in_flight: Vec<InFlight>,
     bytes: u64,
     pub(in crate::swarm) last: Option<Span>,
+    /// What was moved from it to another since it delivered. It does not come back: both may have long queues, at the ends of
+    /// which it would wait by turns.
+    gave_up: Option<Span>,
     window: u64,
     /// How many bytes it has been answering soon.
     easy_request: u64,
@@ -109,6 +112,7 @@ impl Asked {
             in_flight: Vec::new(),
             bytes: 0,
             last: None,
+            gave_up: None,
             window: FIRST_WINDOW,
             easy_request: EASY_REQUEST,
             shrunk: now,
@@ -253,7 +257,13 @@ impl Asked {
     /// Moves a request to another neighbour, once it is rejected.
     pub(in crate::swarm) fn steer(&mut self, span: Span, to: PeerId) -> bool {
         let request = self.in_flight.iter_mut().find(|request| request.span == span);
+        self.gave_up = Some(span);
         request.is_some_and(|request| request.moves_to.replace(to).is_none())
+    }
+
+    /// Whether this was moved from it to another since it delivered.
+    pub(in crate::swarm) fn gave_up(&self, span: Span) -> bool {
+        self.gave_up.is_some_and(|given_up| given_up.overlaps(span))
     }
 
     /// Notes what it refused.
@@ -296,6 +306,7 @@ impl Asked {
         self.patience.answered_after(took);
         self.total += bytes;
         self.last_progress = now;
+        self.gave_up = None;
         self.snubbed = None;
         self.refuses_since = None;
         if self.refused.is_empty() {
@@ -323,6 +334,11 @@ impl Asked {
     /// When the patience with it ends, if it owes something.
     pub(in crate::swarm) fn overdue(&self, usual: &Usual<'_>) -> Option<Instant> {
         (!self.in_flight.is_empty()).then(|| self.last_progress + self.patience(usual))
+    }
+
+    /// How long it delivers nothing at most as a rule, or a neighbour of whom nothing is known.
+    pub(in crate::swarm) fn usual_silence(&self, of_others: &Patience) -> Option<Duration> {
+        self.patience.usual().or_else(|| of_others.usual())
     }
 
     /// Whether it ever delivered anything.
@@ -368,7 +384,7 @@ impl Asked {
 
     /// How long a request to it takes when no other waits there.
     pub(in crate::swarm) fn shortest_wait(&self) -> Duration {
-        self.shortest_wait.min(ASSUMED_WAIT)
+        if self.recent_wait.is_some() { self.shortest_wait } else { ASSUMED_WAIT }
     }
 
     /// Recounts what is in flight.

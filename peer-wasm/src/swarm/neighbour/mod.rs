@@ -13,7 +13,7 @@ mod said;
 mod served;
 mod told;
 
-pub(super) use asked::{Asked, Fit, Usual};
+pub(super) use asked::{Asked, Fit, InFlight, Usual};
 pub(super) use patience::Patience;
 pub(super) use said::Said;
 pub(super) use served::{MAX_QUEUED, Rejections, Served};

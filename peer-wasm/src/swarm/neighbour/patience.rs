@@ -51,12 +51,16 @@ impl Patience {
 
     /// How long nothing may come.
     pub(in crate::swarm) fn lasts(&self) -> Duration {
+        (self.usual().unwrap_or(LEAST).clamp(LEAST, MOST) * (1 << self.doublings)).min(MOST)
+    }
+
+    /// How long nothing comes at most as a rule, if anything is known.
+    pub(in crate::swarm) fn usual(&self) -> Option<Duration> {
         let micros = |micros: u32| Duration::from_micros(micros.into());
-        let usual = self.pace.as_ref().map_or(LEAST, |pace| {
+        self.pace.as_ref().map(|pace| {
             let mean = micros(pace.mean);
             (mean + micros(pace.deviation) * 4).max(mean * TURNS)
-        });
-        (usual.clamp(LEAST, MOST) * (1 << self.doublings)).min(MOST)
+        })
     }
 }
 

@@ -124,7 +124,13 @@ impl Served {
         let first = unfinished.filter(|end| is_next(*end)).or_else(|| self.queue.front().map(|span| span.index()));
         let block = first.map(|first| first / per_block);
         let queue = std::mem::take(&mut self.queue);
-        let (of_it, rest) = queue.into_iter().partition(|span| Some(span.index() / per_block) == block);
+        // It is sent once, though it may be asked for in a thousand different ways.
+        let mut kept: Vec<Span> = Vec::new();
+        let (of_it, rest) = queue.into_iter().partition(|span| {
+            let is_kept = Some(span.index() / per_block) == block && !kept.iter().any(|other| other.overlaps(*span));
+            kept.extend(is_kept.then_some(*span));
+            is_kept
+        });
         self.queue = of_it;
         rest
     }
