@@ -131,3 +131,36 @@ fn the_last_request_is_not_moved_to_one_that_takes_longer() {
         alone.wait_for(ms(10));
     }
 }
+
+#[test]
+fn the_last_two_requests_do_not_go_round_among_three_with_queues() {
+    let peers = [7, 8, 9].map(id_of);
+    let mut alone = Alone::new(blocks(5..64, 64), Config { max_run: BLOCK, ..Config::default() });
+    let file = alone.swarm.tag();
+    // Each takes 50 ms first, and a second for whatever comes then.
+    for (peer, index) in peers.into_iter().zip(0..) {
+        alone.meet(peer, &blocks(index..index + 1, 64));
+        assert_eq!(alone.requests(), [(peer, index, 1)]);
+        alone.wait_for(ms(50));
+        alone.hear_block(peer, index, 1);
+    }
+    alone.said();
+    for (peer, index) in [(peers[0], 3), (peers[1], 4)] {
+        alone.hear(peer, PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] });
+        assert_eq!(alone.requests(), [(peer, index, 1)]);
+    }
+    alone.wait_for(ms(60));
+    peers.iter().for_each(|peer| alone.hear(*peer, PeerMessage::Have { file, blocks: vec![HaveRun(3, 2)] }));
+    let start = alone.now;
+    let mut cancels = 0;
+    while alone.now.since(start) < Duration::from_secs(1) {
+        for said in alone.said() {
+            if let PeerMessage::Cancel { index, count, .. } = said.message {
+                cancels += 1;
+                alone.hear(said.to, PeerMessage::Reject { file, index, count });
+            }
+        }
+        alone.wait_for(ms(10));
+    }
+    assert!(cancels <= 2 * peers.len(), "taken back {cancels} times within a second");
+}

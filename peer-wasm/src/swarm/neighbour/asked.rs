@@ -75,7 +75,7 @@ pub(in crate::swarm) struct Asked {
     pub(in crate::swarm) last: Option<Span>,
     /// What was moved from it to another since it delivered. It does not come back: both may have long queues, at the ends of
     /// which it would wait by turns.
-    gave_up: Option<Span>,
+    gave_up: Vec<Span>,
     window: u64,
     /// How many bytes it has been answering soon.
     easy_request: u64,
@@ -112,7 +112,7 @@ impl Asked {
             in_flight: Vec::new(),
             bytes: 0,
             last: None,
-            gave_up: None,
+            gave_up: Vec::new(),
             window: FIRST_WINDOW,
             easy_request: EASY_REQUEST,
             shrunk: now,
@@ -256,14 +256,18 @@ impl Asked {
 
     /// Moves a request to another neighbour, once it is rejected.
     pub(in crate::swarm) fn steer(&mut self, span: Span, to: PeerId) -> bool {
-        let request = self.in_flight.iter_mut().find(|request| request.span == span);
-        self.gave_up = Some(span);
-        request.is_some_and(|request| request.moves_to.replace(to).is_none())
+        let request = self.in_flight.iter_mut().find(|request| request.span == span && request.moves_to.is_none());
+        let Some(request) = request else { return false };
+        request.moves_to = Some(to);
+        if self.gave_up.len() < MAX_STALE {
+            self.gave_up.push(span);
+        }
+        true
     }
 
     /// Whether this was moved from it to another since it delivered.
     pub(in crate::swarm) fn gave_up(&self, span: Span) -> bool {
-        self.gave_up.is_some_and(|given_up| given_up.overlaps(span))
+        self.gave_up.iter().any(|given_up| given_up.overlaps(span))
     }
 
     /// Notes what it refused.
@@ -306,7 +310,7 @@ impl Asked {
         self.patience.answered_after(took);
         self.total += bytes;
         self.last_progress = now;
-        self.gave_up = None;
+        self.gave_up.clear();
         self.snubbed = None;
         self.refuses_since = None;
         if self.refused.is_empty() {
