@@ -114,11 +114,6 @@ impl Begun {
         u32::from(self.asked & self.mask(segment) != 0) + u32::from(self.twice & self.mask(segment) != 0)
     }
 
-    /// Segments asked of two.
-    pub(super) const fn repeated(&self) -> u32 {
-        self.twice.count_ones()
-    }
-
     /// The first segments in a row that nobody was asked for, and of them at most so many.
     pub(super) fn unasked(&self, most: u32) -> Option<Range<u32>> {
         let left = self.all() & !self.asked & !self.here;
@@ -207,7 +202,7 @@ mod tests {
             assert_eq!((begun.unasked(1), begun.rest(&geometry())), (None, 0));
             assert!(begun.lacks(whole));
             begun.request(span(first + 63, 1));
-            assert_eq!((begun.repeated(), begun.times_asked(span(first + 63, 1))), (1, 2));
+            assert_eq!([62, 63].map(|segment| begun.times_asked(span(first + segment, 1))), [1, 2]);
             begun.release(whole);
             assert_eq!((begun.unasked(u32::MAX), begun.is_repeated()), (Some(first..first + 63), false));
             for segment in (first..first + 64).rev() {

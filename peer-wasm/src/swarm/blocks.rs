@@ -49,8 +49,6 @@ pub(crate) struct Blocks {
     unfinished: BTreeSet<u32>,
     /// Bytes of blocks begun that are not on their way: here, or asked of nobody.
     rest: u64,
-    /// Segments asked of two.
-    repeated: u32,
 }
 
 impl Blocks {
@@ -68,7 +66,6 @@ impl Blocks {
             begun: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             rest: 0,
-            repeated: 0,
         }
     }
 
@@ -90,27 +87,16 @@ impl Blocks {
         self.rest
     }
 
-    /// Bytes asked of two.
-    pub(crate) const fn repeated(&self) -> u64 {
-        self.repeated as u64 * self.geometry.segment_size() as u64
-    }
-
-    /// Whether something of the span is asked of two.
+    /// Whether something of the span's blocks is asked of two.
     pub(crate) fn is_repeated(&self, span: Span) -> bool {
-        self.repeated > 0 && self.begun_of(span).any(Begun::is_repeated)
+        self.begun_of(span).any(Begun::is_repeated)
     }
 
-    /// The first segments of the span in a row that are asked of exactly one neighbour and not here, and of them at most
-    /// so many.
-    pub(crate) fn asked_once(&self, span: Span, most: u32) -> Option<Span> {
-        let is_asked_once = |segment: &u32| {
-            let segment = self.geometry.span(*segment, 1).expect("a segment of a span of the file");
-            self.begun_of(segment).any(|begun| begun.is_asked_once(segment))
-        };
-        let mut segments = span.index()..span.end();
-        let first = segments.find(is_asked_once)?;
-        let more = segments.take_while(is_asked_once).count() as u32;
-        self.geometry.span(first, (1 + more).min(most)).ok()
+    /// The first segment of the span that is asked of exactly one neighbour and not here.
+    pub(crate) fn asked_once(&self, span: Span) -> Option<Span> {
+        let segment = |index| self.geometry.span(index, 1).expect("a segment of a span of the file");
+        let is_asked_once = |segment: &Span| self.begun_of(*segment).any(|begun| begun.is_asked_once(*segment));
+        (span.index()..span.end()).map(segment).find(is_asked_once)
     }
 
     /// Of how many neighbours a segment of a block that is wanted is asked.
@@ -284,9 +270,8 @@ impl Blocks {
             let have = neighbours.clone().filter(|has| has.has(index)).count();
             assert_eq!(usize::from(self.availability(index)), have, "neighbours have {index}");
         }
-        let begun = || self.begun.values();
-        assert_eq!(self.rest, begun().map(|begun| begun.rest(&self.geometry)).sum::<u64>(), "bytes not on their way");
-        assert_eq!(self.repeated, begun().map(Begun::repeated).sum::<u32>(), "segments asked of two");
+        let rest = self.begun.values().map(|begun| begun.rest(&self.geometry));
+        assert_eq!(self.rest, rest.sum::<u64>(), "bytes not on their way");
     }
 
     fn begun_of(&self, span: Span) -> impl Iterator<Item = &Begun> {
@@ -296,7 +281,7 @@ impl Blocks {
     /// Changes what is asked of a block that is wanted, or is here of it, and what follows from that.
     fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Begun) -> T) {
         let begun = self.begun.entry(index).or_insert_with(|| Begun::new(index, &self.geometry));
-        let (rest, repeated) = if begun.is_empty() { (0, 0) } else { (begun.rest(&self.geometry), begun.repeated()) };
+        let rest = if begun.is_empty() { 0 } else { begun.rest(&self.geometry) };
         change(begun);
         if begun.is_empty() {
             self.begun.remove(&index);
@@ -305,7 +290,6 @@ impl Blocks {
             self.states[index as usize] = BlockState::Missing;
         } else {
             self.rest += begun.rest(&self.geometry);
-            self.repeated += begun.repeated();
             self.states[index as usize] =
                 if begun.is_repeated() { BlockState::Repeated } else { BlockState::Requested };
             if begun.unasked(1).is_some() {
@@ -317,14 +301,12 @@ impl Blocks {
             }
         }
         self.rest -= rest;
-        self.repeated -= repeated;
     }
 
     /// Forgets what is asked of a block, and what is here of it.
     fn forget(&mut self, index: u32) {
         if let Some(begun) = self.begun.remove(&index) {
             self.rest -= begun.rest(&self.geometry);
-            self.repeated -= begun.repeated();
             self.unfinished.remove(&index);
         }
     }

@@ -44,6 +44,9 @@ impl Swarm {
         if is_newcomer {
             self.serve_newcomer(from);
         }
+        if !self.choker.serves(from) {
+            self.watch_line(now);
+        }
     }
 
     /// Gives the place of a neighbour that wants nothing any more to whoever waits for one.
@@ -72,6 +75,7 @@ impl Swarm {
         for (peer, neighbour) in &mut self.neighbours {
             neighbour.served.begin_round(self.choker.serves(*peer));
         }
+        self.watch_line(now);
     }
 
     /// Gives places that became free to whoever waits, and what is left to those who may become interested: they can
@@ -150,9 +154,11 @@ impl Swarm {
         trusted.map(|(_, neighbour)| neighbour.served.queue.len()).sum::<usize>() < FIRST_COPIES_RESERVE
     }
 
-    /// Looks soon whether somebody asks.
+    /// If the line may soon be idle, looks soon whether somebody asks.
     pub(super) fn watch_line(&mut self, now: Instant) {
-        self.timers.set(Timer::Idle, now + (self.round_trip / IDLE_PART).min(MAX_IDLE));
+        if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
+            self.timers.set(Timer::Idle, now + (self.round_trip / IDLE_PART).min(MAX_IDLE));
+        }
     }
 
     /// Nobody asks, although others may want what those who are served have: one more is served.

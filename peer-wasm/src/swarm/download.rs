@@ -189,7 +189,6 @@ impl Swarm {
         // What is left of requests from before a block was found wrong would be mixed with the next try.
         let is_suspect = || geometry.span_blocks(span).any(|index| self.suspects.contains(index));
         if !self.blocks.wants(span) || (asked.is_none() && is_suspect()) {
-            self.duplicate_bytes += bytes;
             self.request_of(from, now);
             self.offer_room(now);
             return Ok(());

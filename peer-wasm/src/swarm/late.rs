@@ -8,32 +8,29 @@ use crate::Instant;
 use protocol::{PeerId, PeerMessage, Span};
 use std::time::Duration;
 
-/// In the endgame a request is repeated elsewhere when it is later than that neighbour is as a rule, or after this long, and
-/// only where it will be answered in half the time.
-const ENDGAME_PATIENCE: Duration = Duration::from_millis(250);
-/// Nothing is late after less than this, in which any timer may be.
-const LEAST_PATIENCE: Duration = Duration::from_millis(20);
+/// In the endgame a segment is repeated elsewhere when it waits for so many times as long as that neighbour delivers nothing at
+/// most as a rule, or for this long, and only where it will be answered in half the time.
+const ENDGAME_TIMES: u32 = 4;
+const ENDGAME_PATIENCE: Duration = Duration::from_secs(2);
+/// How soon it is looked at the end for what is late, at least and at most: any timer may be so late, and nobody notices more.
+const LOOK_AT_END: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
 /// How soon is looked again for neighbours that deliver nothing and can only be waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// When as much was repeated as may be, one of the last requests waits so many times as long, or this long.
-const LAST_TIMES: u32 = 4;
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// What a neighbour that delivers nothing is expected to need in the endgame.
 const STALLED: Duration = Duration::from_secs(10);
-/// Requests repeated in the endgame at a time, and blocks that came twice, are at most this part of the file.
-const ENDGAME_SHARE: u64 = 500;
 
 impl Swarm {
     /// Everything that a neighbour has is asked of others, and it is idle: takes one of those requests back, the one that
     /// would wait longest, to ask this neighbour instead. It is asked when the other rejects, so that nothing comes twice. The
-    /// last requests move to whoever answers sooner; before, that costs more than it saves unless it takes half the time.
+    /// last requests move to whoever answers sooner; before, that costs more than it saves unless it takes half the time. Whoever
+    /// answered nothing yet is expected to be as fast as the fastest: it is tried once.
     pub(super) fn steer_to(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(own) = self.neighbours.get(&peer) else { return };
         if !own.asked.in_flight().is_empty() || !own.is_serving() {
             return;
         }
-        let here = own.asked.shortest_wait();
+        let here = own.asked.shortest_wait().unwrap_or(self.round_trip);
         let is_end = self.blocks.none_missing();
         let least = if is_end { here } else { (here + self.round_trip) * 2 };
         let has_all = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
@@ -55,7 +52,8 @@ impl Swarm {
     }
 
     /// Notes which neighbours deliver nothing, and takes back what was asked of them if others can be asked. If nobody else
-    /// can, waiting costs nothing, and on a slow line it is all that helps.
+    /// can, waiting costs nothing, and on a slow line it is all that helps. At the end nobody has longer than usual: then
+    /// everything waits for the last.
     pub(super) fn handle_overdue(&mut self, now: Instant) {
         let usual = self.usual();
         let is_late = |neighbour: &Neighbour| neighbour.asked.overdue(&usual).is_some_and(|overdue| overdue <= now);
@@ -83,7 +81,8 @@ impl Swarm {
     /// What is waited for whoever it is. What comes over a line that is full comes late from everyone.
     fn usual(&self) -> Usual<'_> {
         let millis = self.in_flight_bytes.saturating_mul(1_000).checked_div(self.best_rate).unwrap_or(0);
-        Usual { patience: &self.patience, line: Duration::from_millis(millis) }
+        let end = self.blocks.none_missing().then(|| self.look_again_after());
+        Usual { patience: &self.patience, line: Duration::from_millis(millis), end }
     }
 
     /// Whether somebody else serves this peer and has something that was asked of the neighbour.
@@ -145,39 +144,28 @@ impl Swarm {
         }
     }
 
-    /// When nothing is missing but not everything is here: a request of a slower neighbour to repeat at this one.
+    /// When nothing is missing but not everything is here: a segment that is late at a slower neighbour, to repeat at this one,
+    /// one at a time.
     pub(super) fn endgame_pick(&self, peer: PeerId, now: Instant) -> Option<Span> {
+        if self.open_requests().any(|(.., request)| self.blocks.is_repeated(request.span)) {
+            return None;
+        }
         let geometry = self.manifest.geometry();
         let own = self.neighbours.get(&peer)?;
-        let segment_size = u64::from(geometry.segment_size());
-        // Whoever is later than it ever was is waited for no longer.
-        let is_late = |other: &Neighbour, request: &InFlight, (times, most): (u32, Duration)| {
-            let usual = other.asked.usual_silence(&self.patience);
-            now.since(request.sent)
-                >= usual.map_or(most, |usual| (usual.max(self.look_again_after()) * times).min(most))
+        let is_late = |other: &Neighbour, request: &InFlight| {
+            let usual = other.asked.usual_silence(&self.patience).unwrap_or(ENDGAME_PATIENCE);
+            let patience = usual.max(self.look_again_after()) * ENDGAME_TIMES;
+            now.since(request.sent) >= patience.min(ENDGAME_PATIENCE)
         };
-        let spent = self.duplicate_bytes + self.blocks.repeated();
-        let left = (geometry.size() / ENDGAME_SHARE).saturating_sub(spent);
-        // When that is spent, one segment at a time, if it waits for very long; the next if that does not come either.
-        let is_repeated = |other, request: &InFlight| {
-            self.blocks.is_repeated(request.span) && !is_late(other, request, (LAST_TIMES, LAST_PATIENCE))
-        };
-        let is_spent =
-            left < segment_size && !self.open_requests().any(|(_, other, request)| is_repeated(other, request));
-        let (budget, patience) =
-            if is_spent { (segment_size, (LAST_TIMES, LAST_PATIENCE)) } else { (left, (1, ENDGAME_PATIENCE)) };
-        let most = u32::try_from(budget / segment_size).ok().filter(|most| *most > 0)?;
         let has = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
         self.open_requests()
-            .filter(|(other, neighbour, request)| {
-                *other != peer && is_late(neighbour, request, patience) && has(request.span)
-            })
+            .filter(|(other, neighbour, request)| *other != peer && is_late(neighbour, request) && has(request.span))
             .filter(|(_, other, request)| {
-                let here = own.asked.time_to_deliver(geometry.span_len(request.span), now).unwrap_or(ENDGAME_PATIENCE);
+                let here = own.asked.time_to_deliver(geometry.span_len(request.span), now).unwrap_or(self.round_trip);
                 let there = other.asked.time_to_deliver(0, now).unwrap_or(STALLED);
                 there.max(now.since(request.sent)) > here * 2
             })
-            .filter_map(|(.., request)| Some((request.sent, self.blocks.asked_once(request.span, most)?)))
+            .filter_map(|(.., request)| Some((request.sent, self.blocks.asked_once(request.span)?)))
             .min_by_key(|(sent, _)| *sent)
             .map(|(_, span)| span)
     }
@@ -191,7 +179,7 @@ impl Swarm {
 
     /// How soon it is looked at the end for requests that wait.
     fn look_again_after(&self) -> Duration {
-        (self.round_trip * 4).clamp(LEAST_PATIENCE, ENDGAME_PATIENCE)
+        (self.round_trip * 4).clamp(LOOK_AT_END[0], LOOK_AT_END[1])
     }
 
     /// Sets the timer so that this neighbour is noticed when it is overdue. What others owe is looked at then.

@@ -124,8 +124,6 @@ pub struct Swarm {
     is_limited: bool,
     /// Who was asked last when room became free.
     last_offered: Option<PeerId>,
-    /// Payload that came although it was here already.
-    duplicate_bytes: u64,
     /// The storage failed: nothing more is asked for.
     halted: bool,
 
@@ -207,7 +205,6 @@ impl Swarm {
             storing_bytes: 0,
             is_limited: false,
             last_offered: None,
-            duplicate_bytes: 0,
             halted: false,
             reads: BTreeMap::new(),
             next_read,

@@ -1,6 +1,6 @@
 //! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
-use super::{Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation, neighbour::MAX_QUEUED};
+use super::{Event, ReadId, StorageError, StorageRequest, Swarm, Violation, neighbour::MAX_QUEUED};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Span};
@@ -103,9 +103,7 @@ impl Swarm {
             self.uploading_bytes += len;
             self.storage.push_back(StorageRequest::Read { id, offset: geometry.span_offset(span), len: len as u32 });
         }
-        if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
-            self.watch_line(now);
-        }
+        self.watch_line(now);
     }
 
     /// The most bytes to have between storage and line: as much as leaves in a tenth of a second, so that what is

@@ -238,7 +238,6 @@ fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
     alone.wait_for(ROUND);
     let before = served(&alone).len();
     assert_eq!(before, 2, "newcomers are served beyond the places until the round");
-    alone.swarm.handle_sent(0, alone.now);
     for more in 0..4 {
         alone.wait_for(Duration::from_millis(19));
         assert_eq!(served(&alone).len(), before + more);
@@ -263,12 +262,16 @@ fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_som
         alone.wait_for(ROUND);
         busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
         assert!(served(&alone).len() == 2 && !served(&alone).contains(&newcomer));
+        // Nobody asks, and nobody else wants anything.
+        alone.wait_for(Duration::from_millis(100));
         if got_something {
             alone.hear(newcomer, PeerMessage::Interested { file });
         } else {
             wants_something(&mut alone, newcomer, &Bitfield::empty(64));
         }
         assert_eq!(served(&alone).contains(&newcomer), !got_something);
+        alone.wait_for(Duration::from_millis(20));
+        assert!(served(&alone).contains(&newcomer), "the line is idle");
     }
 }
 

@@ -29,11 +29,11 @@ fn repeated(alone: &Alone) -> usize {
 }
 
 #[test]
-fn the_last_request_is_repeated_at_another_after_a_quarter_second_and_taken_back_when_that_one_delivers() {
+fn the_last_request_is_repeated_at_another_after_two_seconds_and_taken_back_when_that_one_delivers() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = waiting_for(slow, 1, 1_000);
+    alone.wait_for(ms(1_999));
     alone.meet(other, &Bitfield::full(1_000));
-    alone.wait_for(ms(249));
     assert_eq!(alone.requests(), []);
     alone.wait_for(ms(1));
     assert_eq!(alone.requests(), [(other, 0, 1)]);
@@ -45,12 +45,14 @@ fn the_last_request_is_repeated_at_another_after_a_quarter_second_and_taken_back
     assert!(alone.swarm.is_neighbour(slow), "it could not know");
 }
 
-/// One that asked for the last few blocks of a neighbour that takes 10 ms from one answer to the next, and vanishes before the
-/// last ones come. Another one delivered sixty as soon, and has everything.
-fn beside_one_that_vanished(vanished: PeerId, other: PeerId, last: usize, of: u32) -> Alone {
-    let mut alone = Alone::new(blocks(72..of, of), Config { max_run: BLOCK, ..Config::default() });
+/// One that asked for the last blocks of a neighbour that takes 10 ms from one answer to the next, and vanishes before the last
+/// three come. Another one delivered sixty as soon, and has the same: everything, or all but a block that nobody has.
+fn beside_one_that_vanished(vanished: PeerId, other: PeerId, is_end: bool) -> Alone {
+    let of = 100;
+    let all = if is_end { of } else { of - 1 };
+    let mut alone = Alone::new(blocks(72..all, of), Config { max_run: BLOCK, ..Config::default() });
     let file = alone.swarm.tag();
-    for (peer, has, last) in [(other, blocks(0..60, of), 0), (vanished, Bitfield::full(of), last)] {
+    for (peer, has, last) in [(other, blocks(0..60, of), 0), (vanished, blocks(0..all, of), 3)] {
         alone.meet(peer, &has);
         let mut asked = alone.requests();
         while asked.len() > last {
@@ -61,123 +63,80 @@ fn beside_one_that_vanished(vanished: PeerId, other: PeerId, last: usize, of: u3
             asked.extend(alone.requests());
         }
     }
-    alone.hear(other, PeerMessage::Have { file, blocks: vec![HaveRun(0, of)] });
+    alone.hear(other, PeerMessage::Have { file, blocks: vec![HaveRun(0, all)] });
     alone
 }
 
 #[test]
-fn the_last_request_is_repeated_as_soon_as_it_is_later_than_its_neighbour_was_before() {
+fn at_the_end_what_is_later_than_its_neighbour_ever_was_is_taken_back_and_asked_of_another() {
     let (vanished, other) = (id_of(7), id_of(8));
-    let mut alone = beside_one_that_vanished(vanished, other, 1, 1_000);
-    let mut waited = 0;
-    while alone.requests().is_empty() {
+    let mut alone = beside_one_that_vanished(vanished, other, true);
+    let mut asked = Vec::new();
+    for _ in 0..100 {
         alone.wait_for(ms(1));
-        waited += 1;
-        assert!(waited < 100, "it is waited for {waited} ms");
+        asked.extend(alone.requests());
     }
+    assert!(asked.len() == 3 && asked.iter().all(|(of, ..)| *of == other), "{asked:?}");
+    assert_eq!(repeated(&alone), 0);
+    let mut alone = beside_one_that_vanished(vanished, other, false);
+    alone.wait_for(ms(1_900));
+    assert_eq!(alone.requests(), [], "before the end a moment of silence costs nothing");
+    alone.wait_for(ms(200));
+    assert_eq!(alone.requests().len(), 3);
 }
 
 #[test]
-fn the_next_request_is_repeated_when_the_one_before_does_not_come_either() {
-    let (vanished, other) = (id_of(7), id_of(8));
-    // Of so small a file one segment at a time is repeated, after four times as long.
-    let mut alone = beside_one_that_vanished(vanished, other, 3, 100);
-    let mut repeated = Vec::new();
-    for _ in 0..1_900 {
-        alone.wait_for(ms(1));
-        let requests = alone.requests();
-        assert!(requests.len() <= 1, "{requests:?}");
-        repeated.extend(requests);
-    }
-    assert_eq!(repeated.len(), 3, "{repeated:?}");
-}
-
-#[test]
-fn no_more_is_repeated_at_a_time_than_a_five_hundredth_of_the_file() {
-    for (of, most) in [(500, 1), (1_000, 2), (1_500, 3)] {
-        let (slow, other) = (id_of(7), id_of(8));
-        let mut alone = Alone::new(blocks(8..of, of), Config { max_run: BLOCK, ..Config::default() });
-        alone.meet(slow, &Bitfield::full(of));
-        assert_eq!(alone.requests().len(), 8);
-        alone.wait_for(ms(300));
-        alone.meet(other, &Bitfield::full(of));
-        let asked = alone.requests();
-        assert!(asked.len() == most && asked.iter().all(|(of, ..)| *of == other), "{asked:?}");
-    }
-}
-
-#[test]
-fn what_came_twice_is_no_more_repeated_at_the_end() {
+fn the_last_requests_are_repeated_one_at_a_time() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = Alone::new(blocks(8..1_000, 1_000), Config { max_run: BLOCK, ..Config::default() });
     alone.meet(slow, &Bitfield::full(1_000));
-    alone.said();
-    alone.wait_for(ms(300));
+    assert_eq!(alone.requests().len(), 8);
+    alone.wait_for(ms(1_900));
     alone.meet(other, &Bitfield::full(1_000));
-    let deliver = |alone: &mut Alone, of, asked: &[(PeerId, u32, u32)]| {
-        asked.iter().for_each(|(_, index, count)| alone.hear_block(of, *index, *count));
-        alone.requests()
-    };
-    let first = alone.requests();
-    let second = deliver(&mut alone, slow, &first);
-    assert_eq!((first.len(), second.len()), (2, 2));
-    assert_eq!(deliver(&mut alone, other, &first), [], "these came twice");
-    assert_eq!(deliver(&mut alone, other, &second), [], "as much as may");
+    alone.wait_for(ms(200));
+    for _ in 0..3 {
+        let asked = alone.requests();
+        assert!(asked.len() == 1 && asked[0].0 == other, "{asked:?}");
+        assert_eq!(repeated(&alone), 1);
+        alone.hear_block(other, asked[0].1, asked[0].2);
+    }
 }
 
 #[test]
-fn of_one_long_request_no_more_is_repeated_than_may_be() {
-    let (slow, other) = (id_of(7), id_of(8));
-    let mut alone = waiting_for(slow, 4, 1_000);
-    alone.wait_for(ms(300));
-    alone.meet(other, &Bitfield::full(1_000));
-    assert_eq!(alone.requests(), [(other, 0, 2)]);
-    assert_eq!(repeated(&alone), 2);
-}
-
-#[test]
-fn what_is_left_of_a_long_request_is_repeated_when_a_part_came() {
+fn of_one_long_request_a_segment_at_a_time_is_repeated_and_then_what_is_left() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = waiting_for(slow, 5, 1_000);
-    alone.wait_for(ms(300));
-    alone.meet(other, &Bitfield::full(1_000));
-    for index in [0, 2] {
-        assert_eq!(alone.requests(), [(other, index, 2)]);
-        alone.hear_block(other, index, 2);
-    }
-    assert_eq!(alone.requests(), [(other, 4, 1)]);
-}
-
-#[test]
-fn of_a_small_file_one_block_at_a_time_is_repeated_and_only_after_two_seconds() {
-    let (slow, other) = (id_of(7), id_of(8));
-    let mut alone = Alone::new(blocks(4..100, 100), Config::default());
-    // It takes two seconds for a block, so that nobody wonders what became of the others.
-    alone.meet(slow, &blocks(0..1, 100));
-    assert_eq!(alone.requests(), [(slow, 0, 1)]);
     alone.wait_for(ms(2_000));
-    alone.hear_block(slow, 0, 1);
-    alone.hear_bitfield(slow, &blocks(0..4, 100), false);
-    assert_eq!(alone.requests(), [(slow, 1, 3)]);
-    alone.meet(other, &Bitfield::full(100));
-    alone.wait_for(ms(1_900));
-    assert_eq!((alone.requests(), repeated(&alone)), (vec![], 0));
-    alone.wait_for(ms(200));
-    assert_eq!(alone.requests(), [(other, 1, 1)]);
-    assert_eq!(repeated(&alone), 1);
+    alone.meet(other, &Bitfield::full(1_000));
+    for index in 0..5 {
+        assert_eq!(alone.requests(), [(other, index, 1)]);
+        assert_eq!(repeated(&alone), 1);
+        alone.hear_block(other, index, 1);
+    }
+    alone.said();
+    assert!(alone.swarm.is_complete());
 }
 
 #[test]
-fn the_last_request_is_not_repeated_where_it_would_take_as_long() {
-    let (fast, other) = (id_of(7), id_of(8));
-    let mut alone = Alone::new(blocks(8..1_000, 1_000), Config { max_run: 4 * BLOCK, ..Config::default() });
-    alone.meet(fast, &Bitfield::full(1_000));
-    let requests = alone.requests();
-    assert_eq!(requests.len(), 2);
-    alone.hear_block(fast, requests[0].1, requests[0].2);
-    alone.wait_for(ms(300));
-    alone.meet(other, &Bitfield::full(1_000));
-    assert_eq!(alone.requests(), [], "the first brought as much in this time as it still owes");
+fn the_last_request_is_not_repeated_where_it_would_take_more_than_half_as_long_as_it_waits() {
+    let (slow, other) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
+    let file = alone.swarm.tag();
+    for (peer, index, took) in [(other, 0, 1_500), (slow, 1, 1_000)] {
+        alone.meet(peer, &blocks(index..index + 1, 1_000));
+        assert_eq!(alone.requests(), [(peer, index, 1)]);
+        alone.wait_for(ms(took));
+        alone.hear_block(peer, index, 1);
+    }
+    for peer in [slow, other] {
+        alone.hear(peer, PeerMessage::Have { file, blocks: vec![HaveRun(2, 1)] });
+    }
+    assert_eq!(alone.requests(), [(slow, 2, 1)]);
+    alone.wait_for(ms(2_700));
+    assert_eq!(alone.requests(), []);
+    alone.wait_for(ms(600));
+    assert_eq!(alone.requests(), [(other, 2, 1)]);
+    assert_eq!(repeated(&alone), 1);
 }
 
 #[test]

@@ -347,8 +347,9 @@ fn what_another_delivered_of_a_block_is_taken_back_of_who_was_asked_first() {
     let mut alone = with(EIGHT, blocks(1..1_000, 1_000));
     let file = alone.swarm.tag();
     meet_both(&mut alone, slow, other);
+    alone.wait_for(Duration::from_millis(1_900));
     (4..8).for_each(|index| alone.hear_block(other, index, 1));
-    alone.wait_for(Duration::from_millis(300));
+    alone.wait_for(Duration::from_secs(2));
     assert_eq!(alone.requests().first(), Some(&(other, 0, 1)));
     assert_eq!(alone.swarm.block_states()[0], BlockState::Repeated);
     alone.hear_block(other, 0, 1);

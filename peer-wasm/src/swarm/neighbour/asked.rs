@@ -34,8 +34,7 @@ const MAX_DOUBLINGS: u32 = 10;
 const ASSUMED_RATE: u64 = 64_000;
 /// How soon a neighbour that delivers nothing, and that nobody can stand in for, may be asked anew.
 const FORGETFUL: Duration = Duration::from_secs(60);
-/// How long a neighbour is assumed to take for an answer until it gave one.
-const ASSUMED_WAIT: Duration = Duration::from_millis(200);
+
 /// A request to a neighbour that it has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::swarm) struct InFlight {
@@ -63,6 +62,8 @@ pub(in crate::swarm) struct Usual<'a> {
     pub(in crate::swarm) patience: &'a Patience,
     /// The time that this peer's line takes for all that is on its way to it.
     pub(in crate::swarm) line: Duration,
+    /// When nothing is left to ask for: less than this is not late.
+    pub(in crate::swarm) end: Option<Duration>,
 }
 
 /// What is asked of a neighbour, and how it answers.
@@ -363,7 +364,8 @@ impl Asked {
         } else {
             own.max(usual.patience.lasts()) + Duration::from_millis(self.bytes * 1_000 / ASSUMED_RATE)
         };
-        pace.max(usual.line)
+        let end = usual.end.and_then(|least| Some(self.usual_silence(usual.patience)?.max(least)));
+        end.map_or(pace, |end| end.min(pace)).max(usual.line)
     }
 
     /// Whether it owes something for so long that it is to be asked anew. No request is lost between peers that keep to the
@@ -372,9 +374,12 @@ impl Asked {
         now.since(self.last_progress) >= FORGETFUL.max(self.patience(usual) * 2)
     }
 
-    /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate; `None` while that
-    /// is not known.
+    /// How long it takes to deliver everything asked of it and `more` bytes, at its present rate, or as soon as it ever
+    /// answered if nothing is asked of it; `None` while that is not known.
     pub(in crate::swarm) fn time_to_deliver(&self, more: u64, now: Instant) -> Option<Duration> {
+        if self.bytes == 0 {
+            return self.shortest_wait();
+        }
         let millis = (self.bytes + more).saturating_mul(1_000).checked_div(self.rate.per_second(now))?;
         Some(Duration::from_millis(millis))
     }
@@ -386,9 +391,9 @@ impl Asked {
         self.recent_wait.map_or(elapsed, |wait| wait.abs_diff(elapsed))
     }
 
-    /// How long a request to it takes when no other waits there.
-    pub(in crate::swarm) fn shortest_wait(&self) -> Duration {
-        if self.recent_wait.is_some() { self.shortest_wait } else { ASSUMED_WAIT }
+    /// How long a request to it takes when no other waits there; `None` until it answered one.
+    pub(in crate::swarm) fn shortest_wait(&self) -> Option<Duration> {
+        self.recent_wait.map(|_| self.shortest_wait)
     }
 
     /// Recounts what is in flight.

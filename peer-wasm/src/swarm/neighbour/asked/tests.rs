@@ -228,7 +228,15 @@ fn what_comes_late_leaves_the_window_alone() {
 fn overdue(asked: &Asked, others_ms: u64, line_ms: u64) -> Option<Instant> {
     let mut patience = Patience::default();
     (0..100).for_each(|_| patience.answered_after(Duration::from_millis(others_ms / 4)));
-    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms) })
+    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms), end: None })
+}
+
+/// When the patience ends at the end, where less than a tenth of a second is not late.
+fn overdue_at_the_end(asked: &Asked, others: &[u64], line_ms: u64) -> Option<Instant> {
+    let mut patience = Patience::default();
+    others.iter().for_each(|ms| patience.answered_after(Duration::from_millis(*ms)));
+    let end = Some(Duration::from_millis(100));
+    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms), end })
 }
 
 #[test]
@@ -246,6 +254,20 @@ fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
     assert_eq!(overdue(&asked, 0, 0), None);
     asked.requested(span(0, 1), &geometry(), at(9_000));
     assert_eq!(overdue(&asked, 0, 0), Some(at(9_000 + 2 * 4_000)));
+}
+
+#[test]
+fn at_the_end_one_is_overdue_as_soon_as_it_is_later_than_usual() {
+    let mut asked = asked_for(125, at(1_000));
+    assert_eq!(overdue_at_the_end(&asked, &[], 0), overdue(&asked, 0, 0), "nothing is known of anybody");
+    assert_eq!(overdue_at_the_end(&asked, &[40], 0), Some(at(1_000 + 160)), "others are served four times before");
+    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_000 + 100)));
+    assert_eq!(overdue_at_the_end(&asked, &[4], 300), Some(at(1_000 + 300)), "over a full line everybody is late");
+    assert_eq!(overdue_at_the_end(&asked, &[90_000], 0), overdue(&asked, 360_000, 0), "never later than otherwise");
+    asked.delivered(1_024, None, MAX_WINDOW, at(1_300));
+    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_300 + 1_200)), "by its own pace");
+    asked.snub(at(2_500));
+    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_300 + 1_200)));
 }
 
 #[test]
@@ -275,7 +297,7 @@ fn one_that_delivers_nothing_may_have_forgotten_after_a_minute_or_twice_the_pati
     let mut asked = asked_for(1, at(0));
     let forgot = |asked: &Asked, ms| {
         let patience = Patience::default();
-        asked.may_have_forgotten(&Usual { patience: &patience, line: Duration::ZERO }, at(ms))
+        asked.may_have_forgotten(&Usual { patience: &patience, line: Duration::ZERO, end: None }, at(ms))
     };
     assert!(!forgot(&asked, 59_999) && forgot(&asked, 60_000));
     asked.delivered(1, None, MAX_WINDOW, at(10_000));
@@ -345,6 +367,10 @@ fn the_time_to_deliver_is_that_of_all_that_is_asked_and_more() {
     assert_eq!(asked.rate.per_second(at(1_000)), 10_240);
     assert_eq!(asked.time_to_deliver(0, at(1_000)), Some(Duration::from_secs(2)));
     assert_eq!(asked.time_to_deliver(20_480, at(1_000)), Some(Duration::from_secs(4)));
+    asked.take_all_back();
+    assert_eq!(asked.time_to_deliver(20_480, at(1_000)), None, "it answered nothing that it was asked for");
+    deliver(&mut asked, 1, 150, at(1_000));
+    assert_eq!(asked.time_to_deliver(20_480, at(9_000)), Some(Duration::from_millis(150)), "it is idle");
 }
 
 #[test]
@@ -352,11 +378,11 @@ fn a_request_is_expected_to_wait_as_long_as_the_last_one() {
     let mut asked = asked_for(1, at(1_000));
     let request = asked.in_flight()[0];
     assert_eq!(asked.remaining_wait(&request, at(1_300)), Duration::from_millis(300), "the longer the more, at first");
-    assert_eq!(asked.shortest_wait(), ASSUMED_WAIT);
+    assert_eq!(asked.shortest_wait(), None);
     deliver(&mut asked, 1, 150, at(1_000));
     deliver(&mut asked, 1, 500, at(1_000));
     assert_eq!(asked.remaining_wait(&request, at(1_300)), Duration::from_millis(200));
     assert_eq!(asked.remaining_wait(&request, at(1_500)), Duration::ZERO);
     assert_eq!(asked.remaining_wait(&request, at(1_900)), Duration::from_millis(400), "as much more as it is late");
-    assert_eq!(asked.shortest_wait(), Duration::from_millis(150));
+    assert_eq!(asked.shortest_wait(), Some(Duration::from_millis(150)));
 }
