@@ -26,8 +26,8 @@ pub(super) struct Candidate {
     pub(super) idle: bool,
     /// It gives, or had no chance yet to show it.
     pub(super) willing: bool,
-    /// It has a place and got less than a block since: it keeps the place, since what it got is of no use to anybody yet.
-    pub(super) in_turn: bool,
+    /// Whether it is to keep the place that it has.
+    pub(super) turn: Turn,
     /// The higher, the sooner it gets a fixed place.
     pub(super) score: u64,
     /// How many blocks it has. Those who fell behind have little that others want, so they cannot earn a fixed place:
@@ -35,6 +35,17 @@ pub(super) struct Candidate {
     pub(super) blocks: u32,
     /// For how long it has been in the swarm: among those of whom nothing else is known, a new id gains nothing.
     pub(super) age: Duration,
+}
+
+/// Whether a neighbour is to keep its place: a part of a block is of no use to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// It has none, or got a block since.
+    Over,
+    /// It has one, and got nothing since.
+    Given,
+    /// It got less than a block since.
+    Begun,
 }
 
 impl Candidate {
@@ -74,7 +85,7 @@ impl Choker {
     /// A new round over all neighbours that lack blocks.
     pub(super) fn round(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
         candidates.shuffle(rng);
-        candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.in_turn, candidate.score)));
+        candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.turn, candidate.score)));
         self.rounds_on_trial += 1;
         self.extra.clear();
         self.newcomers = 0;
@@ -82,7 +93,7 @@ impl Choker {
         match config.peer_strategy {
             PeerStrategy::RareBlocks => self.keep_or_promote(&wanted, config),
             PeerStrategy::Reciprocal | PeerStrategy::Random => {
-                let in_turn = |peer: PeerId| wanted.iter().any(|other| other.peer == peer && other.in_turn);
+                let in_turn = |peer: PeerId| wanted.iter().any(|other| other.peer == peer && other.turn > Turn::Over);
                 if self.rounds_on_trial >= config.optimistic_rounds {
                     self.on_trial = self.on_trial.filter(|peer| in_turn(*peer));
                 }

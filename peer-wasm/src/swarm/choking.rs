@@ -1,6 +1,6 @@
 //! When places are given and taken, and what the choice depends on.
 
-use super::{PeerStrategy, Swarm, Timer, choker::Candidate, neighbour::Neighbour};
+use super::{PeerStrategy, Swarm, Timer, choker::{Candidate, Turn}, neighbour::Neighbour};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Span};
 use std::{collections::VecDeque, time::Duration};
@@ -97,7 +97,11 @@ impl Swarm {
                 interested: neighbour.said.is_interested || neighbour.is_unknown(now),
                 idle: neighbour.served.is_idle(),
                 willing: self.is_willing(peer, neighbour, now),
-                in_turn: self.choker.serves(peer) && neighbour.served.since_place() < block_size.into(),
+                turn: match neighbour.served.since_place() {
+                    0 if self.choker.serves(peer) => Turn::Given,
+                    some if self.choker.serves(peer) && some < block_size.into() => Turn::Begun,
+                    _ => Turn::Over,
+                },
                 score: self.score(neighbour, complete),
                 blocks: neighbour.blocks(block_size),
                 age: neighbour.age(now),

@@ -17,7 +17,7 @@ fn candidates(scores: &[u64]) -> Vec<Candidate> {
         interested: true,
         idle: false,
         willing: true,
-        in_turn: false,
+        turn: Turn::Over,
         score,
         blocks: 0,
         age: Duration::ZERO,
@@ -414,7 +414,7 @@ fn who_has_a_place_and_got_no_whole_block_keeps_it() {
         let mut choker = Choker::default();
         let mut all = candidates(&[0, 0, 9, 8]);
         choker.fill(all[..2].to_vec(), &config, &mut rng());
-        all[..2].iter_mut().for_each(|candidate| candidate.in_turn = true);
+        all[..2].iter_mut().for_each(|candidate| candidate.turn = Turn::Given);
         choker.round(all.clone(), &config, &mut rng());
         assert_eq!(choker.fixed, [0, 1].map(peer).into(), "{strategy:?}");
         let useless: [fn(&mut Candidate); 3] =
@@ -430,6 +430,18 @@ fn who_has_a_place_and_got_no_whole_block_keeps_it() {
 }
 
 #[test]
+fn who_got_a_part_of_a_block_keeps_its_place_before_who_got_nothing() {
+    for strategy in [PeerStrategy::Reciprocal, PeerStrategy::Random] {
+        let config = Config { fixed_slots: 1, trial_slots: 0, ..config(strategy) };
+        let mut choker = Choker::default();
+        let mut all = candidates(&[9, 8, 0]);
+        (all[1].turn, all[2].turn) = (Turn::Given, Turn::Begun);
+        choker.round(all, &config, &mut rng());
+        assert_eq!(choker.fixed, [2].map(peer).into(), "{strategy:?}");
+    }
+}
+
+#[test]
 fn a_trial_lasts_until_a_block_is_whole() {
     let config = Config { fixed_slots: 1, optimistic_rounds: 1, ..config(PeerStrategy::Reciprocal) };
     let mut choker = Choker::default();
@@ -439,14 +451,14 @@ fn a_trial_lasts_until_a_block_is_whole() {
     all[2].blocks = 5;
     choker.round(all.clone(), &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(1)));
-    (all[1].in_turn, all[1].blocks) = (true, 9);
+    (all[1].turn, all[1].blocks) = (Turn::Begun, 9);
     // It comes before the others for a fixed place too, unless those are taken by such.
-    all[0].in_turn = true;
+    all[0].turn = Turn::Begun;
     for _ in 0..5 {
         choker.round(all.clone(), &config, &mut rng());
         assert_eq!((&choker.fixed, choker.on_trial), (&[peer(0)].into(), Some(peer(1))));
     }
-    all[1].in_turn = false;
+    all[1].turn = Turn::Over;
     choker.round(all, &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(2)));
 }
