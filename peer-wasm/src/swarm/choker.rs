@@ -10,8 +10,9 @@ use protocol::PeerId;
 use rand::{Rng, seq::SliceRandom as _};
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-/// The most neighbours served beyond the places.
-const MAX_EXTRA: usize = 16;
+/// The most neighbours served beyond the places by a peer that fetches itself, and wants others to give. Who has everything
+/// serves as many as fill its line.
+pub(super) const MAX_EXTRA: usize = 16;
 /// The most newcomers that are given a place in one round, those that left since among them: whoever comes again and again
 /// under new ids takes no more.
 const MAX_NEWCOMERS: usize = MAX_EXTRA;
@@ -62,6 +63,8 @@ pub(super) struct Choker {
     rounds_on_trial: u32,
     /// Served beyond the places, because those who have places leave the line idle.
     extra: BTreeSet<PeerId>,
+    /// The line was idle since the round began.
+    was_idle: bool,
     /// How many newcomers were given a place since the round began.
     newcomers: usize,
 }
@@ -82,12 +85,17 @@ impl Choker {
         self.on_trial = self.on_trial.filter(|on_trial| *on_trial != peer);
     }
 
-    /// A new round over all neighbours that lack blocks.
-    pub(super) fn round(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) {
+    /// A new round over all neighbours that lack blocks. Who has everything goes on to serve as many as its line needs.
+    pub(super) fn round(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        is_complete: bool,
+        config: &Config,
+        rng: &mut impl Rng,
+    ) {
         candidates.shuffle(rng);
         candidates.sort_by_key(|candidate| Reverse((candidate.class(), candidate.turn, candidate.score)));
         self.rounds_on_trial += 1;
-        self.extra.clear();
         self.newcomers = 0;
         let wanted: Vec<_> = candidates.iter().filter(|other| other.interested && !other.idle).cloned().collect();
         match config.peer_strategy {
@@ -101,6 +109,9 @@ impl Choker {
                 self.on_trial = self.on_trial.filter(|peer| !self.fixed.contains(peer));
             }
         }
+        let needs_extra = std::mem::take(&mut self.was_idle) && is_complete;
+        let keeps = |peer: &PeerId| needs_extra && !self.fixed.contains(peer);
+        self.extra.retain(|peer| keeps(peer) && wanted.iter().any(|other| other.peer == *peer));
         self.fill(candidates, config, rng);
     }
 
@@ -131,23 +142,30 @@ impl Choker {
         }
     }
 
-    /// Serves one more.
-    pub(super) fn widen(&mut self, mut candidates: Vec<Candidate>, config: &Config, rng: &mut impl Rng) -> bool {
+    /// The line is idle: serves one more, unless so many are beyond the places; tells whether that changed anything.
+    pub(super) fn widen(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        most: usize,
+        config: &Config,
+        rng: &mut impl Rng,
+    ) -> bool {
+        self.was_idle = true;
         candidates.retain(|other| other.interested && !self.serves(other.peer));
         self.rank(&mut candidates, config, rng);
-        candidates.first().is_some_and(|next| self.admit(next.peer, config))
+        candidates.first().is_some_and(|next| self.admit(next.peer, most, config))
     }
 
     /// Serves a newcomer beyond the places, if not too many came; tells whether that changed anything.
     pub(super) fn welcome(&mut self, peer: PeerId, config: &Config) -> bool {
-        let is_new = self.newcomers < MAX_NEWCOMERS && self.admit(peer, config);
+        let is_new = self.newcomers < MAX_NEWCOMERS && self.admit(peer, MAX_EXTRA, config);
         self.newcomers += usize::from(is_new);
         is_new
     }
 
     /// Serves this one beyond the places, if it is not served; tells whether that changed anything.
-    fn admit(&mut self, peer: PeerId, config: &Config) -> bool {
-        let may = self.extra.len() < MAX_EXTRA && config.trial_slots > 0 && !self.serves(peer);
+    fn admit(&mut self, peer: PeerId, most: usize, config: &Config) -> bool {
+        let may = self.extra.len() < most && config.trial_slots > 0 && !self.serves(peer);
         may && self.extra.insert(peer)
     }
 

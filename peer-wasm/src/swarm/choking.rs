@@ -1,6 +1,10 @@
 //! When places are given and taken, and what the choice depends on.
 
-use super::{PeerStrategy, Swarm, Timer, choker::{Candidate, Turn}, neighbour::Neighbour};
+use super::{
+    PeerStrategy, Swarm, Timer,
+    choker::{Candidate, MAX_EXTRA, Turn},
+    neighbour::Neighbour,
+};
 use crate::Instant;
 use protocol::{PeerId, PeerMessage, Span};
 use std::{collections::VecDeque, time::Duration};
@@ -69,7 +73,7 @@ impl Swarm {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         let candidates = self.candidates(now);
-        self.choker.round(candidates, &self.config, &mut self.rng);
+        self.choker.round(candidates, self.is_complete(), &self.config, &mut self.rng);
         self.remind_of_places();
         self.apply_choker();
         for (peer, neighbour) in &mut self.neighbours {
@@ -176,7 +180,8 @@ impl Swarm {
         let mut candidates = self.candidates(now);
         // Those who do not pass on what they are given leave no line idle.
         candidates.retain(|candidate| candidate.willing || self.queued == 0);
-        if self.choker.widen(candidates, &self.config, &mut self.rng) {
+        let most = if self.is_complete() { usize::MAX } else { MAX_EXTRA };
+        if self.choker.widen(candidates, most, &self.config, &mut self.rng) {
             self.apply_choker();
             self.watch_line(now);
         }

@@ -233,7 +233,7 @@ fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
 
 #[test]
 fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
-    let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+    let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
     (20..40).for_each(|number| wants_something(&mut alone, id_of(number), &Bitfield::empty(64)));
     alone.wait_for(ROUND);
     let before = served(&alone).len();
@@ -249,7 +249,7 @@ fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
 #[test]
 fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_something_is_not() {
     for got_something in [false, true] {
-        let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+        let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
         let file = alone.swarm.tag();
         let newcomer = id_of(8);
         if got_something {

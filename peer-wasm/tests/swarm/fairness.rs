@@ -191,7 +191,7 @@ fn a_newcomer_takes_its_turn_among_those_who_got_much_already() {
 fn of_two_of_whom_nothing_else_is_known_the_one_that_is_longer_in_the_swarm_is_tried_first() {
     let (young, old) = (id_of(7), id_of(8));
     let config = Config { fixed_slots: 0, trial_slots: 1, optimistic_rounds: 1, ..Config::default() };
-    let mut alone = with_one_place(config);
+    let mut alone = Alone::new(blocks(0..60, 64), config);
     let file = alone.swarm.tag();
     for (peer, age) in [(young, A_SECOND), (old, A_SECOND * 60)] {
         alone.swarm.handle_peer_joined(peer, age, alone.now);

@@ -37,7 +37,7 @@ fn config(peer_strategy: PeerStrategy) -> Config {
 fn the_best_get_the_fixed_places_and_one_other_a_trial() {
     let rng = &mut rng();
     let mut choker = Choker::default();
-    choker.round(candidates(&[1, 9, 2, 8, 7, 6, 0, 0]), &config(PeerStrategy::Reciprocal), rng);
+    choker.round(candidates(&[1, 9, 2, 8, 7, 6, 0, 0]), false, &config(PeerStrategy::Reciprocal), rng);
     let served = served(&choker);
     assert_eq!(served.len(), 5);
     assert!([1, 3, 4, 5].iter().all(|&number| served.contains(&peer(number))), "{served:?}");
@@ -62,7 +62,7 @@ fn whoever_does_not_use_its_place_makes_room_for_others() {
         let mut choker = Choker::default();
         let mut all = candidates(&[9, 9, 9, 9, 9, 0]);
         all[..5].iter_mut().for_each(|candidate| candidate.idle = true);
-        choker.round(all, &config(strategy), rng);
+        choker.round(all, false, &config(strategy), rng);
         assert!(choker.serves(peer(5)), "{strategy:?}");
         assert_eq!(served(&choker).len(), 5, "a place that nobody else wants is not left empty");
     }
@@ -74,7 +74,7 @@ fn the_trial_passes_on_after_three_rounds() {
     let mut choker = Choker::default();
     let mut on_trial = BTreeSet::new();
     for _ in 0..60 {
-        choker.round(candidates(&[9, 9, 9, 9, 0, 0, 0, 0]), &config(PeerStrategy::Reciprocal), rng);
+        choker.round(candidates(&[9, 9, 9, 9, 0, 0, 0, 0]), false, &config(PeerStrategy::Reciprocal), rng);
         on_trial.extend(choker.on_trial);
     }
     assert_eq!(on_trial, (4..8).map(peer).collect());
@@ -103,12 +103,12 @@ fn the_places_that_need_not_be_earned_go_to_who_gives_and_has_least() {
     let mut all = candidates(&[9, 9, 9, 9, 0, 0, 0]);
     all.iter_mut().zip([50, 50, 50, 50, 30, 10, 0]).for_each(|(candidate, blocks)| candidate.blocks = blocks);
     all[6].willing = false;
-    choker.round(all.clone(), &config, rng);
+    choker.round(all.clone(), false, &config, rng);
     assert_eq!(choker.on_trial, Some(peer(5)));
-    assert!(choker.widen(all.clone(), &config, rng) && choker.serves(peer(4)));
-    assert!(choker.widen(all.clone(), &config, rng) && choker.serves(peer(6)));
-    assert!(!choker.widen(all.clone(), &config, rng), "everyone is served");
-    choker.round(all, &config, rng);
+    assert!(choker.widen(all.clone(), MAX_EXTRA, &config, rng) && choker.serves(peer(4)));
+    assert!(choker.widen(all.clone(), MAX_EXTRA, &config, rng) && choker.serves(peer(6)));
+    assert!(!choker.widen(all.clone(), MAX_EXTRA, &config, rng), "everyone is served");
+    choker.round(all, false, &config, rng);
     assert!(!choker.serves(peer(4)) && !choker.serves(peer(6)), "what is lent ends with the round");
 }
 
@@ -117,8 +117,10 @@ fn who_serves_nobody_has_no_places_at_all() {
     let rng = &mut rng();
     let config = Config { fixed_slots: 0, trial_slots: 0, ..Config::default() };
     let mut choker = Choker::default();
-    choker.round(candidates(&[1, 2, 3]), &config, rng);
-    assert!(!choker.widen(candidates(&[1, 2, 3]), &config, rng) && !choker.admit(peer(0), &config));
+    choker.round(candidates(&[1, 2, 3]), false, &config, rng);
+    assert!(
+        !choker.widen(candidates(&[1, 2, 3]), MAX_EXTRA, &config, rng) && !choker.admit(peer(0), MAX_EXTRA, &config)
+    );
     assert!(choker.served().next().is_none());
 }
 
@@ -127,11 +129,11 @@ fn with_rare_blocks_a_better_peer_on_trial_is_promoted_and_a_worse_one_stays() {
     let rng = &mut rng();
     let config = config(PeerStrategy::RareBlocks);
     let mut choker = Choker::default();
-    choker.round(candidates(&[5, 5, 5, 5, 1]), &config, rng);
+    choker.round(candidates(&[5, 5, 5, 5, 1]), false, &config, rng);
     assert_eq!(choker.on_trial, Some(peer(4)));
-    choker.round(candidates(&[5, 5, 5, 5, 1]), &config, rng);
+    choker.round(candidates(&[5, 5, 5, 5, 1]), false, &config, rng);
     assert_eq!(choker.on_trial, Some(peer(4)));
-    choker.round(candidates(&[5, 3, 5, 5, 4]), &config, rng);
+    choker.round(candidates(&[5, 3, 5, 5, 4]), false, &config, rng);
     assert_eq!(choker.on_trial, Some(peer(1)));
     assert_eq!(choker.fixed, [0, 2, 3, 4].map(peer).into());
 }
@@ -162,7 +164,7 @@ fn whoever_is_evicted_has_no_place_of_any_kind_and_others_keep_theirs() {
     let config = Config { fixed_slots: 1, ..config(PeerStrategy::Reciprocal) };
     let full = || {
         let mut choker = Choker::default();
-        choker.round(candidates(&[9, 0]), &config, &mut rng());
+        choker.round(candidates(&[9, 0]), false, &config, &mut rng());
         assert!(choker.welcome(peer(7), &config));
         choker
     };
@@ -189,7 +191,7 @@ fn who_wants_something_comes_before_who_does_not_whatever_else_is_so() {
             all.reverse();
             let config = Config { fixed_slots: places, trial_slots: 0, ..config(strategy) };
             let mut choker = Choker::default();
-            choker.round(all.clone(), &config, &mut rng());
+            choker.round(all.clone(), false, &config, &mut rng());
             assert_eq!(choker.fixed, (0..places as u8).map(peer).collect(), "{strategy:?}: a round");
             let mut choker = Choker::default();
             choker.fill(all, &config, &mut rng());
@@ -202,7 +204,7 @@ fn who_wants_something_comes_before_who_does_not_whatever_else_is_so() {
 fn a_free_fixed_place_goes_to_the_best_of_a_round() {
     for strategy in STRATEGIES {
         let mut choker = Choker::default();
-        choker.round(candidates(&[3, 1, 2]), &Config { fixed_slots: 1, ..config(strategy) }, &mut rng());
+        choker.round(candidates(&[3, 1, 2]), false, &Config { fixed_slots: 1, ..config(strategy) }, &mut rng());
         assert_eq!(choker.fixed, [peer(0)].into(), "{strategy:?}");
         assert!(choker.on_trial.is_some(), "{strategy:?}: the place for trials is for another");
     }
@@ -214,7 +216,7 @@ fn among_equals_a_round_chooses_at_random() {
         let config = Config { fixed_slots: 1, trial_slots: 0, ..config(strategy) };
         let first = |seed| {
             let mut choker = Choker::default();
-            choker.round(candidates(&[5; 6]), &config, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+            choker.round(candidates(&[5; 6]), false, &config, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
             choker.fixed
         };
         let chosen: BTreeSet<_> = (0..60).flat_map(first).collect();
@@ -252,7 +254,7 @@ fn a_place_that_nobody_would_use_need_not_be_earned() {
     all[0].blocks = 10;
     let mut choker = Choker::default();
     let config = Config { fixed_slots: 1, trial_slots: 0, ..config(PeerStrategy::Reciprocal) };
-    choker.round(all, &config, &mut rng());
+    choker.round(all, false, &config, &mut rng());
     assert_eq!(choker.fixed, [peer(1)].into());
 }
 
@@ -271,10 +273,10 @@ fn a_trial_lasts_as_many_rounds_as_it_is_told_to() {
         choker.fill(all(1)[1..].to_vec(), &Config { fixed_slots: 0, ..config.clone() }, &mut rng());
         assert_eq!(choker.on_trial, Some(peer(1)));
         for round in 1..optimistic_rounds {
-            choker.round(all(2), &config, &mut rng());
+            choker.round(all(2), false, &config, &mut rng());
             assert_eq!(choker.on_trial, Some(peer(1)), "round {round} of {optimistic_rounds}");
         }
-        choker.round(all(2), &config, &mut rng());
+        choker.round(all(2), false, &config, &mut rng());
         assert_eq!(choker.on_trial, Some(peer(2)), "after {optimistic_rounds} rounds");
     }
 }
@@ -283,9 +285,9 @@ fn a_trial_lasts_as_many_rounds_as_it_is_told_to() {
 fn a_peer_on_trial_that_earned_a_fixed_place_leaves_the_trial_to_another() {
     let config = Config { fixed_slots: 1, ..config(PeerStrategy::Reciprocal) };
     let mut choker = Choker::default();
-    choker.round(candidates(&[9, 0]), &config, &mut rng());
+    choker.round(candidates(&[9, 0]), false, &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(1)));
-    choker.round(candidates(&[0, 9]), &config, &mut rng());
+    choker.round(candidates(&[0, 9]), false, &config, &mut rng());
     assert_eq!((choker.fixed, choker.on_trial), ([peer(1)].into(), Some(peer(0))));
 }
 
@@ -315,11 +317,11 @@ fn who_is_served_beyond_the_places_is_so_while_it_is_here_and_until_the_next_rou
     let config = Config { fixed_slots: 1, ..config(PeerStrategy::Reciprocal) };
     let all = candidates(&[9, 8, 0, 0]);
     let mut choker = Choker::default();
-    choker.round(all[..2].to_vec(), &config, &mut rng());
+    choker.round(all[..2].to_vec(), false, &config, &mut rng());
     assert!(choker.welcome(peer(2), &config) && choker.welcome(peer(3), &config));
     choker.fill(all[..3].to_vec(), &config, &mut rng());
     assert_eq!(choker.extra, [peer(2)].into(), "another is gone");
-    choker.round(all, &config, &mut rng());
+    choker.round(all, false, &config, &mut rng());
     assert!(choker.extra.is_empty());
 }
 
@@ -328,7 +330,7 @@ fn only_so_many_newcomers_are_welcome_in_one_round() {
     let config = Config::default();
     let mut choker = Choker::default();
     for _ in 0..2 {
-        choker.round(Vec::new(), &config, &mut rng());
+        choker.round(Vec::new(), false, &config, &mut rng());
         assert!(choker.welcome(peer(0), &config));
         assert!(!choker.welcome(peer(0), &config), "it is served already, which counts as no other");
         let welcome = (1..100).filter(|number| choker.welcome(peer(*number), &config)).count();
@@ -347,9 +349,9 @@ fn only_so_many_are_served_beyond_the_places_and_nobody_twice() {
     choker.fill(all[..2].to_vec(), &config, &mut rng());
     for extra in 0..MAX_EXTRA {
         assert_eq!(choker.served().count(), 2 + extra);
-        assert!(choker.widen(all.clone(), &config, &mut rng()));
+        assert!(choker.widen(all.clone(), MAX_EXTRA, &config, &mut rng()));
     }
-    assert!(!choker.widen(all, &config, &mut rng()));
+    assert!(!choker.widen(all, MAX_EXTRA, &config, &mut rng()));
     assert_eq!(choker.served().collect::<BTreeSet<_>>().len(), 2 + MAX_EXTRA);
 }
 
@@ -358,7 +360,7 @@ fn nobody_is_served_beyond_the_places_where_there_are_none_for_trials() {
     let config = Config { trial_slots: 0, ..Config::default() };
     let mut choker = Choker::default();
     choker.fill(candidates(&[0; 8]), &config, &mut rng());
-    assert!(!choker.widen(candidates(&[0; 8]), &config, &mut rng()) && !choker.welcome(peer(9), &config));
+    assert!(!choker.widen(candidates(&[0; 8]), MAX_EXTRA, &config, &mut rng()) && !choker.welcome(peer(9), &config));
     assert_eq!((choker.served().count(), choker.fixed.len()), (4, 4));
 }
 
@@ -368,19 +370,19 @@ fn one_more_is_served_only_if_it_wants_something() {
     let mut all = candidates(&[0; 2]);
     all[0].interested = false;
     all[0].age = Duration::from_secs(9);
-    assert!(choker.widen(all.clone(), &Config::default(), &mut rng()));
+    assert!(choker.widen(all.clone(), MAX_EXTRA, &Config::default(), &mut rng()));
     assert_eq!(choker.extra, [peer(1)].into());
-    assert!(!choker.widen(all, &Config::default(), &mut rng()));
+    assert!(!choker.widen(all, MAX_EXTRA, &Config::default(), &mut rng()));
 }
 
 #[test]
 fn with_rare_blocks_a_peer_on_trial_that_is_no_better_than_the_weakest_stays_so() {
     let config = Config { fixed_slots: 2, ..config(PeerStrategy::RareBlocks) };
     let mut choker = Choker::default();
-    choker.round(candidates(&[5, 3, 1]), &config, &mut rng());
+    choker.round(candidates(&[5, 3, 1]), false, &config, &mut rng());
     assert_eq!((&choker.fixed, choker.on_trial), (&[0, 1].map(peer).into(), Some(peer(2))));
     for (scores, fixed, on_trial) in [([5, 3, 3], [0, 1], 2), ([5, 3, 4], [0, 2], 1), ([4, 4, 4], [0, 2], 1)] {
-        choker.round(candidates(&scores), &config, &mut rng());
+        choker.round(candidates(&scores), false, &config, &mut rng());
         assert_eq!((&choker.fixed, choker.on_trial), (&fixed.map(peer).into(), Some(peer(on_trial))), "{scores:?}");
     }
 }
@@ -391,10 +393,10 @@ fn with_rare_blocks_a_place_that_became_free_goes_to_the_best_of_the_others() {
     let mut choker = Choker::default();
     let mut all = candidates(&[5, 3, 1, 2]);
     all[3].blocks = 1;
-    choker.round(all[..3].to_vec(), &config, &mut rng());
+    choker.round(all[..3].to_vec(), false, &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(2)));
     all.remove(0);
-    choker.round(all, &config, &mut rng());
+    choker.round(all, false, &config, &mut rng());
     assert_eq!((choker.fixed, choker.on_trial), ([1, 3].map(peer).into(), Some(peer(2))));
 }
 
@@ -402,8 +404,8 @@ fn with_rare_blocks_a_place_that_became_free_goes_to_the_best_of_the_others() {
 fn with_rare_blocks_no_round_takes_the_place_of_one_that_still_wants_something() {
     let config = Config { fixed_slots: 2, trial_slots: 0, ..config(PeerStrategy::RareBlocks) };
     let mut choker = Choker::default();
-    choker.round(candidates(&[5, 5, 1]), &config, &mut rng());
-    choker.round(candidates(&[5, 5, 9]), &config, &mut rng());
+    choker.round(candidates(&[5, 5, 1]), false, &config, &mut rng());
+    choker.round(candidates(&[5, 5, 9]), false, &config, &mut rng());
     assert_eq!(choker.fixed, [0, 1].map(peer).into());
 }
 
@@ -415,7 +417,7 @@ fn who_has_a_place_and_got_no_whole_block_keeps_it() {
         let mut all = candidates(&[0, 0, 9, 8]);
         choker.fill(all[..2].to_vec(), &config, &mut rng());
         all[..2].iter_mut().for_each(|candidate| candidate.turn = Turn::Given);
-        choker.round(all.clone(), &config, &mut rng());
+        choker.round(all.clone(), false, &config, &mut rng());
         assert_eq!(choker.fixed, [0, 1].map(peer).into(), "{strategy:?}");
         let useless: [fn(&mut Candidate); 3] =
             [|other| other.interested = false, |other| other.idle = true, |other| other.willing = false];
@@ -423,7 +425,7 @@ fn who_has_a_place_and_got_no_whole_block_keeps_it() {
             let mut all = all.clone();
             all[..2].iter_mut().for_each(lose);
             let mut choker = Choker { fixed: choker.fixed.clone(), ..Choker::default() };
-            choker.round(all, &config, &mut rng());
+            choker.round(all, false, &config, &mut rng());
             assert_eq!(choker.fixed, [2, 3].map(peer).into(), "{strategy:?}: it is for who uses it");
         }
     }
@@ -436,8 +438,38 @@ fn who_got_a_part_of_a_block_keeps_its_place_before_who_got_nothing() {
         let mut choker = Choker::default();
         let mut all = candidates(&[9, 8, 0]);
         (all[1].turn, all[2].turn) = (Turn::Given, Turn::Begun);
-        choker.round(all, &config, &mut rng());
+        choker.round(all, false, &config, &mut rng());
         assert_eq!(choker.fixed, [2].map(peer).into(), "{strategy:?}");
+    }
+}
+
+#[test]
+fn who_has_everything_goes_on_to_serve_those_beyond_the_places_if_the_line_was_idle() {
+    let config = config(PeerStrategy::Reciprocal);
+    for (is_complete, was_idle, left) in [(true, true, 2), (true, false, 0), (false, true, 0)] {
+        let mut choker = Choker::default();
+        let mut all = candidates(&[9, 9, 9, 9, 8, 3, 2, 1, 0]);
+        choker.round(all.clone(), is_complete, &config, &mut rng());
+        let _: Vec<_> = (0..3).map(|_| choker.widen(all.clone(), usize::MAX, &config, &mut rng())).collect();
+        assert_eq!(choker.extra.len(), 3);
+        let idle = *choker.extra.first().unwrap();
+        all.iter_mut().filter(|other| other.peer == idle).for_each(|other| other.idle = true);
+        choker.was_idle = was_idle;
+        choker.round(all, is_complete, &config, &mut rng());
+        assert_eq!(choker.extra.len(), left, "complete: {is_complete}, idle: {was_idle}");
+        assert!(!choker.extra.contains(&idle) && !choker.was_idle);
+    }
+}
+
+#[test]
+fn no_more_are_served_beyond_the_places_than_may_be() {
+    let config = config(PeerStrategy::Reciprocal);
+    for most in [3, MAX_EXTRA, usize::MAX] {
+        let mut choker = Choker::default();
+        let all = candidates(&[0; 40]);
+        choker.round(all.clone(), false, &config, &mut rng());
+        let widened = (0..100).take_while(|_| choker.widen(all.clone(), most, &config, &mut rng())).count();
+        assert_eq!(widened, most.min(40 - config.fixed_slots - config.trial_slots));
     }
 }
 
@@ -449,16 +481,16 @@ fn a_trial_lasts_until_a_block_is_whole() {
     let mut all = candidates(&[9, 0, 0]);
     all[0].blocks = 10;
     all[2].blocks = 5;
-    choker.round(all.clone(), &config, &mut rng());
+    choker.round(all.clone(), false, &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(1)));
     (all[1].turn, all[1].blocks) = (Turn::Begun, 9);
     // It comes before the others for a fixed place too, unless those are taken by such.
     all[0].turn = Turn::Begun;
     for _ in 0..5 {
-        choker.round(all.clone(), &config, &mut rng());
+        choker.round(all.clone(), false, &config, &mut rng());
         assert_eq!((&choker.fixed, choker.on_trial), (&[peer(0)].into(), Some(peer(1))));
     }
     all[1].turn = Turn::Over;
-    choker.round(all, &config, &mut rng());
+    choker.round(all, false, &config, &mut rng());
     assert_eq!(choker.on_trial, Some(peer(2)));
 }
