@@ -277,6 +277,10 @@ impl Swarm {
                 }
                 most = geometry.segment_size();
             }
+            if self.blocks.none_missing() {
+                self.take_over(peer, now);
+            }
+            let Some(neighbour) = self.neighbours.get(&peer) else { return };
             let picked = if self.blocks.none_missing() {
                 if self.in_flight() >= self.room_for(neighbour) {
                     self.is_limited = true;

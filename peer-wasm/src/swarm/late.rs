@@ -52,8 +52,7 @@ impl Swarm {
     }
 
     /// Notes which neighbours deliver nothing, and takes back what was asked of them if others can be asked. If nobody else
-    /// can, waiting costs nothing, and on a slow line it is all that helps. At the end nobody has longer than usual: then
-    /// everything waits for the last.
+    /// can, waiting costs nothing, and on a slow line it is all that helps.
     pub(super) fn handle_overdue(&mut self, now: Instant) {
         let usual = self.usual();
         let is_late = |neighbour: &Neighbour| neighbour.asked.overdue(&usual).is_some_and(|overdue| overdue <= now);
@@ -81,8 +80,7 @@ impl Swarm {
     /// What is waited for whoever it is. What comes over a line that is full comes late from everyone.
     fn usual(&self) -> Usual<'_> {
         let millis = self.in_flight_bytes.saturating_mul(1_000).checked_div(self.best_rate).unwrap_or(0);
-        let end = self.blocks.none_missing().then(|| self.look_again_after());
-        Usual { patience: &self.patience, line: Duration::from_millis(millis), end }
+        Usual { patience: &self.patience, line: Duration::from_millis(millis) }
     }
 
     /// Whether somebody else serves this peer and has something that was asked of the neighbour.
@@ -141,6 +139,36 @@ impl Swarm {
                 self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
                 self.request_of(peer, now);
             }
+        }
+    }
+
+    /// When nothing is missing but not everything is here: takes back what neighbours owe that deliver nothing for longer than
+    /// they ever did, so that this one, which is idle, can be asked.
+    pub(super) fn take_over(&mut self, peer: PeerId, now: Instant) {
+        let geometry = *self.manifest.geometry();
+        let Some(own) = self.neighbours.get(&peer).filter(|own| own.asked.in_flight().is_empty()) else { return };
+        let least = self.look_again_after().max(self.usual().line);
+        let is_silent = |other: &Neighbour| {
+            let usual = other.asked.usual_silence(&self.patience);
+            usual.is_some_and(|usual| other.asked.silence(now) >= usual.max(least))
+        };
+        let asked_of = |span: Span| self.open_requests().filter(move |(.., request)| request.span.overlaps(span));
+        let has_all = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
+        let oldest = self
+            .open_requests()
+            .filter(|(_, other, request)| is_silent(other) && has_all(request.span) && !own.asked.gave_up(request.span))
+            .filter(|(.., request)| asked_of(request.span).all(|(_, other, _)| is_silent(other)))
+            .min_by_key(|(.., request)| request.sent);
+        let Some((.., oldest)) = oldest else { return };
+        let taken: Vec<_> = asked_of(oldest.span).map(|(other, _, request)| (other, request.span)).collect();
+        let file = self.tag();
+        for (other, span) in taken {
+            let Some(neighbour) = self.neighbours.get_mut(&other) else { continue };
+            neighbour.asked.take_back(span, &geometry);
+            neighbour.asked.give_up(span);
+            self.in_flight_bytes -= geometry.span_len(span);
+            self.blocks.release(span);
+            self.send(other, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
         }
     }
 

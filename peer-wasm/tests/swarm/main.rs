@@ -42,6 +42,7 @@ mod restating;
 mod room;
 mod segments;
 mod serving;
+mod silence;
 mod steering;
 mod storage;
 mod stranger;

@@ -251,17 +251,17 @@ fn what_was_asked_before_a_block_was_wrong_is_taken_back_and_not_mixed_with_the_
     let (liar, honest, late) = (id_of(7), id_of(8), id_of(9));
     let mut alone = with(EIGHT, blocks(1..1_000, 1_000));
     meet_both(&mut alone, liar, late);
-    // Somebody else is asked for what the last one owes.
+    alone.wait_for(Duration::from_millis(600));
     alone.hear_wrong(liar, 0, 1);
     (1..4).for_each(|index| alone.hear_block(liar, index, 1));
-    alone.wait_for(Duration::from_millis(300));
-    alone.meet(honest, &Bitfield::full(1_000));
-    let repeated: Vec<_> = alone.requests();
-    assert!(repeated.iter().all(|(of, ..)| *of != late), "{repeated:?}");
-    assert_eq!(segments(&repeated), (4..8).collect());
+    alone.hear(liar, PeerMessage::Choke { file: alone.swarm.tag() });
     alone.hear_block(late, 4, 1);
-    for (of, index, count) in repeated.into_iter().filter(|(_, index, _)| *index > 4) {
-        alone.hear_block(of, index, count);
+    // Somebody else is asked for what the last one owes.
+    alone.meet(honest, &Bitfield::full(1_000));
+    alone.wait_for(Duration::from_secs(2));
+    for expected in 5..8 {
+        assert_eq!(alone.requests(), [(honest, expected, 1)]);
+        alone.hear_block(honest, expected, 1);
         alone.swarm.audit();
     }
     let (of, index, count) = *alone.requests().last().unwrap();

@@ -62,8 +62,6 @@ pub(in crate::swarm) struct Usual<'a> {
     pub(in crate::swarm) patience: &'a Patience,
     /// The time that this peer's line takes for all that is on its way to it.
     pub(in crate::swarm) line: Duration,
-    /// When nothing is left to ask for: less than this is not late.
-    pub(in crate::swarm) end: Option<Duration>,
 }
 
 /// What is asked of a neighbour, and how it answers.
@@ -260,10 +258,15 @@ impl Asked {
         let request = self.in_flight.iter_mut().find(|request| request.span == span && request.moves_to.is_none());
         let Some(request) = request else { return false };
         request.moves_to = Some(to);
+        self.give_up(span);
+        true
+    }
+
+    /// What is asked of it does not come back to it until it delivers.
+    pub(in crate::swarm) fn give_up(&mut self, span: Span) {
         if self.gave_up.len() < MAX_STALE {
             self.gave_up.push(span);
         }
-        true
     }
 
     /// Whether this was moved from it to another since it delivered.
@@ -364,8 +367,7 @@ impl Asked {
         } else {
             own.max(usual.patience.lasts()) + Duration::from_millis(self.bytes * 1_000 / ASSUMED_RATE)
         };
-        let end = usual.end.and_then(|least| Some(self.usual_silence(usual.patience)?.max(least)));
-        end.map_or(pace, |end| end.min(pace)).max(usual.line)
+        pace.max(usual.line)
     }
 
     /// Whether it owes something for so long that it is to be asked anew. No request is lost between peers that keep to the

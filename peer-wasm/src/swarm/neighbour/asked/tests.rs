@@ -228,15 +228,7 @@ fn what_comes_late_leaves_the_window_alone() {
 fn overdue(asked: &Asked, others_ms: u64, line_ms: u64) -> Option<Instant> {
     let mut patience = Patience::default();
     (0..100).for_each(|_| patience.answered_after(Duration::from_millis(others_ms / 4)));
-    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms), end: None })
-}
-
-/// When the patience ends at the end, where less than a tenth of a second is not late.
-fn overdue_at_the_end(asked: &Asked, others: &[u64], line_ms: u64) -> Option<Instant> {
-    let mut patience = Patience::default();
-    others.iter().for_each(|ms| patience.answered_after(Duration::from_millis(*ms)));
-    let end = Some(Duration::from_millis(100));
-    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms), end })
+    asked.overdue(&Usual { patience: &patience, line: Duration::from_millis(line_ms) })
 }
 
 #[test]
@@ -254,20 +246,6 @@ fn one_that_owes_something_is_overdue_when_it_delivers_slower_than_usual() {
     assert_eq!(overdue(&asked, 0, 0), None);
     asked.requested(span(0, 1), &geometry(), at(9_000));
     assert_eq!(overdue(&asked, 0, 0), Some(at(9_000 + 2 * 4_000)));
-}
-
-#[test]
-fn at_the_end_one_is_overdue_as_soon_as_it_is_later_than_usual() {
-    let mut asked = asked_for(125, at(1_000));
-    assert_eq!(overdue_at_the_end(&asked, &[], 0), overdue(&asked, 0, 0), "nothing is known of anybody");
-    assert_eq!(overdue_at_the_end(&asked, &[40], 0), Some(at(1_000 + 160)), "others are served four times before");
-    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_000 + 100)));
-    assert_eq!(overdue_at_the_end(&asked, &[4], 300), Some(at(1_000 + 300)), "over a full line everybody is late");
-    assert_eq!(overdue_at_the_end(&asked, &[90_000], 0), overdue(&asked, 360_000, 0), "never later than otherwise");
-    asked.delivered(1_024, None, MAX_WINDOW, at(1_300));
-    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_300 + 1_200)), "by its own pace");
-    asked.snub(at(2_500));
-    assert_eq!(overdue_at_the_end(&asked, &[4], 0), Some(at(1_300 + 1_200)));
 }
 
 #[test]
@@ -297,7 +275,7 @@ fn one_that_delivers_nothing_may_have_forgotten_after_a_minute_or_twice_the_pati
     let mut asked = asked_for(1, at(0));
     let forgot = |asked: &Asked, ms| {
         let patience = Patience::default();
-        asked.may_have_forgotten(&Usual { patience: &patience, line: Duration::ZERO, end: None }, at(ms))
+        asked.may_have_forgotten(&Usual { patience: &patience, line: Duration::ZERO }, at(ms))
     };
     assert!(!forgot(&asked, 59_999) && forgot(&asked, 60_000));
     asked.delivered(1, None, MAX_WINDOW, at(10_000));
