@@ -85,11 +85,12 @@ impl Choker {
         self.on_trial = self.on_trial.filter(|on_trial| *on_trial != peer);
     }
 
-    /// A new round over all neighbours that lack blocks. Who has everything goes on to serve as many as its line needs.
+    /// A new round over all neighbours that lack blocks. Whoever `keeps_extra` goes on to serve those beyond the
+    /// places.
     pub(super) fn round(
         &mut self,
         mut candidates: Vec<Candidate>,
-        is_complete: bool,
+        keeps_extra: bool,
         config: &Config,
         rng: &mut impl Rng,
     ) {
@@ -109,10 +110,15 @@ impl Choker {
                 self.on_trial = self.on_trial.filter(|peer| !self.fixed.contains(peer));
             }
         }
-        let needs_extra = std::mem::take(&mut self.was_idle) && is_complete;
-        let keeps = |peer: &PeerId| needs_extra && !self.fixed.contains(peer);
+        self.was_idle = false;
+        let keeps = |peer: &PeerId| keeps_extra && !self.fixed.contains(peer);
         self.extra.retain(|peer| keeps(peer) && wanted.iter().any(|other| other.peer == *peer));
         self.fill(candidates, config, rng);
+    }
+
+    /// Whether the line was idle since the round began.
+    pub(super) const fn was_idle(&self) -> bool {
+        self.was_idle
     }
 
     /// Whether a place is free.

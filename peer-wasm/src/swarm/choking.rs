@@ -73,7 +73,10 @@ impl Swarm {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         let candidates = self.candidates(now);
-        self.choker.round(candidates, self.is_complete(), &self.config, &mut self.rng);
+        // First copies go to as many as there are, or all others would wait for what a few were given. Who has everything serves
+        // as many as its line needs, and who fetches wants others to give as well.
+        let keeps_extra = self.first_copies.is_some() || (self.is_complete() && self.choker.was_idle());
+        self.choker.round(candidates, keeps_extra, &self.config, &mut self.rng);
         self.remind_of_places();
         self.apply_choker();
         for (peer, neighbour) in &mut self.neighbours {

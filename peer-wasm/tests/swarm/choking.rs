@@ -278,7 +278,7 @@ fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_som
 #[test]
 fn who_says_that_it_wants_nothing_gets_no_place_that_others_want() {
     let (newcomer, busy) = (id_of(8), [id_of(6), id_of(7)]);
-    let mut alone = seed(Config { fixed_slots: 1, ..Config::default() });
+    let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
     busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
     alone.join(newcomer);
     alone.hear_bitfield(newcomer, &Bitfield::empty(64), false);

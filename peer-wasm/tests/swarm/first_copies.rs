@@ -65,6 +65,21 @@ fn offers(alone: &mut Alone, to: [PeerId; 2]) -> [Vec<HaveRun>; 2] {
 }
 
 #[test]
+fn first_copies_go_to_as_many_as_there_are_also_after_a_round() {
+    let peers: Vec<_> = (20..32).map(id_of).collect();
+    let mut alone = seed(&peers);
+    for (index, peer) in (0..).zip(&peers) {
+        assert!(gets(&mut alone, *peer, index));
+    }
+    // Nobody asks for anything more, but the line is not idle: something is on its way.
+    alone.hear(peers[0], PeerMessage::Request { file: alone.swarm.tag(), index: 12, count: 1 });
+    alone.said();
+    alone.wait_for(Duration::from_millis(2_010));
+    let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
+    assert_eq!(served.count(), peers.len());
+}
+
+#[test]
 fn who_was_refused_a_block_is_offered_all_that_it_lacks_when_every_block_was_given() {
     let [first, second] = [7, 8].map(id_of);
     let mut alone = busy_seed(&[first, second]);
@@ -146,25 +161,24 @@ fn first_copies_go_to_everyone_in_turn_and_sooner_to_who_passes_them_on() {
 #[test]
 fn requests_of_who_passes_nothing_on_keep_nobody_from_being_served_beside_them() {
     for passes_on in [false, true] {
-        let peers = [7, 8, 9].map(id_of);
-        // One block at a time is read, so that all others wait.
+        // More newcomers than are given a place at once. One block at a time is read, so that all others wait.
+        let peers: Vec<_> = (20..40).map(id_of).collect();
         let mut alone = seed_with(Config { fixed_slots: 1, upload_budget: 1, ..Config::default() }, &peers);
         let file = alone.swarm.tag();
-        alone.wait_for(Config::default().choke_round);
-        let is_served = |alone: &Alone, peer| {
-            alone.swarm.neighbours(alone.now).any(|other| other.peer == peer && other.served_by_us)
+        let served = |alone: &Alone| -> Vec<_> {
+            alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us).map(|other| other.peer).collect()
         };
-        let (served, others): (Vec<_>, Vec<_>) = peers.into_iter().partition(|&peer| is_served(&alone, peer));
-        let ([asking, witness], [other]) = (&served[..], &others[..]) else { panic!("{served:?} are served") };
-        (0..9).for_each(|index| alone.hear(*asking, PeerMessage::Request { file, index, count: 1 }));
+        let before = served(&alone);
+        assert_eq!(before.len(), 2 + 16);
+        (0..9).for_each(|index| alone.hear(before[0], PeerMessage::Request { file, index, count: 1 }));
         if passes_on {
-            has(&mut alone, *witness, 0);
+            has(&mut alone, before[1], 0);
         }
         alone.said();
         assert_eq!(alone.unread.len(), 1, "eight wait");
         alone.wait_for(Duration::from_millis(19));
-        assert!(!is_served(&alone, *other));
+        assert_eq!(served(&alone), before);
         alone.wait_for(Duration::from_millis(1));
-        assert_eq!(is_served(&alone, *other), !passes_on);
+        assert_eq!(served(&alone).len(), before.len() + usize::from(!passes_on));
     }
 }

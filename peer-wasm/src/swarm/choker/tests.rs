@@ -444,21 +444,34 @@ fn who_got_a_part_of_a_block_keeps_its_place_before_who_got_nothing() {
 }
 
 #[test]
-fn who_has_everything_goes_on_to_serve_those_beyond_the_places_if_the_line_was_idle() {
+fn those_beyond_the_places_are_kept_if_that_is_said_and_they_use_it() {
     let config = config(PeerStrategy::Reciprocal);
-    for (is_complete, was_idle, left) in [(true, true, 2), (true, false, 0), (false, true, 0)] {
+    for (keeps_extra, left) in [(true, 2), (false, 0)] {
         let mut choker = Choker::default();
         let mut all = candidates(&[9, 9, 9, 9, 8, 3, 2, 1, 0]);
-        choker.round(all.clone(), is_complete, &config, &mut rng());
-        let _: Vec<_> = (0..3).map(|_| choker.widen(all.clone(), usize::MAX, &config, &mut rng())).collect();
-        assert_eq!(choker.extra.len(), 3);
+        choker.round(all.clone(), keeps_extra, &config, &mut rng());
+        assert!(!choker.was_idle());
+        (0..3).for_each(|_| assert!(choker.widen(all.clone(), usize::MAX, &config, &mut rng())));
+        assert!(choker.extra.len() == 3 && choker.was_idle());
         let idle = *choker.extra.first().unwrap();
         all.iter_mut().filter(|other| other.peer == idle).for_each(|other| other.idle = true);
-        choker.was_idle = was_idle;
-        choker.round(all, is_complete, &config, &mut rng());
-        assert_eq!(choker.extra.len(), left, "complete: {is_complete}, idle: {was_idle}");
-        assert!(!choker.extra.contains(&idle) && !choker.was_idle);
+        choker.round(all, keeps_extra, &config, &mut rng());
+        assert_eq!(choker.extra.len(), left);
+        assert!(!choker.extra.contains(&idle) && !choker.was_idle());
     }
+}
+
+#[test]
+fn who_earned_a_fixed_place_is_not_beyond_the_places_as_well() {
+    let config = config(PeerStrategy::Reciprocal);
+    let mut choker = Choker::default();
+    let mut all = candidates(&[9, 9, 9, 9, 0, 0]);
+    choker.round(all.clone(), true, &config, &mut rng());
+    assert!(choker.widen(all.clone(), MAX_EXTRA, &config, &mut rng()));
+    let extra = *choker.extra.first().unwrap();
+    all.iter_mut().filter(|other| other.peer == extra).for_each(|other| other.score = 99);
+    choker.round(all, true, &config, &mut rng());
+    assert!(choker.fixed.contains(&extra) && choker.extra.is_empty());
 }
 
 #[test]
