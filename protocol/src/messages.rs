@@ -295,10 +295,10 @@ pub enum PeerMessage {
     Manifest {
         /// The facts.
         #[serde(flatten)]
-        facts: FileFacts,
+        facts: Box<FileFacts>,
         /// The hashes and their proof.
         #[serde(flatten)]
-        part: ManifestPart,
+        part: Box<ManifestPart>,
     },
     /// Answers `get_manifest` where that part of the manifest is not there.
     NoManifest {
@@ -390,6 +390,11 @@ pub enum PeerMessage {
 }
 
 impl PeerMessage {
+    /// A part of a manifest.
+    pub fn manifest(facts: FileFacts, part: ManifestPart) -> Self {
+        Self::Manifest { facts: Box::new(facts), part: Box::new(part) }
+    }
+
     /// The tag of the file that the message is about.
     pub const fn tag(&self) -> FileTag {
         match self {

@@ -62,7 +62,7 @@ fn every_peer_message_of_the_examples_is_understood_and_none_is_missing() {
         };
         assert_names_no_unknown_key(example, &written);
         match message {
-            PeerMessage::Manifest { facts, part } => drop(PartialManifest::begin(facts, part).unwrap()),
+            PeerMessage::Manifest { facts, part } => drop(PartialManifest::begin(*facts, *part).unwrap()),
             PeerMessage::Bitfield { blocks, .. } => assert!(Bitfield::from_bytes(&blocks, 1).unwrap().is_full()),
             _ => {}
         }

@@ -69,7 +69,7 @@ impl JsonPeer {
                 let part = message["part"].as_u64().map(u32::try_from).transpose()?;
                 match self.manifest.part(part) {
                     Some(part) => {
-                        let manifest = PeerMessage::Manifest { facts: self.manifest.facts().clone(), part };
+                        let manifest = PeerMessage::manifest(self.manifest.facts().clone(), part);
                         self.tell(&from, "manifest", serde_json::to_value(manifest)?).await?;
                     }
                     None => self.tell(&from, "no_manifest", json!({})).await?,

@@ -103,16 +103,14 @@ mod tests {
 
     #[test]
     fn in_the_place_of_an_answer_with_data_comes_one_that_refuses() {
-        let message = PeerMessage::Manifest {
-            facts: FileFacts {
-                file: FileId::from_bytes([0xf1; 32]),
-                name: "f".parse().unwrap(),
-                size: 3,
-                media_type: MediaType::default(),
-                block_size: BlockSize::for_file(3),
-            },
-            part: ManifestPart::default(),
+        let facts = FileFacts {
+            file: FileId::from_bytes([0xf1; 32]),
+            name: "f".parse().unwrap(),
+            size: 3,
+            media_type: MediaType::default(),
+            block_size: BlockSize::for_file(3),
         };
+        let message = PeerMessage::manifest(facts, ManifestPart::default());
         let Frame::Text(text) = encode_envelope(ALICE, message, false) else { panic!("asked for text") };
         let Ok(ClientFrame::Envelope { subject: manifest, message, .. }) = decode_client_text(&text) else {
             panic!("{text}")

@@ -17,7 +17,7 @@ impl Client {
         if let PeerMessage::GetManifest { file, part } = message {
             self.handle_get_manifest(from, Wanted { file, part }, now);
         } else if let PeerMessage::Manifest { facts, part } = message {
-            self.handle_manifest(from, facts, part, now);
+            self.handle_manifest(from, *facts, *part, now);
         } else if let PeerMessage::NoManifest { file } = message {
             self.handle_no_manifest(from, file, now);
         } else if let Some(file) = self.tagged(tag)
@@ -98,7 +98,7 @@ impl Client {
         while let Some((to, Wanted { file, part })) = self.manifests.next(most) {
             match self.transfers.get(&file).and_then(|transfer| transfer.manifest_part(part)) {
                 Some((facts, part)) => {
-                    let frame = encode_envelope(to, PeerMessage::Manifest { facts, part }, false);
+                    let frame = encode_envelope(to, PeerMessage::manifest(facts, part), false);
                     let bytes = frame_len(&frame);
                     self.manifests.sending(bytes);
                     self.outputs.push_back(Output::Send { frame, receipt: Some(Receipt(Sent::Manifest { bytes })) });

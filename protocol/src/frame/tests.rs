@@ -424,7 +424,7 @@ fn every_message_names_its_file() {
     };
     for message in [
         PeerMessage::GetManifest { file: FILE, part: Some(1) },
-        PeerMessage::Manifest { facts, part: crate::ManifestPart { part: 7, ..Default::default() } },
+        PeerMessage::manifest(facts, crate::ManifestPart { part: 7, ..Default::default() }),
         PeerMessage::NoManifest { file: FILE },
         PeerMessage::Bitfield { file: tag, blocks: Bytes::new(), begin: true },
         PeerMessage::Have { file: tag, blocks: vec![crate::HaveRun(1, 2)] },

@@ -150,7 +150,7 @@ fn manifest() -> Arc<Manifest> {
 }
 
 fn part_of(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
-    PeerMessage::Manifest { facts: manifest.facts().clone(), part: manifest.part(part).unwrap() }
+    PeerMessage::manifest(manifest.facts().clone(), manifest.part(part).unwrap())
 }
 
 /// A file of `blocks` blocks of 4 KiB.

@@ -58,7 +58,7 @@ fn wrong(manifest: &Manifest, part: Option<u32>) -> PeerMessage {
     let part = manifest.part(part).unwrap();
     let mut hashes = part.hashes.to_vec();
     hashes[0] ^= 1;
-    PeerMessage::Manifest { facts: manifest.facts().clone(), part: ManifestPart { hashes: hashes.into(), ..part } }
+    PeerMessage::manifest(manifest.facts().clone(), ManifestPart { hashes: hashes.into(), ..part })
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_liars_size_is_not_believed() {
     let mut lab = Lab::search(manifest.file(), &[2]);
     let mut facts = manifest.facts().clone();
     facts.size -= 1;
-    lab.say(2, PeerMessage::Manifest { facts, part: manifest.part(None).unwrap() });
+    lab.say(2, PeerMessage::manifest(facts, manifest.part(None).unwrap()));
     assert!(!lab.has_manifest());
     assert_eq!(lab.last_report().stage, page::Stage::Searching);
 }
