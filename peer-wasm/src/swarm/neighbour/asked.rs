@@ -219,7 +219,12 @@ impl Asked {
     pub(in crate::swarm) fn take(&mut self, span: Span, geometry: &Geometry) -> Option<InFlight> {
         let place = self.in_flight.iter().position(|request| request.span == span)?;
         self.bytes -= geometry.span_len(span);
-        Some(self.in_flight.remove(place))
+        let request = self.in_flight.remove(place);
+        // Few neighbours serve this peer at a time, and all of them did at some time.
+        if self.in_flight.is_empty() {
+            self.in_flight = Vec::new();
+        }
+        Some(request)
     }
 
     /// Takes one request back. Its block may still come.
@@ -233,7 +238,7 @@ impl Asked {
 
     /// Takes every request back.
     pub(in crate::swarm) fn take_all_back(&mut self) -> Vec<Span> {
-        let spans: Vec<_> = self.in_flight.drain(..).map(|request| request.span).collect();
+        let spans: Vec<_> = std::mem::take(&mut self.in_flight).into_iter().map(|request| request.span).collect();
         self.bytes = 0;
         self.remember_stale(spans.iter().copied());
         spans

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// How long it may take a newcomer to say what it has and wants.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
-/// A peer that messages are exchanged with.
+/// A peer that messages are exchanged with. What is walked through most often is small and lies together.
 #[derive(Debug)]
 pub(super) struct Neighbour {
     pub(super) joined: Instant,
@@ -34,13 +34,20 @@ pub(super) struct Neighbour {
     age: Duration,
     pub(super) said: Said,
     pub(super) told: Told,
-    pub(super) asked: Asked,
-    pub(super) served: Served,
+    pub(super) asked: Box<Asked>,
+    pub(super) served: Box<Served>,
 }
 
 impl Neighbour {
     pub(super) fn new(geometry: &Geometry, age: Duration, asked: Asked, served: Served, now: Instant) -> Self {
-        Self { joined: now, age, said: Said::nothing(geometry.blocks()), told: Told::nothing(), asked, served }
+        Self {
+            joined: now,
+            age,
+            said: Said::nothing(geometry.blocks()),
+            told: Told::nothing(),
+            asked: Box::new(asked),
+            served: Box::new(served),
+        }
     }
 
     /// For how long it has been in the swarm.
