@@ -40,14 +40,11 @@ impl Swarm {
         if self.choker.serves(from) {
             return;
         }
-        let is_newcomer = self.neighbours.get(&from).is_some_and(|neighbour| neighbour.served.total() == 0);
         let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.is_interested);
         if self.choker.has_room(&self.config) || self.choker.served().any(wants_nothing) {
             self.fill_slots(now);
         }
-        if is_newcomer {
-            self.serve_newcomer(from);
-        }
+        self.serve_newcomer(from, now);
         if !self.choker.serves(from) {
             self.watch_line(now);
         }
@@ -60,9 +57,12 @@ impl Swarm {
         }
     }
 
-    /// Whoever is new here need not wait for a place: it is served beyond them until the next round.
-    pub(super) fn serve_newcomer(&mut self, peer: PeerId) {
-        if self.choker.welcome(peer, &self.config) {
+    /// Whoever is new in the swarm need not wait for a place: it is served beyond them until the next round. Who is there for
+    /// longer than a trial lasts found others, and if it comes to everybody for a gift, it gives nothing.
+    pub(super) fn serve_newcomer(&mut self, peer: PeerId, now: Instant) {
+        let trial = self.config.choke_round * self.config.optimistic_rounds;
+        let is_new = |neighbour: &Neighbour| neighbour.served.total() == 0 && neighbour.age(now) < trial;
+        if self.neighbours.get(&peer).is_some_and(is_new) && self.choker.welcome(peer, &self.config) {
             self.apply_choker();
         }
     }

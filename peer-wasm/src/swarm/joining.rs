@@ -302,7 +302,7 @@ impl Swarm {
         neighbour.told.blocks = Some(self.unannounced.len());
         self.neighbours.insert(peer, neighbour);
         self.send_bitfield(peer, is_stranger && !said.is_introduced);
-        self.serve_newcomer(peer);
+        self.serve_newcomer(peer, now);
         // What it said while it waited counts as if it said it only now.
         let file = self.tag();
         let blocks = PeerMessage::Bitfield { file, blocks: said.has.to_bytes(), begin: false };

@@ -276,6 +276,25 @@ fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_som
 }
 
 #[test]
+fn who_is_in_the_swarm_for_as_long_as_a_trial_is_no_newcomer() {
+    let config = Config { fixed_slots: 1, ..Config::default() };
+    let trial = config.choke_round * config.optimistic_rounds;
+    for (age, is_new) in [(trial - Duration::from_millis(1), true), (trial, false)] {
+        let mut alone = fetching(config.clone());
+        let file = alone.swarm.tag();
+        let busy = [id_of(6), id_of(7)];
+        busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+        alone.wait_for(ROUND);
+        busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
+        alone.swarm.handle_peer_joined(id_of(8), age, alone.now);
+        assert_eq!(served(&alone).contains(&id_of(8)), is_new);
+        alone.hear_bitfield(id_of(8), &Bitfield::empty(64), false);
+        alone.hear(id_of(8), PeerMessage::Interested { file });
+        assert_eq!(served(&alone).contains(&id_of(8)), is_new);
+    }
+}
+
+#[test]
 fn who_says_that_it_wants_nothing_gets_no_place_that_others_want() {
     let (newcomer, busy) = (id_of(8), [id_of(6), id_of(7)]);
     let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
