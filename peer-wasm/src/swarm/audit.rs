@@ -30,8 +30,8 @@ impl Swarm {
         assert_eq!(self.storing_bytes, storing, "bytes being stored");
         let in_flight: u64 = self.neighbours.values().map(|neighbour| neighbour.asked.bytes()).sum();
         assert_eq!(self.in_flight_bytes, in_flight, "bytes in flight");
-        let queued: usize = self.neighbours.values().map(|neighbour| neighbour.served.queue.len()).sum();
-        assert_eq!(self.queued, queued, "requests that wait");
+        let asking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
+        assert!(self.asking.iter().eq(asking.map(|(peer, _)| peer)), "neighbours whose requests wait");
         assert!(self.choker.served().all(|peer| self.neighbours.contains_key(&peer)), "somebody gone has a place");
         let reading: u64 = self.reads.values().map(|(_, span)| geometry.span_len(*span)).sum();
         assert!(self.uploading_bytes >= reading, "less is being sent than is being read");

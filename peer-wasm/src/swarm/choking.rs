@@ -158,10 +158,9 @@ impl Swarm {
     /// those who pass on what they are given: its line is what everyone waits for.
     pub(super) fn is_running_dry(&self) -> bool {
         if self.first_copies.is_none() {
-            return self.queued == 0;
+            return self.asking.is_empty();
         }
-        let asking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
-        let trusted = asking.filter(|(peer, _)| self.is_trusted(**peer));
+        let trusted = self.asking().filter(|(peer, _)| self.is_trusted(*peer));
         trusted.map(|(_, neighbour)| neighbour.served.queue.len()).sum::<usize>() < FIRST_COPIES_RESERVE
     }
 
@@ -182,7 +181,7 @@ impl Swarm {
         }
         let mut candidates = self.candidates(now);
         // Those who do not pass on what they are given leave no line idle.
-        candidates.retain(|candidate| candidate.willing || self.queued == 0);
+        candidates.retain(|candidate| candidate.willing || self.asking.is_empty());
         let most = if self.is_complete() { usize::MAX } else { MAX_EXTRA };
         if self.choker.widen(candidates, most, &self.config, &mut self.rng) {
             self.apply_choker();
@@ -235,7 +234,7 @@ impl Swarm {
 
     fn reject_spans(&mut self, to: PeerId, spans: VecDeque<Span>) {
         let file = self.tag();
-        self.queued -= spans.len();
+        self.note_queue(to);
         for span in spans {
             self.send(to, PeerMessage::Reject { file, index: span.index(), count: span.count() });
         }

@@ -273,7 +273,7 @@ impl Swarm {
     fn remove(&mut self, peer: PeerId) -> Option<Neighbour> {
         let mut neighbour = self.neighbours.remove(&peer)?;
         self.in_flight_bytes -= neighbour.asked.bytes();
-        self.queued -= neighbour.served.queue.len();
+        self.asking.remove(&peer);
         self.choker.evict(peer);
         for span in neighbour.asked.take_all_back() {
             self.blocks.release(span);
@@ -324,8 +324,8 @@ impl Swarm {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         self.in_flight_bytes -= neighbour.asked.bytes();
-        self.queued -= neighbour.served.queue.len();
         neighbour.served.queue.clear();
+        self.asking.remove(&peer);
         neighbour.said.is_interested = false;
         neighbour.said.chokes_us = true;
         neighbour.told = super::neighbour::Told::nothing();

@@ -55,7 +55,7 @@ use rate::Rate;
 use seeding::FirstCopies;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -132,8 +132,8 @@ pub struct Swarm {
     next_read: u64,
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
-    /// Requests of neighbours that wait to be served.
-    queued: usize,
+    /// Neighbours whose requests wait to be served.
+    asking: BTreeSet<PeerId>,
     last_served: Option<PeerId>,
     /// While this peer gives a file its first copies.
     first_copies: Option<FirstCopies>,
@@ -209,7 +209,7 @@ impl Swarm {
             reads: BTreeMap::new(),
             next_read,
             uploading_bytes: 0,
-            queued: 0,
+            asking: BTreeSet::new(),
             last_served: None,
             first_copies,
             received: Rate::new(),
@@ -242,8 +242,8 @@ impl Swarm {
     }
 
     /// Whether requests wait to be served.
-    pub const fn is_asked(&self) -> bool {
-        self.queued > 0
+    pub fn is_asked(&self) -> bool {
+        !self.asking.is_empty()
     }
 
     /// Whether the peer was dropped for a violation.

@@ -1,6 +1,9 @@
 //! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
-use super::{Event, ReadId, StorageError, StorageRequest, Swarm, Violation, neighbour::MAX_QUEUED};
+use super::{
+    Event, ReadId, StorageError, StorageRequest, Swarm, Violation,
+    neighbour::{MAX_QUEUED, Neighbour},
+};
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Span};
@@ -65,7 +68,7 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if may_give {
             neighbour.served.enqueue(span);
-            self.queued += 1;
+            self.asking.insert(from);
             self.serve(now);
         } else if !is_served && !neighbour.served.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
@@ -80,7 +83,7 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         let Some(place) = neighbour.served.queue.iter().position(|queued| *queued == span) else { return };
         neighbour.served.queue.remove(place);
-        self.queued -= 1;
+        self.note_queue(from);
         let file = self.tag();
         self.send(from, PeerMessage::Reject { file, index: span.index(), count: span.count() });
     }
@@ -118,18 +121,14 @@ impl Swarm {
     /// Those go to who passes them on. To whoever has every block, those are equals that have as many copies to the power of
     /// two: everyone is to get the same of it.
     fn next_to_serve(&mut self) -> Option<(PeerId, Span)> {
-        if self.queued == 0 {
-            return None;
-        }
         let last = self.last_served;
         let geometry = *self.manifest.geometry();
         let block_size = geometry.block_size().bytes();
         let per_block = geometry.segments_per_block();
         let is_complete = self.is_complete();
         let this = &*self;
-        let asking = || this.neighbours.iter().filter(|(_, neighbour)| !neighbour.served.queue.is_empty());
-        let turns = PASSED_OVER * asking().count().saturating_sub(1).max(1) as u64;
-        let requests = asking().flat_map(|(&peer, neighbour)| {
+        let turns = PASSED_OVER * self.asking.len().saturating_sub(1).max(1) as u64;
+        let requests = self.asking().flat_map(|(peer, neighbour)| {
             let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
             let order = (has, last.is_some_and(|last| peer <= last), peer);
             let distrust = this.distrust(peer);
@@ -147,14 +146,30 @@ impl Swarm {
         });
         let ((.., (_, _, peer)), place) = requests.min()?;
         self.last_served = Some(peer);
-        self.queued -= 1;
-        let span = self.neighbours.get_mut(&peer)?.served.queue.remove(place)?;
-        for neighbour in self.neighbours.values_mut().filter(|other| !other.served.queue.is_empty()) {
-            neighbour.served.passed_over += geometry.span_len(span);
-        }
         let served = &mut self.neighbours.get_mut(&peer)?.served;
-        served.passed_over = 0;
+        let span = served.queue.remove(place)?;
         served.last = Some(span);
+        for asking in &self.asking {
+            if let Some(neighbour) = self.neighbours.get_mut(asking) {
+                let served = &mut neighbour.served;
+                served.passed_over = if *asking == peer { 0 } else { served.passed_over + geometry.span_len(span) };
+            }
+        }
+        self.note_queue(peer);
         Some((peer, span))
+    }
+
+    /// Neighbours whose requests wait to be served.
+    pub(super) fn asking(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
+        self.asking.iter().filter_map(|peer| Some((*peer, self.neighbours.get(peer)?)))
+    }
+
+    /// Notes whether requests of this neighbour wait.
+    pub(super) fn note_queue(&mut self, peer: PeerId) {
+        if self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.served.queue.is_empty()) {
+            self.asking.insert(peer);
+        } else {
+            self.asking.remove(&peer);
+        }
     }
 }
