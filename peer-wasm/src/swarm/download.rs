@@ -379,9 +379,10 @@ impl Swarm {
         }
     }
 
-    /// Asks every neighbour that has room, after requests became free; those that are snubbed come last.
+    /// Asks every neighbour that serves this peer and has room, after requests became free; those that are snubbed come last.
     pub(super) fn request_of_all(&mut self, now: Instant) {
-        let mut peers: Vec<_> = self.neighbours.iter().map(|(&peer, other)| (other.asked.is_snubbed(), peer)).collect();
+        let serving = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.chokes_us);
+        let mut peers: Vec<_> = serving.map(|(&peer, neighbour)| (neighbour.asked.is_snubbed(), peer)).collect();
         peers.sort_unstable();
         peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
     }
