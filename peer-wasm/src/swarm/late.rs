@@ -1,7 +1,7 @@
 //! Requests that wait too long: steering them to idle neighbours, the endgame, and neighbours that deliver nothing.
 
 use super::{
-    Swarm, Timer, Transmit,
+    Swarm, Timer,
     neighbour::{InFlight, Neighbour, Usual},
 };
 use crate::Instant;
@@ -104,39 +104,37 @@ impl Swarm {
         }
     }
 
+    /// Takes a request back; tells whether it was waited for.
+    fn take_back(&mut self, peer: PeerId, span: Span) -> bool {
+        let geometry = *self.manifest.geometry();
+        let file = self.tag();
+        let was_open =
+            self.neighbours.get_mut(&peer).is_some_and(|neighbour| neighbour.asked.take_back(span, &geometry));
+        if was_open {
+            self.in_flight_bytes -= geometry.span_len(span);
+            self.blocks.release(span);
+            self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
+        }
+        was_open
+    }
+
     /// Takes back what was asked of a block, whoever was.
     pub(super) fn take_back_block(&mut self, index: u32) {
         let geometry = *self.manifest.geometry();
-        let file = self.tag();
-        for (&peer, neighbour) in &mut self.neighbours {
-            let requests = neighbour.asked.in_flight().iter().map(|request| request.span);
-            let of_it: Vec<_> = requests.filter(|span| geometry.span_blocks(*span).contains(&index)).collect();
-            for span in of_it {
-                neighbour.asked.take_back(span, &geometry);
-                self.in_flight_bytes -= geometry.span_len(span);
-                self.blocks.release(span);
-                let message = PeerMessage::Cancel { file, index: span.index(), count: span.count() };
-                self.transmits.push_back(Transmit { to: peer, message });
-            }
-        }
+        let of_it = self.open_requests().map(|(peer, _, request)| (peer, request.span));
+        let of_it: Vec<_> = of_it.filter(|(_, span)| geometry.span_blocks(*span).contains(&index)).collect();
+        of_it.into_iter().for_each(|(peer, span)| _ = self.take_back(peer, span));
     }
 
     /// Takes back requests of which nothing is wanted any more.
     pub(super) fn cancel_unwanted(&mut self, arrived: Span, now: Instant) {
-        let geometry = *self.manifest.geometry();
-        let file = self.tag();
         let unwanted: Vec<_> = self
             .open_requests()
             .map(|(peer, _, request)| (peer, request.span))
             .filter(|(_, span)| arrived.overlaps(*span) && !self.blocks.wants(*span))
             .collect();
         for (peer, span) in unwanted {
-            if let Some(neighbour) = self.neighbours.get_mut(&peer)
-                && neighbour.asked.take_back(span, &geometry)
-            {
-                self.in_flight_bytes -= geometry.span_len(span);
-                self.blocks.release(span);
-                self.send(peer, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
+            if self.take_back(peer, span) {
                 self.request_of(peer, now);
             }
         }
@@ -161,14 +159,11 @@ impl Swarm {
             .min_by_key(|(.., request)| request.sent);
         let Some((.., oldest)) = oldest else { return };
         let taken: Vec<_> = asked_of(oldest.span).map(|(other, _, request)| (other, request.span)).collect();
-        let file = self.tag();
         for (other, span) in taken {
-            let Some(neighbour) = self.neighbours.get_mut(&other) else { continue };
-            neighbour.asked.take_back(span, &geometry);
-            neighbour.asked.give_up(span);
-            self.in_flight_bytes -= geometry.span_len(span);
-            self.blocks.release(span);
-            self.send(other, PeerMessage::Cancel { file, index: span.index(), count: span.count() });
+            self.take_back(other, span);
+            if let Some(neighbour) = self.neighbours.get_mut(&other) {
+                neighbour.asked.give_up(span);
+            }
         }
     }
 

@@ -116,6 +116,8 @@ impl Picker {
     }
 
     fn rarest(&self, has: &Bitfield, rng: &mut impl Rng) -> Option<u32> {
+        // Often everything that a neighbour has was asked for, which takes long to see block by block.
+        self.missing.common(has, 0).next()?;
         let mut looks = MAX_BAND_LOOKS;
         for band in self.bands.iter().filter(|band| !band.is_empty()) {
             let (before, after) = band.split_at(rng.random_range(0..band.len()));

@@ -180,11 +180,11 @@ fn with_rare_blocks_a_place_goes_to_who_has_what_is_wanted_and_rare() {
         // Nobody else has block 0, but it is here.
         let mut has = blocks(61..62, 64);
         has.set(0);
-        wants_something(&mut alone, common, &has);
-        wants_something(&mut alone, rare, &blocks(60..61, 64));
-        // It gets the place for trials.
-        alone.swarm.handle_peer_joined(old, Duration::from_secs(99), alone.now);
-        alone.hear(old, PeerMessage::Interested { file: alone.swarm.tag() });
+        // None of them is new. The first gets the fixed place, the second that for trials, and then the oldest that.
+        for (peer, has, age) in [(common, has, 10), (rare, blocks(60..61, 64), 9), (old, Bitfield::empty(64), 99)] {
+            alone.swarm.handle_peer_joined(peer, Duration::from_secs(age), alone.now);
+            wants_something(&mut alone, peer, &has);
+        }
         alone.wait_for(ROUND);
         let mut expected = [rare, old];
         expected.sort_unstable();
