@@ -108,7 +108,9 @@ impl Swarm {
     /// Whoever serves may be asked again for what it refused.
     pub(super) fn handle_unchoke(&mut self, from: PeerId, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        neighbour.said.chokes_us = false;
+        if std::mem::take(&mut neighbour.said.chokes_us) {
+            neighbour.asked.serves_again();
+        }
         let refused = neighbour.asked.retry(true, now);
         self.learn_again(from, refused, now);
         self.update_interest(from);

@@ -178,6 +178,34 @@ fn who_begins_anew_is_taken_to_have_forgotten_what_it_was_asked() {
 }
 
 #[test]
+fn little_is_asked_of_whoever_serves_again_and_no_less_of_who_says_again_that_it_serves() {
+    let seed = id_of(7);
+    let mut alone = Alone::with_seed(4_096, seed);
+    let mut open = alone.requests();
+    let deliver = |alone: &mut Alone, open: &mut Vec<(_, u32, u32)>, most: usize| {
+        for (seed, index, count) in open.drain(..most.min(open.len())).collect::<Vec<_>>() {
+            alone.hear_block(seed, index, count);
+        }
+        open.extend(alone.requests());
+    };
+    while alone.swarm.in_flight() < 1 << 20 {
+        deliver(&mut alone, &mut open, 1);
+    }
+    let file = alone.swarm.tag();
+    alone.hear(seed, PeerMessage::Unchoke { file });
+    deliver(&mut alone, &mut open, 1);
+    assert!(alone.swarm.in_flight() >= 1 << 20);
+    alone.hear(seed, PeerMessage::Choke { file });
+    for (seed, index, count) in open {
+        alone.hear(seed, PeerMessage::Reject { file, index, count });
+    }
+    assert_eq!((alone.swarm.in_flight(), alone.requests()), (0, Vec::new()));
+    alone.hear(seed, PeerMessage::Unchoke { file });
+    let again = alone.swarm.in_flight();
+    assert!((1 << 18..1 << 19).contains(&again), "{again}");
+}
+
+#[test]
 fn two_that_were_introduced_twice_in_a_row_do_not_go_on_about_it() {
     let mut lab = lab(File::new(8 * u64::from(BLOCK), BLOCK));
     lab.seed();

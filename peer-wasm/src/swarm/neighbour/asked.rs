@@ -344,6 +344,12 @@ impl Asked {
         }
     }
 
+    /// It serves this peer again. Who waits there by now is not known, so the window begins small, as after a pause in TCP (RFC
+    /// 2861); what waits in vain is rejected by the next choke.
+    pub(in crate::swarm) fn serves_again(&mut self) {
+        self.window = self.window.min((self.window / 4).max(FIRST_WINDOW));
+    }
+
     /// When the patience with it ends, if it owes something.
     pub(in crate::swarm) fn overdue(&self, usual: &Usual<'_>) -> Option<Instant> {
         (!self.in_flight.is_empty()).then(|| self.last_progress + self.patience(usual))

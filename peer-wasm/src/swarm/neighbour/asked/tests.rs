@@ -258,6 +258,20 @@ fn one_of_whom_nothing_is_known_is_taken_for_one_as_the_others_but_slow() {
 }
 
 #[test]
+fn the_window_of_one_that_serves_again_is_a_quarter_but_not_less_than_at_first() {
+    for (before, after) in
+        [(1 << 20, 1 << 18), (4 * FIRST_WINDOW + 4, FIRST_WINDOW + 1), (FIRST_WINDOW * 3, FIRST_WINDOW)]
+    {
+        let mut asked = Asked { window: before, ..new() };
+        asked.serves_again();
+        assert_eq!(asked.window, after);
+    }
+    let mut slow = Asked { window: 1, ..new() };
+    slow.serves_again();
+    assert_eq!(slow.window, 1);
+}
+
+#[test]
 fn what_waited_in_the_same_queue_shrinks_the_window_once() {
     let mut asked = new();
     deliver(&mut asked, 1, 100, at(1_000));
