@@ -47,6 +47,28 @@ impl Alone {
         self.hear(peer, PeerMessage::Unchoke { file: self.swarm.tag() });
     }
 
+    /// Meets a neighbour that has these blocks and wants something.
+    pub fn meet_taker(&mut self, peer: PeerId, has: &Bitfield) {
+        self.join(peer);
+        self.want(peer, has);
+    }
+
+    /// A neighbour says that it has these blocks and wants something.
+    pub fn want(&mut self, peer: PeerId, has: &Bitfield) {
+        self.hear_bitfield(peer, has, false);
+        self.hear(peer, PeerMessage::Interested { file: self.swarm.tag() });
+    }
+
+    /// A neighbour asks for so many segments.
+    pub fn ask(&mut self, peer: PeerId, index: u32, count: u32) {
+        self.hear(peer, PeerMessage::Request { file: self.swarm.tag(), index, count });
+    }
+
+    /// The blocks of one that has none.
+    pub fn nothing(&self) -> Bitfield {
+        Bitfield::empty(self.swarm.stored().len())
+    }
+
     pub fn join(&mut self, peer: PeerId) {
         self.swarm.handle_peer_joined(peer, Duration::ZERO, self.now);
     }

@@ -12,17 +12,6 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn want(alone: &mut Alone, peer: PeerId) {
-    let nothing = Bitfield::empty(alone.swarm.stored().len());
-    alone.join(peer);
-    alone.hear_bitfield(peer, &nothing, false);
-    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
-}
-
-fn ask(alone: &mut Alone, peer: PeerId, index: u32, count: u32) {
-    alone.hear(peer, PeerMessage::Request { file: alone.swarm.tag(), index, count });
-}
-
 #[test]
 fn who_lost_its_place_gets_no_more_than_one_block_more() {
     let (block, hostile, honest) = (128 << 10, id_of(7), id_of(8));
@@ -30,22 +19,22 @@ fn who_lost_its_place_gets_no_more_than_one_block_more() {
     let mut alone = Alone::with_blocks_of(block, Bitfield::full(16), config);
     alone.meet(id_of(9), &Bitfield::full(16));
     let file = alone.swarm.tag();
-    want(&mut alone, hostile);
-    ask(&mut alone, hostile, 8, 1);
+    alone.meet_taker(hostile, &alone.nothing());
+    alone.ask(hostile, 8, 1);
     alone.read();
     alone.said();
     // All of one block, and yet never the same span twice.
     for start in 0..8 {
-        (1..=64).for_each(|count| ask(&mut alone, hostile, start, count));
+        (1..=64).for_each(|count| alone.ask(hostile, start, count));
     }
     alone.hear(hostile, PeerMessage::NotInterested { file });
-    want(&mut alone, honest);
+    alone.meet_taker(honest, &alone.nothing());
     assert!(alone.said_to(hostile).contains(&PeerMessage::Choke { file }));
     let (mut got, mut got_honest) = (0, 0);
     let mut index = 0;
     for _ in 0..2_000 {
         if got_honest < 15 * block as usize {
-            ask(&mut alone, honest, index % 128, 1);
+            alone.ask(honest, index % 128, 1);
             index += 1;
         }
         alone.read();
@@ -66,12 +55,12 @@ fn who_asks_for_spans_across_blocks_does_not_keep_others_waiting() {
     let config = Config { fixed_slots: 4, upload_budget: 1, ..Config::default() };
     let mut alone = Alone::with_blocks_of(128 << 10, Bitfield::full(64), config);
     alone.meet(id_of(9), &Bitfield::full(64));
-    want(&mut alone, hostile);
-    want(&mut alone, honest);
+    alone.meet_taker(hostile, &alone.nothing());
+    alone.meet_taker(honest, &alone.nothing());
     for number in 0..60 {
-        ask(&mut alone, hostile, 1 + number * 8, 8);
+        alone.ask(hostile, 1 + number * 8, 8);
     }
-    (0..8).for_each(|segment| ask(&mut alone, honest, 500 + segment - 500 % 8, 1));
+    (0..8).for_each(|segment| alone.ask(honest, 500 + segment - 500 % 8, 1));
     let mut got = 0;
     for _ in 0..30 {
         alone.read();
@@ -128,7 +117,7 @@ fn every_request_is_answered_once() {
         for _ in 0..300 {
             let peer = peers[chance.below(5) as usize];
             match chance.below(12) {
-                0 => want(&mut alone, peer),
+                0 => alone.meet_taker(peer, &alone.nothing()),
                 1 => alone.hear(peer, PeerMessage::NotInterested { file }),
                 2..=6 if alone.swarm.is_neighbour(peer) => {
                     let index = chance.below(60);
@@ -136,7 +125,7 @@ fn every_request_is_answered_once() {
                     let of = open.entry(peer).or_default();
                     if !of.contains(&(index, count)) {
                         of.push((index, count));
-                        ask(&mut alone, peer, index, count);
+                        alone.ask(peer, index, count);
                     }
                 }
                 7 => {

@@ -32,7 +32,7 @@ fn fetching(config: Config) -> Alone {
 /// One that fetches, and has a place for a neighbour beside one that wants something too.
 fn fetching_beside(other: PeerId) -> Alone {
     let mut alone = fetching(places(2));
-    wants_something(&mut alone, other, &Bitfield::empty(64));
+    alone.meet_taker(other, &Bitfield::empty(64));
     alone
 }
 
@@ -41,13 +41,6 @@ fn seed(config: Config) -> Alone {
     let mut alone = Alone::new(Bitfield::full(64), config);
     alone.meet(id_of(9), &Bitfield::full(64));
     alone
-}
-
-/// A neighbour that has these blocks and wants something.
-fn wants_something(alone: &mut Alone, peer: PeerId, has: &Bitfield) {
-    alone.join(peer);
-    alone.hear_bitfield(peer, has, false);
-    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
 }
 
 /// A neighbour asks for one block after the other until it gets none, or has as many; tells how many it got.
@@ -74,7 +67,7 @@ fn a_neighbour_gets_what_it_offers_and_four_times_what_it_gave_beyond_some_trust
     for (has, serves, gives, worth) in cases {
         let mut alone = fetching_beside(other);
         let file = alone.swarm.tag();
-        wants_something(&mut alone, taker, &blocks(has.clone(), 64));
+        alone.meet_taker(taker, &blocks(has.clone(), 64));
         if serves {
             alone.hear(taker, PeerMessage::Unchoke { file });
         }
@@ -90,7 +83,7 @@ fn a_neighbour_gets_what_it_offers_and_four_times_what_it_gave_beyond_some_trust
 fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
     let (taker, other) = (id_of(7), id_of(8));
     let mut alone = fetching_beside(other);
-    wants_something(&mut alone, taker, &Bitfield::empty(64));
+    alone.meet_taker(taker, &Bitfield::empty(64));
     assert_eq!(take(&mut alone, taker, 60), TRUST);
     alone.wait_for(Duration::from_secs(3));
     assert_eq!(take(&mut alone, taker, 60), 0, "that is no block yet");
@@ -101,7 +94,7 @@ fn a_neighbour_that_gives_nothing_gets_a_kilobyte_a_second() {
 #[test]
 fn a_neighbour_that_gives_nothing_gets_all_if_nobody_else_wants_any() {
     let mut alone = fetching(one_place());
-    wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+    alone.meet_taker(id_of(7), &Bitfield::empty(64));
     assert_eq!(take(&mut alone, id_of(7), 60), 60);
 }
 
@@ -109,12 +102,12 @@ fn a_neighbour_that_gives_nothing_gets_all_if_nobody_else_wants_any() {
 fn only_tit_for_tat_asks_for_something_in_return() {
     for peer_strategy in [PeerStrategy::RareBlocks, PeerStrategy::Random] {
         let mut alone = fetching(Config { peer_strategy, ..places(2) });
-        wants_something(&mut alone, id_of(8), &Bitfield::empty(64));
-        wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+        alone.meet_taker(id_of(8), &Bitfield::empty(64));
+        alone.meet_taker(id_of(7), &Bitfield::empty(64));
         assert_eq!(take(&mut alone, id_of(7), 60), 60, "{peer_strategy:?}");
     }
     let mut alone = seed(one_place());
-    wants_something(&mut alone, id_of(7), &Bitfield::empty(64));
+    alone.meet_taker(id_of(7), &Bitfield::empty(64));
     assert_eq!(take(&mut alone, id_of(7), 60), 60, "whoever needs nothing cannot be paid");
 }
 
@@ -123,8 +116,8 @@ fn a_round_gives_the_place_to_the_one_that_gave_more_for_what_it_got() {
     let (giver, taker) = (id_of(7), id_of(8));
     for (first, second) in [(giver, taker), (taker, giver)] {
         let mut alone = fetching(one_place());
-        wants_something(&mut alone, first, &blocks(60..62, 64));
-        wants_something(&mut alone, second, &blocks(60..62, 64));
+        alone.meet_taker(first, &blocks(60..62, 64));
+        alone.meet_taker(second, &blocks(60..62, 64));
         assert_eq!(served(&alone), [first], "it came first");
         alone.hear(giver, PeerMessage::Unchoke { file: alone.swarm.tag() });
         assert_eq!(alone.requests(), [(giver, 60, 2)]);
@@ -140,8 +133,8 @@ fn of_two_that_gave_the_same_a_round_gives_the_place_to_the_one_that_took_less()
     for (taker, modest) in [(id_of(7), id_of(8)), (id_of(8), id_of(7))] {
         let mut alone = fetching(one_place());
         let file = alone.swarm.tag();
-        wants_something(&mut alone, taker, &blocks(60..62, 64));
-        wants_something(&mut alone, modest, &blocks(61..63, 64));
+        alone.meet_taker(taker, &blocks(60..62, 64));
+        alone.meet_taker(modest, &blocks(61..63, 64));
         for giver in [taker, modest] {
             alone.hear(giver, PeerMessage::Unchoke { file });
             let (_, index, _) = alone.requests()[0];
@@ -160,8 +153,8 @@ fn of_two_that_gave_the_same_a_round_gives_the_place_to_the_one_that_took_less()
 fn a_seed_serves_next_who_got_least() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = seed(one_place());
-    wants_something(&mut alone, first, &Bitfield::empty(64));
-    wants_something(&mut alone, second, &Bitfield::empty(64));
+    alone.meet_taker(first, &Bitfield::empty(64));
+    alone.meet_taker(second, &Bitfield::empty(64));
     assert_eq!(served(&alone), [first]);
     for (took, peer, next) in [(3, first, second), (2, second, second), (2, second, first)] {
         assert_eq!(take(&mut alone, peer, took), took);
@@ -183,7 +176,7 @@ fn with_rare_blocks_a_place_goes_to_who_has_what_is_wanted_and_rare() {
         // None of them is new. The first gets the fixed place, the second that for trials, and then the oldest that.
         for (peer, has, age) in [(common, has, 10), (rare, blocks(60..61, 64), 9), (old, Bitfield::empty(64), 99)] {
             alone.swarm.handle_peer_joined(peer, Duration::from_secs(age), alone.now);
-            wants_something(&mut alone, peer, &has);
+            alone.meet_taker(peer, &has);
         }
         alone.wait_for(ROUND);
         let mut expected = [rare, old];
@@ -204,8 +197,8 @@ fn the_place_of_who_wants_nothing_or_has_everything_goes_at_once_to_who_waits() 
     for end in ends {
         let (first, second) = (id_of(7), id_of(8));
         let mut alone = seed(one_place());
-        wants_something(&mut alone, first, &Bitfield::empty(64));
-        wants_something(&mut alone, second, &Bitfield::empty(64));
+        alone.meet_taker(first, &Bitfield::empty(64));
+        alone.meet_taker(second, &Bitfield::empty(64));
         // A newcomer may not have said yet what it wants.
         alone.wait_for(ROUND / 4 * 3);
         assert_eq!(served(&alone), [first]);
@@ -219,8 +212,8 @@ fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = seed(one_place());
     let file = alone.swarm.tag();
-    wants_something(&mut alone, first, &Bitfield::empty(64));
-    wants_something(&mut alone, second, &Bitfield::empty(64));
+    alone.meet_taker(first, &Bitfield::empty(64));
+    alone.meet_taker(second, &Bitfield::empty(64));
     alone.hear(first, PeerMessage::NotInterested { file });
     assert_eq!(served(&alone), [first], "it may want something again");
     alone.wait_for(ROUND / 2);
@@ -234,7 +227,7 @@ fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
 #[test]
 fn one_more_is_served_whenever_nobody_asked_for_twenty_milliseconds() {
     let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
-    (20..40).for_each(|number| wants_something(&mut alone, id_of(number), &Bitfield::empty(64)));
+    (20..40).for_each(|number| alone.meet_taker(id_of(number), &Bitfield::empty(64)));
     alone.wait_for(ROUND);
     let before = served(&alone).len();
     assert_eq!(before, 2, "newcomers are served beyond the places until the round");
@@ -253,12 +246,12 @@ fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_som
         let file = alone.swarm.tag();
         let newcomer = id_of(8);
         if got_something {
-            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+            alone.meet_taker(newcomer, &Bitfield::empty(64));
             assert_eq!(take(&mut alone, newcomer, 1), 1);
             alone.hear(newcomer, PeerMessage::NotInterested { file });
         }
         let busy = [id_of(6), id_of(7)];
-        busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+        busy.into_iter().for_each(|peer| alone.meet_taker(peer, &Bitfield::empty(64)));
         alone.wait_for(ROUND);
         busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
         assert!(served(&alone).len() == 2 && !served(&alone).contains(&newcomer));
@@ -267,7 +260,7 @@ fn a_newcomer_is_served_at_once_though_every_place_is_taken_and_one_that_got_som
         if got_something {
             alone.hear(newcomer, PeerMessage::Interested { file });
         } else {
-            wants_something(&mut alone, newcomer, &Bitfield::empty(64));
+            alone.meet_taker(newcomer, &Bitfield::empty(64));
         }
         assert_eq!(served(&alone).contains(&newcomer), !got_something);
         alone.wait_for(Duration::from_millis(20));
@@ -283,7 +276,7 @@ fn who_is_in_the_swarm_for_as_long_as_a_trial_is_no_newcomer() {
         let mut alone = fetching(config.clone());
         let file = alone.swarm.tag();
         let busy = [id_of(6), id_of(7)];
-        busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+        busy.into_iter().for_each(|peer| alone.meet_taker(peer, &Bitfield::empty(64)));
         alone.wait_for(ROUND);
         busy.into_iter().for_each(|peer| _ = take(&mut alone, peer, 1));
         alone.swarm.handle_peer_joined(id_of(8), age, alone.now);
@@ -298,7 +291,7 @@ fn who_is_in_the_swarm_for_as_long_as_a_trial_is_no_newcomer() {
 fn who_says_that_it_wants_nothing_gets_no_place_that_others_want() {
     let (newcomer, busy) = (id_of(8), [id_of(6), id_of(7)]);
     let mut alone = fetching(Config { fixed_slots: 1, ..Config::default() });
-    busy.into_iter().for_each(|peer| wants_something(&mut alone, peer, &Bitfield::empty(64)));
+    busy.into_iter().for_each(|peer| alone.meet_taker(peer, &Bitfield::empty(64)));
     alone.join(newcomer);
     alone.hear_bitfield(newcomer, &Bitfield::empty(64), false);
     alone.wait_for(ROUND);

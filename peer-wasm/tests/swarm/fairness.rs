@@ -137,11 +137,6 @@ fn with_one_place(config: Config) -> Alone {
     alone
 }
 
-fn want(alone: &mut Alone, peer: PeerId) {
-    alone.hear_bitfield(peer, &Bitfield::empty(64), false);
-    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
-}
-
 fn served(alone: &Alone) -> Vec<PeerId> {
     let served = alone.swarm.neighbours(alone.now).filter(|other| other.served_by_us);
     served.map(|other| other.peer).collect()
@@ -162,11 +157,11 @@ fn who_did_not_use_its_place_gets_one_again_when_it_says_that_it_wants_something
     let mut alone = with_one_place(Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
     for (peer, time) in [(idle, A_SECOND * 5), (busy, A_SECOND * 2)] {
         alone.join(peer);
-        want(&mut alone, peer);
+        alone.want(peer, &Bitfield::empty(64));
         alone.wait_for(time);
     }
     assert!((0..8).all(|index| take_turn(&mut alone, index) == busy));
-    want(&mut alone, idle);
+    alone.want(idle, &Bitfield::empty(64));
     take_turn(&mut alone, 8);
     assert_eq!(served(&alone), [idle]);
 }
@@ -177,12 +172,12 @@ fn a_newcomer_takes_its_turn_among_those_who_got_much_already() {
     let mut alone = with_one_place(Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
     for peer in early {
         alone.join(peer);
-        want(&mut alone, peer);
+        alone.want(peer, &Bitfield::empty(64));
     }
     alone.wait_for(A_SECOND * 2);
     (0..20).for_each(|index| _ = take_turn(&mut alone, index));
     alone.join(newcomer);
-    want(&mut alone, newcomer);
+    alone.want(newcomer, &Bitfield::empty(64));
     let turns = (20..32).filter(|index| take_turn(&mut alone, *index) == newcomer).count();
     assert!((3..=5).contains(&turns), "{turns} of 12 turns for one of three");
 }
@@ -195,7 +190,7 @@ fn of_two_of_whom_nothing_else_is_known_the_one_that_is_longer_in_the_swarm_is_t
     let file = alone.swarm.tag();
     for (peer, age) in [(young, A_SECOND), (old, A_SECOND * 60)] {
         alone.swarm.handle_peer_joined(peer, age, alone.now);
-        want(&mut alone, peer);
+        alone.want(peer, &Bitfield::empty(64));
     }
     for index in 0..10 {
         alone.wait_for(A_SECOND * 2);

@@ -46,11 +46,6 @@ fn take(alone: &mut Alone, peer: PeerId, index: u32) {
     alone.read();
 }
 
-fn want(alone: &mut Alone, peer: PeerId, has: &Bitfield) {
-    alone.hear_bitfield(peer, has, false);
-    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
-}
-
 #[test]
 fn at_one_that_fetches_a_neighbour_makes_room_that_gives_nothing_or_only_takes() {
     let most = blocks(1..64, 64);
@@ -77,7 +72,7 @@ fn at_one_that_fetches_a_neighbour_makes_room_that_gives_nothing_or_only_takes()
     };
     let only_takes: Conduct = |alone, peer, second| {
         if second == 0 {
-            want(alone, peer, &Bitfield::empty(64));
+            alone.want(peer, &Bitfield::empty(64));
             (1..40).for_each(|index| take(alone, peer, index));
         }
     };
@@ -110,7 +105,7 @@ fn at_one_that_fetches_nobody_makes_room_that_gives_or_takes_little() {
     };
     let gives_for_what_it_takes: Conduct = |alone, peer, second| {
         if second == 0 {
-            want(alone, peer, &blocks(0..3, 64));
+            alone.want(peer, &blocks(0..3, 64));
             alone.hear(peer, PeerMessage::Unchoke { file: alone.swarm.tag() });
             while let Some((_, index, count)) = alone.requests().pop() {
                 alone.hear_block(peer, index, count);
@@ -120,7 +115,7 @@ fn at_one_that_fetches_nobody_makes_room_that_gives_or_takes_little() {
     };
     let takes_little: Conduct = |alone, peer, second| {
         if second == 0 {
-            want(alone, peer, &Bitfield::empty(64));
+            alone.want(peer, &Bitfield::empty(64));
             (4..20).for_each(|index| take(alone, peer, index));
         }
     };
@@ -137,7 +132,7 @@ fn at_a_seed_a_neighbour_makes_room_that_needs_nothing_or_does_not_ask() {
     let wants_nothing: Conduct = |alone, peer, _| alone.hear_bitfield(peer, &Bitfield::empty(64), false);
     let never_asks: Conduct = |alone, peer, second| {
         if second == 0 {
-            want(alone, peer, &Bitfield::empty(64));
+            alone.want(peer, &Bitfield::empty(64));
         }
     };
     let says_nothing: Conduct = |_, _, _| {};
@@ -152,7 +147,7 @@ fn at_a_seed_a_neighbour_makes_room_that_needs_nothing_or_does_not_ask() {
     }
     let asks: Conduct = |alone, peer, second| {
         if second == 0 {
-            want(alone, peer, &Bitfield::empty(64));
+            alone.want(peer, &Bitfield::empty(64));
         }
         take(alone, peer, second as u32);
     };

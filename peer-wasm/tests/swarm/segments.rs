@@ -419,18 +419,6 @@ fn one_of_two_seeds(block: u32, config: Config) -> Alone {
     alone
 }
 
-fn wants(alone: &mut Alone, peer: PeerId) {
-    let nothing = Bitfield::empty(alone.swarm.stored().len());
-    alone.join(peer);
-    alone.hear_bitfield(peer, &nothing, false);
-    alone.hear(peer, PeerMessage::Interested { file: alone.swarm.tag() });
-    alone.said();
-}
-
-fn ask(alone: &mut Alone, peer: PeerId, index: u32, count: u32) {
-    alone.hear(peer, PeerMessage::Request { file: alone.swarm.tag(), index, count });
-}
-
 /// The first segment of what is read next, of which there is one.
 fn read_next(alone: &mut Alone) -> Option<u32> {
     alone.said();
@@ -448,12 +436,12 @@ fn is_served(alone: &Alone, peer: PeerId) -> bool {
 fn a_place_is_kept_until_a_block_is_whole() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = one_of_two_seeds(MIB, Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
-    wants(&mut alone, first);
-    wants(&mut alone, second);
+    alone.meet_taker(first, &alone.nothing());
+    alone.meet_taker(second, &alone.nothing());
     let (served, other) = if is_served(&alone, first) { (first, second) } else { (second, first) };
     for segment in 0..64 {
         assert!(is_served(&alone, served) && !is_served(&alone, other), "after {segment} segments");
-        ask(&mut alone, served, segment, 1);
+        alone.ask(served, segment, 1);
         alone.read();
         alone.wait_for(Duration::from_millis(500));
     }
@@ -464,11 +452,11 @@ fn a_place_is_kept_until_a_block_is_whole() {
 fn a_block_of_which_a_part_was_served_comes_before_what_others_ask_for() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = one_of_two_seeds(EIGHT / 2, Config { upload_budget: 0, ..Config::default() });
-    wants(&mut alone, first);
-    wants(&mut alone, second);
+    alone.meet_taker(first, &alone.nothing());
+    alone.meet_taker(second, &alone.nothing());
     for index in 0..8 {
-        ask(&mut alone, first, index, 1);
-        ask(&mut alone, second, 8 + index, 1);
+        alone.ask(first, index, 1);
+        alone.ask(second, 8 + index, 1);
     }
     alone.swarm.set_room(Room { in_flight: 0, upload: 1 }, alone.now);
     let order: Vec<_> = std::iter::from_fn(|| read_next(&mut alone)).collect();
@@ -479,8 +467,8 @@ fn a_block_of_which_a_part_was_served_comes_before_what_others_ask_for() {
 /// The seed of a new file in blocks of four segments; something is on its way to another peer, so that it is not idle.
 fn busy_seed(of: &[PeerId]) -> Alone {
     let mut alone = with(EIGHT / 2, Bitfield::full(9));
-    of.iter().chain(&[id_of(1)]).for_each(|peer| wants(&mut alone, *peer));
-    ask(&mut alone, id_of(1), 32, 1);
+    of.iter().chain(&[id_of(1)]).for_each(|peer| alone.meet_taker(*peer, &alone.nothing()));
+    alone.ask(id_of(1), 32, 1);
     alone.said();
     assert_eq!(alone.unread.len(), 1);
     alone.unread.clear();
@@ -489,7 +477,7 @@ fn busy_seed(of: &[PeerId]) -> Alone {
 
 /// Whether a peer that asks for this gets it.
 fn gets(alone: &mut Alone, peer: PeerId, index: u32, count: u32) -> bool {
-    ask(alone, peer, index, count);
+    alone.ask(peer, index, count);
     let rejects = |said: &PeerMessage| matches!(said, PeerMessage::Reject { .. });
     let is_rejected = alone.said_to(peer).iter().any(rejects);
     assert_eq!(alone.unread.is_empty(), is_rejected);
@@ -514,11 +502,11 @@ fn the_rest_of_a_first_copy_is_for_the_one_who_was_given_a_part_and_for_nobody_e
 fn a_seed_that_is_idle_refuses_nothing() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = with(EIGHT / 2, Bitfield::full(9));
-    wants(&mut alone, first);
-    wants(&mut alone, second);
-    ask(&mut alone, first, 0, 4);
+    alone.meet_taker(first, &alone.nothing());
+    alone.meet_taker(second, &alone.nothing());
+    alone.ask(first, 0, 4);
     alone.said();
-    ask(&mut alone, second, 0, 4);
+    alone.ask(second, 0, 4);
     let file = alone.swarm.tag();
     assert_eq!(alone.said_to(second), [PeerMessage::Reject { file, index: 0, count: 4 }], "its line has better to do");
     alone.read();
