@@ -19,6 +19,8 @@ const FIRST_COPIES_RESERVE: usize = 4;
 const TRUST: u64 = 64 << 10;
 /// Bytes that it may have for each byte it gave.
 const RECIPROCITY: u64 = 4;
+/// A turn is over, also of who did not get a block, when each of those who are served could have had so many.
+const BLOCKS_OF_TURN: u64 = 2;
 /// Bytes per second that it may have for nothing, so that nobody is shut out for ever.
 const CHARITY: u64 = 1 << 10;
 /// The score of a neighbour that gave as much as it got.
@@ -97,6 +99,7 @@ impl Swarm {
     fn candidates(&self, now: Instant) -> Vec<Candidate> {
         let complete = self.is_complete();
         let block_size = self.manifest.geometry().block_size().bytes();
+        let longest_turn = BLOCKS_OF_TURN * u64::from(block_size) * self.choker.served().count() as u64;
         let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.has.is_full());
         let mut candidates: Vec<_> = lacking
             .map(|(&peer, neighbour)| Candidate {
@@ -105,6 +108,7 @@ impl Swarm {
                 idle: neighbour.served.is_idle(),
                 willing: self.is_willing(peer, neighbour, now),
                 turn: match neighbour.served.since_place() {
+                    _ if neighbour.served.all_since_place(self.sent_to_all) > longest_turn => Turn::Over,
                     0 if self.choker.serves(peer) => Turn::Given,
                     some if self.choker.serves(peer) && some < block_size.into() => Turn::Begun,
                     _ => Turn::Over,
@@ -131,8 +135,11 @@ impl Swarm {
         }
         let block = u64::from(self.manifest.geometry().block_size().bytes());
         let trust = TRUST.max(block) + now.since(neighbour.joined).as_secs() * CHARITY;
-        let offers =
-            !neighbour.said.chokes_us && !neighbour.asked.is_snubbed() && neighbour.asked.refuses_since.is_none();
+        // Who needs nothing never sees whether it is true.
+        let offers = !self.is_complete()
+            && !neighbour.said.chokes_us
+            && !neighbour.asked.is_snubbed()
+            && neighbour.asked.refuses_since.is_none();
         // It offers no more than it tells of, and whoever keeps to itself what it got here has nothing to offer.
         let offered = if offers { u64::from(neighbour.said.has.count()) * block } else { 0 };
         // Whoever began a block may have all of it.
@@ -204,7 +211,7 @@ impl Swarm {
             if let Some(neighbour) = self.neighbours.get_mut(&to) {
                 let is_news = neighbour.told.served.replace(serve) == Some(false);
                 if serve && is_news {
-                    neighbour.served.get_place();
+                    neighbour.served.get_place(self.sent_to_all);
                 }
             }
             self.send(to, if serve { PeerMessage::Unchoke { file } } else { PeerMessage::Choke { file } });

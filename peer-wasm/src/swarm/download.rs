@@ -127,7 +127,8 @@ impl Swarm {
         self.blocks.release(span);
         if let Some(next) = request.moves_to {
             self.request_of(next, now);
-            return self.request_of(from, now);
+            // That one may have choked this peer meanwhile, or left.
+            return self.request_of_all(now);
         }
         // If it is not because it chokes us, it is taken for a neighbour that does not have the blocks, for a while.
         if !chokes_us {

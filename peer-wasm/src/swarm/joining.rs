@@ -6,7 +6,7 @@
 
 use super::{
     Event, MAX_REMEMBERED, Swarm, Timer, Violation,
-    neighbour::{Asked, Neighbour, Rejections, Said, Served},
+    neighbour::{Asked, Neighbour, Rejections, Said, Served, Told},
 };
 use crate::Instant;
 use protocol::{PeerId, PeerMessage};
@@ -328,7 +328,11 @@ impl Swarm {
         self.asking.remove(&peer);
         neighbour.said.is_interested = false;
         neighbour.said.chokes_us = true;
-        neighbour.told = super::neighbour::Told::nothing();
+        neighbour.told = Told::nothing();
+        // It is told of a place that it has, which does not make that a new one.
+        if self.choker.serves(peer) {
+            neighbour.told.served = None;
+        }
         for span in neighbour.asked.begin_anew(&geometry) {
             self.blocks.release(span);
         }

@@ -135,6 +135,8 @@ pub struct Swarm {
     /// Neighbours whose requests wait to be served.
     asking: BTreeSet<PeerId>,
     last_served: Option<PeerId>,
+    /// Bytes sent to all.
+    sent_to_all: u64,
     /// While this peer gives a file its first copies.
     first_copies: Option<FirstCopies>,
 
@@ -211,6 +213,7 @@ impl Swarm {
             uploading_bytes: 0,
             asking: BTreeSet::new(),
             last_served: None,
+            sent_to_all: 0,
             first_copies,
             received: Rate::new(),
             best_rate: 0,

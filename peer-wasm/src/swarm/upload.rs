@@ -29,6 +29,7 @@ impl Swarm {
             (Some(neighbour), Ok(data)) if data.len() as u64 == bytes => {
                 neighbour.served.sent(bytes, now);
                 self.sent.add(bytes, now);
+                self.sent_to_all += bytes;
                 self.send(peer, PeerMessage::Block { file, index, count, data });
                 self.stop_serving_taker(peer, now);
                 return;

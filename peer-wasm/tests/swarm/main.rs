@@ -32,6 +32,7 @@ mod answers;
 mod choking;
 mod fairness;
 mod first_copies;
+mod holding;
 mod hostile;
 mod invariants;
 mod lab;

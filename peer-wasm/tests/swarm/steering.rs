@@ -164,3 +164,31 @@ fn the_last_two_requests_do_not_go_round_among_three_with_queues() {
     }
     assert!(cancels <= 2 * peers.len(), "taken back {cancels} times within a second");
 }
+
+#[test]
+fn what_moves_to_one_that_chokes_meanwhile_is_asked_of_another_that_is_idle() {
+    let (slow, idle, other) = (id_of(7), id_of(8), id_of(9));
+    let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
+    let file = alone.swarm.tag();
+    // It takes ten seconds for a block.
+    alone.meet(slow, &blocks(0..1, 1_000));
+    assert_eq!(alone.requests(), [(slow, 0, 1)]);
+    alone.wait_for(ms(10_000));
+    alone.hear_block(slow, 0, 1);
+    alone.hear(slow, PeerMessage::Have { file, blocks: vec![HaveRun(1, 1)] });
+    assert_eq!(alone.requests(), [(slow, 1, 1)]);
+    alone.wait_for(ms(100));
+    // Nobody has block 2, so that this is not the end.
+    alone.meet(idle, &blocks(0..2, 1_000));
+    let cancel = PeerMessage::Cancel { file, index: 1, count: 1 };
+    while !alone.said_to(slow).contains(&cancel) {
+        alone.wait_for(ms(100));
+    }
+    // Another comes that is as idle, and the two are at the ends of their rounds.
+    alone.meet(other, &blocks(0..2, 1_000));
+    alone.hear(idle, PeerMessage::Choke { file });
+    alone.hear(slow, PeerMessage::Choke { file });
+    assert_eq!(alone.requests(), []);
+    alone.hear(slow, PeerMessage::Reject { file, index: 1, count: 1 });
+    assert_eq!(alone.requests(), [(other, 1, 1)]);
+}

@@ -37,6 +37,8 @@ pub(in crate::swarm) struct Served {
     total: u64,
     /// What it had got when it got its place.
     before_place: u64,
+    /// What all had got then.
+    all_before_place: u64,
     /// What others had got when it joined: it takes its turn among them as if it had got as much.
     head_start: u64,
 }
@@ -74,6 +76,7 @@ impl Served {
             rate: Rate::new(),
             total,
             before_place: total,
+            all_before_place: 0,
             head_start,
         }
     }
@@ -84,8 +87,14 @@ impl Served {
     }
 
     /// Notes that it is served from now on.
-    pub(in crate::swarm) const fn get_place(&mut self) {
+    pub(in crate::swarm) const fn get_place(&mut self, sent_to_all: u64) {
         self.before_place = self.total;
+        self.all_before_place = sent_to_all;
+    }
+
+    /// Bytes sent to all since it is served, of so many.
+    pub(in crate::swarm) const fn all_since_place(&self, sent_to_all: u64) -> u64 {
+        sent_to_all.saturating_sub(self.all_before_place)
     }
 
     /// Bytes sent since it is served.
