@@ -438,14 +438,37 @@ fn a_place_is_kept_until_a_block_is_whole() {
     let mut alone = one_of_two_seeds(MIB, Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
     alone.meet_taker(first, &alone.nothing());
     alone.meet_taker(second, &alone.nothing());
-    let (served, other) = if is_served(&alone, first) { (first, second) } else { (second, first) };
-    for segment in 0..64 {
-        assert!(is_served(&alone, served) && !is_served(&alone, other), "after {segment} segments");
-        alone.ask(served, segment, 1);
-        alone.read();
-        alone.wait_for(Duration::from_millis(500));
+    for turn in 0..4 {
+        let (served, other) = if is_served(&alone, first) { (first, second) } else { (second, first) };
+        for segment in 0..64 {
+            assert!(is_served(&alone, served) && !is_served(&alone, other), "after {segment} segments of turn {turn}");
+            alone.ask(served, turn / 2 * 64 + segment, 1);
+            alone.read();
+            alone.wait_for(Duration::from_millis(500));
+        }
+        let has_less = turn % 2 == 0;
+        assert!(!has_less || (is_served(&alone, other) && !is_served(&alone, served)), "who has least has its turn");
     }
-    assert!(is_served(&alone, other) && !is_served(&alone, served), "who has least has its turn");
+}
+
+#[test]
+fn a_place_is_kept_for_as_long_as_each_of_those_who_are_served_may_have_two_blocks() {
+    // With its own segment, that makes six blocks, or more.
+    for (of_others, is_kept) in [(383, true), (384, false)] {
+        let mut alone = one_of_two_seeds(MIB, Config { fixed_slots: 3, trial_slots: 0, ..Config::default() });
+        let peers: Vec<_> = (20..26).map(id_of).collect();
+        peers.iter().for_each(|peer| alone.meet_taker(*peer, &alone.nothing()));
+        let served: Vec<_> = peers.into_iter().filter(|peer| is_served(&alone, *peer)).collect();
+        let [slow, others @ ..] = &served[..] else { panic!("nobody is served") };
+        alone.ask(*slow, 0, 1);
+        alone.read();
+        for segment in 0..of_others {
+            alone.ask(others[segment as usize % 2], segment / 2, 1);
+            alone.read();
+        }
+        alone.wait_for(Duration::from_secs(2));
+        assert_eq!(is_served(&alone, *slow), is_kept, "{of_others} segments");
+    }
 }
 
 #[test]
