@@ -13,12 +13,11 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-#[test]
-fn an_idle_neighbour_is_asked_instead_of_a_slow_one_that_was_asked_just_before() {
-    let (slow, idle) = (id_of(7), id_of(8));
+/// One that takes ten seconds for a block was just asked for another, when one comes that has both and is idle: until the request
+/// is taken back to move there.
+fn steered_to(slow: PeerId, idle: PeerId) -> Alone {
     let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
     let file = alone.swarm.tag();
-    // It takes ten seconds for a block.
     alone.meet(slow, &blocks(0..1, 1_000));
     assert_eq!(alone.requests(), [(slow, 0, 1)]);
     alone.wait_for(ms(10_000));
@@ -35,6 +34,15 @@ fn an_idle_neighbour_is_asked_instead_of_a_slow_one_that_was_asked_just_before()
         waited += 100;
         assert!(waited < 5_000, "idle for {waited} ms");
     }
+    alone
+}
+
+#[test]
+fn an_idle_neighbour_is_asked_instead_of_a_slow_one_that_was_asked_just_before() {
+    let (slow, idle) = (id_of(7), id_of(8));
+    let mut alone = steered_to(slow, idle);
+    alone.hear(slow, PeerMessage::Reject { file: alone.swarm.tag(), index: 1, count: 1 });
+    assert_eq!(alone.requests(), [(idle, 1, 1)]);
 }
 
 /// Two that take so long for whatever they are asked for, first come first served, and reject at once what is taken back.
@@ -168,22 +176,8 @@ fn the_last_two_requests_do_not_go_round_among_three_with_queues() {
 #[test]
 fn what_moves_to_one_that_chokes_meanwhile_is_asked_of_another_that_is_idle() {
     let (slow, idle, other) = (id_of(7), id_of(8), id_of(9));
-    let mut alone = Alone::new(blocks(3..1_000, 1_000), Config::default());
+    let mut alone = steered_to(slow, idle);
     let file = alone.swarm.tag();
-    // It takes ten seconds for a block.
-    alone.meet(slow, &blocks(0..1, 1_000));
-    assert_eq!(alone.requests(), [(slow, 0, 1)]);
-    alone.wait_for(ms(10_000));
-    alone.hear_block(slow, 0, 1);
-    alone.hear(slow, PeerMessage::Have { file, blocks: vec![HaveRun(1, 1)] });
-    assert_eq!(alone.requests(), [(slow, 1, 1)]);
-    alone.wait_for(ms(100));
-    // Nobody has block 2, so that this is not the end.
-    alone.meet(idle, &blocks(0..2, 1_000));
-    let cancel = PeerMessage::Cancel { file, index: 1, count: 1 };
-    while !alone.said_to(slow).contains(&cancel) {
-        alone.wait_for(ms(100));
-    }
     // Another comes that is as idle, and the two are at the ends of their rounds.
     alone.meet(other, &blocks(0..2, 1_000));
     alone.hear(idle, PeerMessage::Choke { file });
