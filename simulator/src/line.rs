@@ -108,11 +108,12 @@ impl BusyLine {
         self.down_until + self.line.latency
     }
 
-    /// Takes `bytes` of control from the relay, which go before data; tells when they have arrived.
-    pub(crate) fn receive_first(&mut self, bytes: u64, now: Instant) -> Instant {
+    /// Takes `bytes` of control that will be at the relay then, and go before data; tells when they will have arrived. They
+    /// take their part of the line at once: data that is at the relay sooner does not wait for them.
+    pub(crate) fn receive_first(&mut self, bytes: u64, at_relay: Instant, now: Instant) -> Instant {
         let time = time_of(bytes, self.line.down);
         self.down_until = self.down_until.max(now) + time;
-        now + time + self.line.latency
+        at_relay + time + self.line.latency
     }
 }
 
@@ -130,4 +131,21 @@ pub(crate) enum Next {
 /// How long `bytes` take at `rate` bytes per second.
 pub(crate) fn time_of(bytes: u64, rate: u64) -> Duration {
     Duration::from_nanos((u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1))) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_does_not_wait_for_control_that_is_still_on_its_way_to_the_relay() {
+        let after = |millis| Instant::after_start(Duration::from_millis(millis));
+        let line = Line { up: 1_000, down: 1_000, latency: Duration::from_millis(5), jitter: Duration::ZERO };
+        let mut line = BusyLine::new(line, after(0));
+        assert_eq!(line.receive_first(100, after(2_000), after(0)), after(2_105));
+        // It takes its part of the line all the same.
+        assert_eq!(line.receive(1_000, after(0)), after(1_105));
+        assert_eq!(line.receive_first(100, after(50), after(50)), after(155), "control goes first");
+        assert_eq!(line.receive(1_000, after(60)), after(2_205));
+    }
 }

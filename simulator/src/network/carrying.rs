@@ -100,8 +100,9 @@ impl Network {
     /// Lets a small message that is at the relay arrive.
     fn forward_small(&mut self, way: Way, message: PeerMessage, at_relay: Instant) {
         let bytes = self.wire.len(&message);
+        let now = self.now;
         let when = match self.node_mut(way.to) {
-            Some(node) => node.line.receive_first(bytes, at_relay),
+            Some(node) => node.line.receive_first(bytes, at_relay, now),
             None => at_relay,
         };
         self.arrive_at(when, way, message);
