@@ -66,7 +66,6 @@ impl Swarm {
         self.announced = now;
         self.timers.clear(Timer::Announce);
         self.timers.clear(Timer::AnnounceToAll);
-        self.lose_interest();
         let peers: Vec<_> = self.neighbours.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.announce_to(peer));
         self.count_news_anew();

@@ -42,7 +42,7 @@ impl Swarm {
         if self.choker.serves(from) {
             return;
         }
-        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.is_interested);
+        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.wants(self.stored()));
         if self.choker.has_room(&self.config) || self.choker.served().any(wants_nothing) {
             self.fill_slots(now);
         }
@@ -54,7 +54,8 @@ impl Swarm {
 
     /// Gives the place of a neighbour that wants nothing any more to whoever waits for one.
     pub(super) fn pass_place_on(&mut self, from: PeerId, now: Instant) {
-        if self.choker.serves(from) {
+        let wants_nothing = |neighbour: &Neighbour| !neighbour.said.wants(self.stored());
+        if self.choker.serves(from) && self.neighbours.get(&from).is_some_and(wants_nothing) {
             self.fill_slots(now);
         }
     }
@@ -71,7 +72,7 @@ impl Swarm {
 
     pub(super) fn choke_round(&mut self, now: Instant) {
         self.neighbours.values_mut().for_each(|neighbour| neighbour.served.end_round());
-        if self.neighbours.values().any(|neighbour| neighbour.said.is_interested) {
+        if self.neighbours.values().any(|neighbour| neighbour.said.lacks_blocks()) {
             self.timers.set(Timer::ChokeRound, now + self.config.choke_round);
         }
         let candidates = self.candidates(now);
@@ -104,7 +105,7 @@ impl Swarm {
         let mut candidates: Vec<_> = lacking
             .map(|(&peer, neighbour)| Candidate {
                 peer,
-                interested: neighbour.said.is_interested || neighbour.is_unknown(now),
+                interested: neighbour.said.wants(self.stored()) || neighbour.is_unknown(now),
                 idle: neighbour.served.is_idle(),
                 willing: self.is_willing(peer, neighbour, now),
                 turn: match neighbour.served.since_place() {

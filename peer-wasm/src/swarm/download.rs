@@ -72,7 +72,7 @@ impl Swarm {
         let gone: Vec<_> = neighbour.said.has.iter().filter(|index| !has.has(*index)).collect();
         gone.into_iter().for_each(|index| self.unlearn(from, index));
         self.learn(from, has.iter(), now);
-        self.update_interest(from);
+        self.show_interest(from);
         if begin {
             self.tell_all_again(from);
         }
@@ -89,7 +89,7 @@ impl Swarm {
             left = left.checked_sub(run.count()).ok_or(Violation::OutOfRange)?;
             self.learn(from, run.blocks(), now);
         }
-        self.update_interest(from);
+        self.show_interest(from);
         self.request_of(from, now);
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Swarm {
         }
         let refused = neighbour.asked.retry(true, now);
         self.learn_again(from, refused, now);
-        self.update_interest(from);
+        self.show_interest(from);
         self.request_of(from, now);
     }
 
@@ -143,7 +143,7 @@ impl Swarm {
             neighbour.asked.refuse(span, now);
         }
         self.schedule_retry(from);
-        self.update_interest(from);
+        self.show_interest(from);
     }
 
     /// Takes what neighbours refused long enough ago for what they have again.
@@ -153,7 +153,7 @@ impl Swarm {
             let due = self.neighbours.get_mut(&peer).map(|neighbour| neighbour.asked.retry(false, now));
             if let Some(due) = due.filter(|due| !due.is_empty()) {
                 self.learn_again(peer, due, now);
-                self.update_interest(peer);
+                self.show_interest(peer);
                 self.request_of(peer, now);
             }
             self.schedule_retry(peer);
@@ -216,6 +216,7 @@ impl Swarm {
             self.patience.answered_after(neighbour.asked.silence(now));
             neighbour.asked.delivered(bytes, asked, self.config.max_window, now);
         }
+        self.schedule_retry(from);
         if may_come_twice {
             self.cancel_unwanted(span, now);
         }

@@ -315,7 +315,7 @@ impl Swarm {
 
     /// How much those have got who got least: a newcomer takes its turn after them, however often it comes.
     fn least_turn(&self) -> u64 {
-        let interested = self.neighbours.values().filter(|neighbour| neighbour.said.is_interested);
+        let interested = self.neighbours.values().filter(|neighbour| neighbour.said.lacks_blocks());
         interested.map(|neighbour| neighbour.served.turn()).min().unwrap_or(0)
     }
 

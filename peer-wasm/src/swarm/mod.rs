@@ -361,7 +361,7 @@ impl Swarm {
             serves_us: !neighbour.said.chokes_us,
             wanted_by_us: neighbour.asked.wanted > 0,
             served_by_us: self.choker.serves(peer),
-            wants_from_us: neighbour.said.is_interested,
+            wants_from_us: neighbour.said.wants(self.stored()),
             snubbed: neighbour.asked.is_snubbed(),
             in_flight: neighbour.asked.bytes(),
             down_rate: neighbour.asked.rate.per_second(now),

@@ -55,7 +55,7 @@ impl Swarm {
                 self.announce_to(peer);
             }
             if interested.is_none() {
-                self.update_interest(peer);
+                self.show_interest(peer);
             }
         }
         self.apply_choker();
@@ -64,27 +64,20 @@ impl Swarm {
     /// Says everything to a neighbour that knows nothing.
     pub(super) fn tell_all_again(&mut self, peer: PeerId) {
         self.announce_to(peer);
-        self.update_interest(peer);
+        self.show_interest(peer);
         self.apply_choker();
     }
 
-    /// Tells a neighbour whether this peer is interested, if it was told otherwise.
-    pub(super) fn update_interest(&mut self, peer: PeerId) {
+    /// Tells a neighbour that this peer is interested, once it has something that is wanted. That holds as long as it is a
+    /// neighbour: whether it has anything more it knows itself, and to say so before and after each block would cost more than
+    /// all the rest that is said.
+    pub(super) fn show_interest(&mut self, peer: PeerId) {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        let interested = neighbour.asked.wanted > 0;
-        if neighbour.told.interested != Some(interested) {
-            neighbour.told.interested = Some(interested);
-            let message =
-                if interested { PeerMessage::Interested { file } } else { PeerMessage::NotInterested { file } };
-            self.send(peer, message);
+        if neighbour.asked.wanted > 0 && neighbour.told.interested != Some(true) {
+            neighbour.told.interested = Some(true);
+            self.send(peer, PeerMessage::Interested { file });
         }
-    }
-
-    /// Tells those who have nothing more that is wanted. This can wait: who is served and asks for nothing costs nothing.
-    pub(super) fn lose_interest(&mut self) {
-        let peers: Vec<_> = self.neighbours.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.update_interest(peer));
     }
 
     /// Announces to a neighbour those new blocks that it lacks, or all blocks if it was not told of those before. One that
@@ -115,7 +108,7 @@ impl Swarm {
     /// Tells those again that they are served who have not used their place for some rounds; they may not know of it.
     pub(super) fn remind_of_places(&mut self) {
         for (peer, neighbour) in &mut self.neighbours {
-            let is_served = self.choker.serves(*peer) && neighbour.said.is_interested;
+            let is_served = self.choker.serves(*peer) && neighbour.said.wants(self.blocks.stored());
             if is_served && neighbour.served.idle_rounds() % REMIND_ROUNDS == 1 {
                 neighbour.told.served = None;
             }
@@ -132,7 +125,7 @@ impl Swarm {
                 self.send_bitfield(peer, true);
             } else if neighbour.said.chokes_us && neighbour.asked.wanted > 0 {
                 neighbour.told.interested = None;
-                self.update_interest(peer);
+                self.show_interest(peer);
             }
         }
     }

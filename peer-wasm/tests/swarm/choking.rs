@@ -208,6 +208,20 @@ fn the_place_of_who_wants_nothing_or_has_everything_goes_at_once_to_who_waits() 
 }
 
 #[test]
+fn the_place_of_who_has_all_that_is_here_goes_at_once_to_who_waits() {
+    let (first, second) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..2, 64), one_place());
+    let file = alone.swarm.tag();
+    alone.meet_taker(first, &Bitfield::empty(64));
+    alone.meet_taker(second, &Bitfield::empty(64));
+    alone.wait_for(ROUND / 4 * 3);
+    alone.hear(first, PeerMessage::Have { file, blocks: vec![HaveRun(9, 8), HaveRun(1, 1)] });
+    assert_eq!(served(&alone), [first]);
+    alone.hear(first, PeerMessage::Have { file, blocks: vec![HaveRun(0, 1)] });
+    assert_eq!(served(&alone), [second]);
+}
+
+#[test]
 fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = seed(one_place());

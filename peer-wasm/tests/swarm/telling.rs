@@ -12,9 +12,6 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What the first answers take.
-const ROUND_TRIP: Duration = Duration::from_millis(100);
-
 /// It serves nobody.
 fn without_places() -> Config {
     Config { fixed_slots: 0, trial_slots: 0, ..Config::default() }
@@ -101,19 +98,24 @@ fn new_blocks_that_lie_far_apart_are_told_in_whatever_is_shorter() {
 }
 
 #[test]
-fn who_has_nothing_more_that_is_wanted_is_told_so_and_others_are_not() {
-    let (done, other) = (id_of(7), id_of(8));
-    let mut alone = Alone::new(Bitfield::empty(8), without_places());
+fn interest_is_shown_once_to_those_who_have_something_that_is_missing() {
+    let (source, useless) = (id_of(7), id_of(8));
+    let mut alone = Alone::new(blocks(0..1, 8), without_places());
     let file = alone.swarm.tag();
-    alone.join(other);
-    alone.hear_bitfield(other, &Bitfield::full(8), false);
-    alone.meet(done, &blocks(0..1, 8));
-    alone.wait_for(ROUND_TRIP);
-    fetch_all(&mut alone, done);
-    alone.wait_for(secs(5));
-    let said = alone.said();
-    let is_told = |peer| said.iter().any(|said| said.to == peer && said.message == PeerMessage::NotInterested { file });
-    assert!(is_told(done) && !is_told(other), "{said:?}");
+    alone.join(source);
+    alone.meet(useless, &blocks(0..1, 8));
+    alone.meet(source, &blocks(0..2, 8));
+    let mut said = alone.said();
+    for index in 1..8 {
+        alone.hear(source, PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] });
+        alone.hear_block(source, index, 1);
+        alone.wait_for(secs(5));
+        said.extend(alone.said());
+    }
+    assert!(alone.swarm.is_complete());
+    let shown = said.iter().filter(|said| said.message == PeerMessage::Interested { file }).map(|said| said.to);
+    assert_eq!(shown.collect::<Vec<_>>(), [source]);
+    assert!(!said.iter().any(|said| matches!(said.message, PeerMessage::NotInterested { .. })), "it has every block");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(in crate::swarm) struct Said {
     pub(in crate::swarm) was_full: bool,
     /// The blocks it has; none until its `bitfield` came.
     pub(in crate::swarm) has: Bitfield,
+    /// It wants blocks, if there are some that it lacks.
     pub(in crate::swarm) is_interested: bool,
     pub(in crate::swarm) chokes_us: bool,
 }
@@ -25,6 +26,16 @@ impl Said {
             is_interested: false,
             chokes_us: true,
         }
+    }
+
+    /// Whether it wants blocks, now or when there are some that it lacks.
+    pub(in crate::swarm) const fn lacks_blocks(&self) -> bool {
+        self.is_interested && !self.has.is_full()
+    }
+
+    /// Whether it wants something of these.
+    pub(in crate::swarm) fn wants(&self, stored: &Bitfield) -> bool {
+        self.is_interested && stored.has_other_than(&self.has)
     }
 
     /// Notes what a peer says that is no neighbour. What is wrong is ignored.
