@@ -424,9 +424,7 @@ impl Swarm {
                 self.blocks.gained(index);
             }
         }
-        if self.neighbours.get(&from).is_some_and(|neighbour| neighbour.said.has.is_full()) {
-            self.pass_place_on(from, now);
-        }
+        self.pass_place_on(from, now);
     }
 
     /// Notes that a neighbour has again what it refused.

@@ -25,8 +25,8 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a snubbed neighbour is left alone at most while others serve.
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
-/// it answered, at most this. It doubles with each time that nothing else came of it, up to 64 s: a refusal costs two small
-/// messages.
+/// it answered, at most this. It doubles with each time that nothing came of it, up to 64 s: a refusal costs two small
+/// messages. As long as something comes, as many as came may be asked again.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 const MAX_REFUSED_FOR: Duration = Duration::from_secs(64);
 const MAX_DOUBLINGS: u32 = 10;
@@ -92,6 +92,10 @@ pub(in crate::swarm) struct Asked {
     refused: VecDeque<(Span, Instant)>,
     /// How often what it refused was asked again since it delivered.
     retries: u32,
+    /// When that was last.
+    retried: Instant,
+    /// How often it delivered since then.
+    delivered: u32,
     /// Since when it refuses although it said that it serves us; until it delivers.
     pub(in crate::swarm) refuses_since: Option<Instant>,
     /// It serves us but delivers nothing, since then.
@@ -121,6 +125,8 @@ impl Asked {
             overhang,
             refused: VecDeque::new(),
             retries: 0,
+            retried: now,
+            delivered: 0,
             refuses_since: None,
             snubbed: None,
             last_progress: now,
@@ -291,19 +297,26 @@ impl Asked {
     /// When something that it refused may be asked again.
     pub(in crate::swarm) fn next_retry(&self) -> Option<Instant> {
         let (_, since) = self.refused.front()?;
-        Some(*since + self.refused_for())
+        Some(self.retried.max(*since) + self.refused_for())
     }
 
     /// What it refused and may be asked again; `all` of it if it says that it serves.
     pub(in crate::swarm) fn retry(&mut self, all: bool, now: Instant) -> Vec<Span> {
-        let wait = self.refused_for();
-        let excess = self.refused.len().saturating_sub(MAX_REFUSED);
-        let is_due = |since: Instant| all || now.since(since) >= wait;
-        let due = excess.max(self.refused.iter().take_while(|(_, since)| is_due(*since)).count());
-        if due > 0 && !all {
-            self.retries = (self.retries + 1).min(MAX_DOUBLINGS);
+        if all {
+            return self.refused.drain(..).map(|(span, _)| span).collect();
         }
-        self.refused.drain(..due).map(|(span, _)| span).collect()
+        let wait = self.refused_for();
+        let is_time = now.since(self.retried) >= wait;
+        let is_due = |since: Instant| is_time && now.since(since) >= wait;
+        let due = self.refused.iter().take_while(|(_, since)| is_due(*since)).count();
+        let earned = if self.delivered == 0 { due } else { due.min(self.delivered as usize) };
+        let asked = earned.max(self.refused.len().saturating_sub(MAX_REFUSED));
+        if asked > 0 {
+            self.retries = if self.delivered == 0 { (self.retries + 1).min(MAX_DOUBLINGS) } else { 0 };
+            self.retried = now;
+            self.delivered = 0;
+        }
+        self.refused.drain(..asked).map(|(span, _)| span).collect()
     }
 
     /// It says anew what it has.
@@ -322,9 +335,8 @@ impl Asked {
         self.gave_up.clear();
         self.snubbed = None;
         self.refuses_since = None;
-        if self.refused.is_empty() {
-            self.retries = 0;
-        }
+        self.retries = 0;
+        self.delivered = self.delivered.saturating_add(1);
         let Some(asked) = asked else { return };
         let waited = now.since(asked);
         self.recent_wait = Some(waited);

@@ -334,21 +334,25 @@ fn of_too_many_refusals_the_oldest_is_asked_again_first() {
 }
 
 #[test]
-fn one_that_delivers_and_refused_nothing_since_is_soon_asked_again() {
+fn one_that_delivers_is_soon_asked_again_for_as_much_as_it_delivered() {
     let mut asked = new();
-    let retry_after = |asked: &mut Asked| {
-        asked.refuse(span(1, 1), at(0));
-        asked.next_retry()
+    (0..5).for_each(|index| asked.refuse(span(index, 1), at(0)));
+    let retry = |asked: &mut Asked, millis| {
+        assert_eq!(asked.next_retry(), Some(at(millis)));
+        assert!(asked.retry(false, at(millis - 1)).is_empty());
+        asked.retry(false, at(millis)).len()
     };
-    asked.refuse(span(0, 1), at(0));
-    asked.retry(false, at(2_000));
-    assert_eq!(retry_after(&mut asked), Some(at(4_000)));
-    asked.delivered(1, None, MAX_WINDOW, at(100));
+    (0..2).for_each(|_| asked.delivered(1, None, MAX_WINDOW, at(100)));
     assert!(asked.refuses_since.is_none());
-    assert_eq!(asked.next_retry(), Some(at(4_000)), "something is still refused");
-    asked.forget_refusals();
-    asked.delivered(1, None, MAX_WINDOW, at(100));
-    assert_eq!(retry_after(&mut asked), Some(at(2_000)));
+    assert_eq!(retry(&mut asked, 2_000), 2);
+    asked.delivered(1, None, MAX_WINDOW, at(2_100));
+    assert_eq!(retry(&mut asked, 4_000), 1);
+    assert_eq!(retry(&mut asked, 6_000), 2, "nothing came: all is tried, and the next time later");
+    asked.refuse(span(0, 1), at(6_000));
+    assert_eq!(retry(&mut asked, 10_000), 1);
+    asked.refuse(span(0, 1), at(10_000));
+    asked.delivered(1, None, MAX_WINDOW, at(10_100));
+    assert_eq!(retry(&mut asked, 12_000), 1);
 }
 
 #[test]
