@@ -81,19 +81,20 @@ impl JsonPeer {
         }
     }
 
-    /// Greets whoever joins and serves it until it wants nothing more.
+    /// Greets whoever joins and serves it until it has everything.
     ///
     /// # Errors
     /// If it says nothing for too long.
     pub async fn serve_one(&mut self, content: &[u8]) -> anyhow::Result<()> {
         let blocks = self.blocks();
         loop {
-            let (from, message) = self.expect(&["bitfield", "interested", "request", "not_interested"]).await?;
+            let (from, message) = self.expect(&["bitfield", "interested", "request", "have"]).await?;
             match message["type"].as_str() {
                 Some("bitfield") => self.tell(&from, "bitfield", json!({ "blocks": bits(blocks, true) })).await?,
                 Some("interested") => self.tell(&from, "unchoke", json!({})).await?,
                 Some("request") => self.answer(&from, &message, content).await?,
-                _ => return Ok(()),
+                _ if message["blocks"] == json!([[0, blocks]]) => return Ok(()),
+                _ => {}
             }
         }
     }
