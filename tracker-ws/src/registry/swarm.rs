@@ -1,7 +1,10 @@
 //! The swarm of one file: its members, what they have, and whom they know.
 
 use protocol::{Bitfield, BlockSize, FileFacts, FileId, FileInfo, Geometry, PeerId};
-use rand::{Rng, seq::index};
+use rand::{
+    Rng,
+    seq::{IndexedRandom as _, index},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -40,9 +43,9 @@ pub(super) struct Swarm {
     facts: FileFacts,
     geometry: Geometry,
     members: BTreeMap<PeerId, Member>,
-    /// The members in no order, to choose from at random.
+    /// The members, to choose from at random: first the sources, which have every block, then the others.
     order: Vec<PeerId>,
-    sources: u32,
+    sources: usize,
 }
 
 #[derive(Debug)]
@@ -72,33 +75,56 @@ impl Swarm {
 
     /// The entry in the list of files.
     pub(super) fn info(&self) -> FileInfo {
-        FileInfo { facts: self.facts.clone(), sources: self.sources, peers: self.order.len() as u32 }
+        FileInfo { facts: self.facts.clone(), sources: self.sources(), peers: self.order.len() as u32 }
     }
 
     /// The members that have every block.
     pub(super) const fn sources(&self) -> u32 {
-        self.sources
+        self.sources as u32
     }
 
     /// Notes which blocks of the file a peer has, who becomes a member if it was none, and tells whether `info` changed.
     pub(super) fn put(&mut self, id: PeerId, blocks: Bitfield, now: Duration) -> bool {
         let before = (self.sources, self.order.len());
-        self.sources += u32::from(blocks.is_full());
-        if let Some(member) = self.members.get_mut(&id) {
-            self.sources -= u32::from(member.blocks.is_full());
+        let is_full = blocks.is_full();
+        let place = if let Some(member) = self.members.get_mut(&id) {
             member.blocks = blocks;
+            member.place
         } else {
             let place = self.order.len();
             self.members.insert(id, Member { blocks, joined: now, place, acquaintances: BTreeSet::new() });
             self.order.push(id);
-        }
+            place
+        };
+        self.sort_in(place, is_full);
         before != (self.sources, self.order.len())
+    }
+
+    /// Puts the member at this place to the sources, or to the others, whichever it is not.
+    fn sort_in(&mut self, place: usize, is_source: bool) {
+        if is_source && place >= self.sources {
+            self.swap(place, self.sources);
+            self.sources += 1;
+        } else if !is_source && place < self.sources {
+            self.sources -= 1;
+            self.swap(place, self.sources);
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.order.swap(one, other);
+        for place in [one, other] {
+            if let Some(member) = self.members.get_mut(&self.order[place]) {
+                member.place = place;
+            }
+        }
     }
 
     /// Takes a member out, and gives those that knew it.
     pub(super) fn remove(&mut self, id: PeerId) -> BTreeSet<PeerId> {
+        let Some(place) = self.members.get(&id).map(|member| member.place) else { return BTreeSet::new() };
+        self.sort_in(place, false);
         let Some(member) = self.members.remove(&id) else { return BTreeSet::new() };
-        self.sources -= u32::from(member.blocks.is_full());
         self.order.swap_remove(member.place);
         if let Some(moved) = self.order.get(member.place).and_then(|moved| self.members.get_mut(moved)) {
             moved.place = member.place;
@@ -111,7 +137,8 @@ impl Swarm {
         member.acquaintances
     }
 
-    /// All members but the asker, or `limit` of them chosen at random if they are more.
+    /// All members but the asker, or `limit` of them chosen at random if they are more; among them a source, if the asker knows
+    /// none.
     pub(super) fn choose(&self, asker: PeerId, limit: usize, rng: &mut impl Rng) -> Vec<PeerId> {
         let member = self.members.get(&asker);
         if let Some(member) = member.filter(|member| member.acquaintances.len() >= MAX_ACQUAINTANCES) {
@@ -121,7 +148,25 @@ impl Swarm {
         // One more than wanted, because the asker may be among them.
         let amount = (limit + 1).min(self.order.len());
         let drawn = index::sample(rng, self.order.len(), amount);
-        drawn.iter().map(|i| self.order[i]).filter(|id| *id != asker).take(limit).collect()
+        let mut chosen: Vec<_> = drawn.iter().map(|i| self.order[i]).filter(|id| *id != asker).take(limit).collect();
+        let known = member.into_iter().flat_map(|member| &member.acquaintances);
+        if !known.chain(&chosen).chain([&asker]).any(|id| self.is_source(*id))
+            && let Some(source) = self.some_source(rng)
+            && chosen.pop().is_some()
+        {
+            chosen.push(source);
+        }
+        chosen
+    }
+
+    fn is_source(&self, id: PeerId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.place < self.sources)
+    }
+
+    /// A source, if it is not known to so many that it has no place for more.
+    fn some_source(&self, rng: &mut impl Rng) -> Option<PeerId> {
+        let source = self.order[..self.sources].choose(rng)?;
+        self.members.get(source).filter(|member| member.acquaintances.len() < MAX_ACQUAINTANCES).map(|_| *source)
     }
 
     /// Makes two members known to each other; `false` if they are already, or if one is no member.
@@ -155,12 +200,10 @@ impl Swarm {
     /// The members that have a block, or every block, among 200 that are looked at; `start` says where to begin, so
     /// that not always the same are.
     pub(super) fn holders(&self, block: Option<u32>, start: u32) -> impl Iterator<Item = PeerId> {
-        let (late, early) = self.order.split_at(start as usize % self.order.len().max(1));
-        early.iter().chain(late).copied().take(MAX_LOOKED_AT).filter(move |id| {
-            self.members.get(id).is_some_and(|member| match block {
-                Some(index) => member.blocks.has(index),
-                None => member.blocks.is_full(),
-            })
-        })
+        let among = if block.is_some() { &self.order[..] } else { &self.order[..self.sources] };
+        let (late, early) = among.split_at(start as usize % among.len().max(1));
+        let has = |id: &PeerId, index| self.members.get(id).is_some_and(|member| member.blocks.has(index));
+        let is_holder = move |id: &PeerId| block.is_none_or(|index| has(id, index));
+        early.iter().chain(late).copied().take(MAX_LOOKED_AT).filter(is_holder)
     }
 }

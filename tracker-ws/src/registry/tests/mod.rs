@@ -128,6 +128,46 @@ fn peers_are_all_but_the_asker_or_a_random_choice_of_as_many_as_asked_for() {
 }
 
 #[test]
+fn who_knows_no_source_is_given_one_unless_very_many_know_it() {
+    let mut world = World::new(Limits::default());
+    let update = |blocks: &'static [u8]| Request::UpdateBlocks { file: file(1), blocks: Bytes::from_static(blocks) };
+    let peers: Vec<_> = (0..40).map(|_| world.join("lobby")).collect();
+    peers.iter().for_each(|peer| world.announce(peer, file(1), &[0]));
+    let sources = [7, 8].map(|index| peers[index].identity.id);
+    let met_by = |world: &mut World, peer: &Joined| {
+        let chosen: BTreeSet<_> = ids(&answer(world.ask(peer, get_peers(file(1), Some(2))))).into_iter().collect();
+        assert_eq!(chosen.len(), 2);
+        sources.map(|source| chosen.contains(&source))
+    };
+    let newcomer = |world: &mut World| {
+        let peer = world.join("lobby");
+        world.announce(&peer, file(1), &[0]);
+        met_by(world, &peer)
+    };
+    // They are sources, and one of them was not for a while.
+    for (source, blocks) in [(7, &[0x80]), (8, &[0x80]), (7, &[0]), (7, &[0x80])] {
+        world.ask(&peers[source], update(blocks));
+    }
+    let mut times = [0, 0];
+    for _ in 0..300 {
+        let met = newcomer(&mut world);
+        assert!(met.contains(&true));
+        [0, 1].into_iter().for_each(|source| times[source] += u32::from(met[source]));
+    }
+    assert!(times.iter().all(|times| (100..200).contains(times)), "{times:?}");
+    let by_sources: Vec<_> = (0..10).map(|_| met_by(&mut world, &peers[7])).collect();
+    assert!(by_sources.iter().flatten().filter(|met| **met).count() < 3, "a source needs none: {by_sources:?}");
+    let met_late = (0..200).filter(|_| newcomer(&mut world).contains(&true)).count();
+    assert!((90..130).contains(&met_late), "200 know each by then: {met_late}");
+
+    // One of them leaves, and the other has not every block after all.
+    world.disconnect(&peers[7]);
+    world.ask(&peers[8], update(&[0]));
+    assert_eq!(list(&mut world, &peers[0]), [("f1".to_owned(), 0, 539)]);
+    assert!((0..20).filter(|_| newcomer(&mut world).contains(&true)).count() < 3);
+}
+
+#[test]
 fn a_join_costs_as_many_messages_as_peers_were_asked_for() {
     let mut world = World::new(Limits::default());
     let mut acquaintances = 0;
