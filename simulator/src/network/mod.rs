@@ -12,7 +12,7 @@ use peer_wasm::{
     swarm::{Config, Event, ReadId, StorageError, StorageRequest, Swarm, Transmit},
 };
 use protocol::{Bitfield, Kind, PeerId, PeerMessage, Run, Subject};
-use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::{IndexedRandom as _, SliceRandom as _}};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,6 +22,9 @@ use std::{
 /// Makes ids of numbers so that their order says nothing; odd, so that it can be undone.
 const ID_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 const ID_INVERSE: u64 = 0xf1de_83e1_9937_733d;
+
+/// A source that so many know is not given to those who know none; as the tracker does it.
+const WELL_KNOWN: usize = 200;
 
 enum Happening {
     /// Data is at the relay.
@@ -87,6 +90,8 @@ pub struct Network {
     queue: Queue<Happening>,
     /// Those that the tracker can introduce.
     members: Vec<usize>,
+    /// Those of them that have every block.
+    sources: Vec<usize>,
     copies: Copies,
     relay: Relay,
     /// What came for each peer that is no [`Swarm`], and from whom.
@@ -123,6 +128,7 @@ impl Network {
             wire: Wire::new(),
             queue: Queue::new(),
             members: Vec::new(),
+            sources: Vec::new(),
             relay: Relay::default(),
             mailboxes: BTreeMap::new(),
             completed: Vec::new(),
@@ -167,6 +173,9 @@ impl Network {
         let number = self.nodes.len();
         let seed = self.rng.random();
         self.copies.joined(&have);
+        if have.is_full() {
+            self.sources.push(number);
+        }
         let swarm = Swarm::new(config, Arc::clone(&self.file.manifest), have, seed, self.now);
         self.nodes.push(Some(Box::new(Node::new(swarm, line, behaviour, self.now))));
         self.members.push(number);
@@ -203,11 +212,20 @@ impl Network {
         self.with(one, |swarm, now| swarm.handle_peer_joined(id_of(other), age, now));
     }
 
-    /// The peer asks the tracker, which introduces it to at most `count` others, chosen at random.
+    /// The peer asks the tracker, which introduces it to at most `count` others, chosen at random, and among them to a source if
+    /// it knows none.
     pub fn ask_for_peers(&mut self, number: usize, count: usize) {
-        let Some(node) = self.node(number).filter(|node| !node.is_cut_off) else { return };
+        let Some(node) = self.nodes.get(number).and_then(Option::as_deref).filter(|node| !node.is_cut_off) else { return };
         let own = node.line.line.latency;
-        let chosen = self.members.partial_shuffle(&mut self.rng, count).0.to_vec();
+        let mut chosen = self.members.partial_shuffle(&mut self.rng, count).0.to_vec();
+        let is_source = |other: &usize| self.node(*other).is_some_and(|node| node.swarm.is_complete());
+        if !node.introduced.iter().chain(&chosen).chain([&number]).any(is_source)
+            && let Some(source) = self.sources.choose(&mut self.rng).copied()
+            && self.node(source).is_some_and(|node| node.introduced.len() < WELL_KNOWN)
+            && chosen.pop().is_some()
+        {
+            chosen.push(source);
+        }
         for other in chosen.into_iter().filter(|&other| other != number) {
             let Some(latency) = self.node(other).map(|node| node.line.line.latency) else { continue };
             self.note_introduction(number, other);
@@ -229,6 +247,7 @@ impl Network {
         let node = self.nodes.get_mut(number)?.take()?;
         self.copies.left(node.swarm.stored());
         self.members.retain(|&member| member != number);
+        self.sources.retain(|&source| source != number);
         self.tell_departure(number, &node.introduced, noticed_after);
         Some(node)
     }
@@ -399,6 +418,7 @@ impl Network {
                 if event == Event::Completed {
                     node.record.completed = Some(now);
                     self.completed.push(number);
+                    self.sources.push(number);
                 }
                 if event == Event::WantsPeers {
                     self.wanting.push(number);
