@@ -43,6 +43,8 @@ pub(crate) struct Blocks {
     geometry: Geometry,
     states: Vec<BlockState>,
     stored: Bitfield,
+    /// Those, and the ones on their way there.
+    verified: Bitfield,
     picker: Picker,
     begun: BTreeMap<u32, Begun>,
     /// Those begun of which something was asked of nobody.
@@ -62,6 +64,7 @@ impl Blocks {
             geometry,
             states,
             picker: Picker::new(strategy, &missing),
+            verified: stored.clone(),
             stored,
             begun: BTreeMap::new(),
             unfinished: BTreeSet::new(),
@@ -80,6 +83,11 @@ impl Blocks {
     /// The blocks verified and stored; only these are announced and served.
     pub(crate) const fn stored(&self) -> &Bitfield {
         &self.stored
+    }
+
+    /// The blocks that do not have to be received any more.
+    pub(crate) const fn verified(&self) -> &Bitfield {
+        &self.verified
     }
 
     /// Bytes of blocks begun that are not on their way: here and not verified yet, or asked of nobody.
@@ -111,7 +119,7 @@ impl Blocks {
 
     /// Whether the block still has to be received.
     pub(crate) fn is_wanted(&self, index: u32) -> bool {
-        matches!(self.state(index), BlockState::Missing | BlockState::Requested | BlockState::Repeated)
+        !self.verified.has(index)
     }
 
     /// Whether something of the span still has to be received.
@@ -240,6 +248,7 @@ impl Blocks {
     pub(crate) fn storing(&mut self, index: u32) {
         self.forget(index);
         self.picker.remove(index);
+        self.verified.set(index);
         self.states[index as usize] = BlockState::Storing;
     }
 
@@ -267,6 +276,8 @@ impl Blocks {
             let is_missing = is_unfinished || *state == BlockState::Missing;
             assert_eq!(self.picker.missing().has(index), is_missing, "{index} is {state:?}");
             assert_eq!(self.stored.has(index), *state == BlockState::Stored, "{index} is {state:?}");
+            let is_verified = matches!(state, BlockState::Storing | BlockState::Stored);
+            assert_eq!(self.verified.has(index), is_verified, "{index} is {state:?}");
             let have = neighbours.clone().filter(|has| has.has(index)).count();
             assert_eq!(usize::from(self.availability(index)), have, "neighbours have {index}");
         }

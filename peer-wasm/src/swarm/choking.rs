@@ -42,7 +42,8 @@ impl Swarm {
         if self.choker.serves(from) {
             return;
         }
-        let wants_nothing = |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.wants(self.stored()));
+        let wants_nothing =
+            |peer| self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.said.wants(self.stored()));
         if self.choker.has_room(&self.config) || self.choker.served().any(wants_nothing) {
             self.fill_slots(now);
         }

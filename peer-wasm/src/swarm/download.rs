@@ -264,12 +264,13 @@ impl Swarm {
         let geometry = *self.manifest.geometry();
         let block = geometry.block_size().bytes();
         while let Some(neighbour) = self.neighbours.get(&peer) {
-            if neighbour.said.chokes_us || neighbour.asked.wanted == 0 || self.halted {
+            let verified = self.blocks.verified();
+            if neighbour.said.chokes_us || self.halted || !neighbour.said.offers_more_than(verified) {
                 return;
             }
             if neighbour.asked.is_snubbed()
                 && !neighbour.asked.deserves_another_try(now)
-                && self.neighbours.values().any(Neighbour::is_serving)
+                && self.neighbours.values().any(|neighbour| neighbour.is_serving(verified))
             {
                 return;
             }
@@ -417,7 +418,7 @@ impl Swarm {
     fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         for index in indices {
-            if neighbour.learn(index, self.blocks.is_wanted(index)) {
+            if neighbour.learn(index) {
                 if let Some(copies) = &mut self.first_copies {
                     copies.announced(index, from, now);
                 }
@@ -435,8 +436,7 @@ impl Swarm {
 
     /// Notes that a neighbour does not have a block.
     fn unlearn(&mut self, from: PeerId, index: u32) {
-        let is_wanted = self.blocks.is_wanted(index);
-        if self.neighbours.get_mut(&from).is_some_and(|neighbour| neighbour.unlearn(index, is_wanted)) {
+        if self.neighbours.get_mut(&from).is_some_and(|neighbour| neighbour.said.has.clear(index)) {
             self.blocks.lost(index);
         }
     }
@@ -453,8 +453,6 @@ impl Swarm {
         for &index in &fresh {
             self.blocks.storing(index);
             self.storing_bytes += u64::from(geometry.block_len(index));
-            let owners = self.neighbours.values_mut().filter(|neighbour| neighbour.said.has.has(index));
-            owners.for_each(|neighbour| neighbour.asked.wanted -= 1);
         }
         for chunk in fresh.chunk_by(|a, b| a + 1 == *b) {
             let piece = geometry.run(chunk[0], chunk.len() as u32).expect("blocks of a checked run are in the file");

@@ -126,7 +126,8 @@ impl Swarm {
         self.banned.retain(|_, since| now.since(*since) < BANNED_FOR);
         self.admit(now);
         if !self.is_complete() {
-            let gives = |neighbour: &&Neighbour| neighbour.asked.wanted > 0 && !neighbour.asked.is_snubbed();
+            let verified = self.blocks.verified();
+            let gives = |other: &&Neighbour| !other.asked.is_snubbed() && other.said.offers_more_than(verified);
             if self.neighbours.values().filter(gives).count() < ENOUGH {
                 self.events.push_back(Event::WantsPeers);
             }
@@ -204,7 +205,7 @@ impl Swarm {
                 0
             } else if asked.is_snubbed() {
                 3
-            } else if asked.wanted == 0 {
+            } else if !said.offers_more_than(self.blocks.verified()) {
                 2
             } else {
                 let only_refuses = asked.refuses_since.is_some_and(|since| now.since(since) >= PATIENCE_WITH_TAKERS);

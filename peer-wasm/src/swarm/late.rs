@@ -27,7 +27,7 @@ impl Swarm {
     pub(super) fn steer_to(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(own) = self.neighbours.get(&peer) else { return };
-        if !own.asked.in_flight().is_empty() || !own.is_serving() {
+        if !own.asked.in_flight().is_empty() || !own.is_serving(self.blocks.verified()) {
             return;
         }
         let here = own.asked.shortest_wait().unwrap_or(self.round_trip);
@@ -90,7 +90,9 @@ impl Swarm {
         let has_any = |other: &Neighbour| {
             asked.in_flight().iter().any(|request| other.said.has.has(request.span.index() / per_block))
         };
-        self.neighbours.iter().any(|(id, other)| *id != peer && other.is_serving() && has_any(other))
+        self.neighbours
+            .iter()
+            .any(|(id, other)| *id != peer && other.is_serving(self.blocks.verified()) && has_any(other))
     }
 
     /// Takes back everything asked of a neighbour.
@@ -220,8 +222,9 @@ impl Swarm {
         let owing = || self.neighbours.values().filter_map(|neighbour| neighbour.asked.overdue(&usual));
         let overdue = owing().map(|at| if at > now { at } else { now + LOOK_AGAIN }).min();
         let endgame = (self.blocks.none_missing() && overdue.is_some()).then(|| now + self.look_again_after());
-        let again = self.neighbours.values().filter_map(|neighbour| neighbour.asked.second_chance());
-        let again = again.filter(|at| *at > now).min();
+        let offers = |neighbour: &&Neighbour| neighbour.said.offers_more_than(self.blocks.verified());
+        let snubbed = self.neighbours.values().filter(|neighbour| neighbour.asked.is_snubbed()).filter(offers);
+        let again = snubbed.filter_map(|neighbour| neighbour.asked.second_chance()).filter(|at| *at > now).min();
         match overdue.into_iter().chain(endgame).chain(again).min() {
             Some(deadline) => self.timers.set(Timer::Requests, deadline),
             None => self.timers.clear(Timer::Requests),

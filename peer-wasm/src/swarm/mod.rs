@@ -359,7 +359,7 @@ impl Swarm {
             peer,
             blocks: neighbour.said.has.count(),
             serves_us: !neighbour.said.chokes_us,
-            wanted_by_us: neighbour.asked.wanted > 0,
+            wanted_by_us: neighbour.said.offers_more_than(self.blocks.verified()),
             served_by_us: self.choker.serves(peer),
             wants_from_us: neighbour.said.wants(self.stored()),
             snubbed: neighbour.asked.is_snubbed(),

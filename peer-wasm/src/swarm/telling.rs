@@ -74,7 +74,7 @@ impl Swarm {
     pub(super) fn show_interest(&mut self, peer: PeerId) {
         let file = self.tag();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        if neighbour.asked.wanted > 0 && neighbour.told.interested != Some(true) {
+        if neighbour.told.interested != Some(true) && neighbour.said.offers_more_than(self.blocks.verified()) {
             neighbour.told.interested = Some(true);
             self.send(peer, PeerMessage::Interested { file });
         }
@@ -123,7 +123,7 @@ impl Swarm {
             let Some(neighbour) = self.neighbours.get_mut(&peer) else { continue };
             if !neighbour.said.is_introduced {
                 self.send_bitfield(peer, true);
-            } else if neighbour.said.chokes_us && neighbour.asked.wanted > 0 {
+            } else if neighbour.said.chokes_us && neighbour.said.offers_more_than(self.blocks.verified()) {
                 neighbour.told.interested = None;
                 self.show_interest(peer);
             }

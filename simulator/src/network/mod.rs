@@ -12,7 +12,11 @@ use peer_wasm::{
     swarm::{Config, Event, ReadId, StorageError, StorageRequest, Swarm, Transmit},
 };
 use protocol::{Bitfield, Kind, PeerId, PeerMessage, Run, Subject};
-use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::{IndexedRandom as _, SliceRandom as _}};
+use rand::{
+    RngExt as _, SeedableRng as _,
+    rngs::Xoshiro256PlusPlus,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -215,7 +219,9 @@ impl Network {
     /// The peer asks the tracker, which introduces it to at most `count` others, chosen at random, and among them to a source if
     /// it knows none.
     pub fn ask_for_peers(&mut self, number: usize, count: usize) {
-        let Some(node) = self.nodes.get(number).and_then(Option::as_deref).filter(|node| !node.is_cut_off) else { return };
+        let Some(node) = self.nodes.get(number).and_then(Option::as_deref).filter(|node| !node.is_cut_off) else {
+            return;
+        };
         let own = node.line.line.latency;
         let mut chosen = self.members.partial_shuffle(&mut self.rng, count).0.to_vec();
         let is_source = |other: &usize| self.node(*other).is_some_and(|node| node.swarm.is_complete());

@@ -67,8 +67,6 @@ pub(in crate::swarm) struct Usual<'a> {
 /// What is asked of a neighbour, and how it answers.
 #[derive(Debug)]
 pub(in crate::swarm) struct Asked {
-    /// How many of its blocks still have to be received here.
-    pub(in crate::swarm) wanted: u32,
     in_flight: Vec<InFlight>,
     bytes: u64,
     pub(in crate::swarm) last: Option<Span>,
@@ -111,7 +109,6 @@ pub(in crate::swarm) struct Asked {
 impl Asked {
     pub(in crate::swarm) fn new(total: u64, overhang: u64, now: Instant) -> Self {
         Self {
-            wanted: 0,
             in_flight: Vec::new(),
             bytes: 0,
             last: None,
@@ -172,9 +169,9 @@ impl Asked {
         self.snubbed.is_some_and(|since| now.since(since) >= self.left_alone())
     }
 
-    /// When it may be tried again, if it is snubbed and has something that is wanted.
+    /// When it may be tried again, if it is snubbed.
     pub(in crate::swarm) fn second_chance(&self) -> Option<Instant> {
-        self.snubbed.filter(|_| self.wanted > 0).map(|since| since + self.left_alone())
+        self.snubbed.map(|since| since + self.left_alone())
     }
 
     /// How long it is left alone while others serve, once it is snubbed: as long as it is waited for next time.

@@ -20,7 +20,7 @@ pub(super) use served::{MAX_QUEUED, Rejections, Served};
 pub(super) use told::Told;
 
 use crate::Instant;
-use protocol::Geometry;
+use protocol::{Bitfield, Geometry};
 use std::time::Duration;
 
 /// How long it may take a newcomer to say what it has and wants.
@@ -65,27 +65,15 @@ impl Neighbour {
         self.said.has.count() == 0 && self.served.total() == 0 && now.since(self.joined) < INTRODUCTION
     }
 
-    /// Whether it can be relied on: it serves us and delivers.
-    pub(super) const fn is_serving(&self) -> bool {
-        !self.said.chokes_us && self.asked.wanted > 0 && !self.asked.is_snubbed()
+    /// Whether it can be relied on: it serves us, delivers, and has more than what is here.
+    pub(super) fn is_serving(&self, verified: &Bitfield) -> bool {
+        !self.said.chokes_us && !self.asked.is_snubbed() && self.said.offers_more_than(verified)
     }
 
-    /// Notes that it has a block, which is `wanted` here or not; tells whether that is news.
-    pub(super) fn learn(&mut self, index: u32, is_wanted: bool) -> bool {
+    /// Notes that it has a block; tells whether that is news.
+    pub(super) fn learn(&mut self, index: u32) -> bool {
         let is_news = self.said.has.set(index);
-        if is_news {
-            self.asked.wanted += u32::from(is_wanted);
-            self.said.was_full |= self.said.has.is_full();
-        }
-        is_news
-    }
-
-    /// Notes that it does not have a block; tells whether that is news.
-    pub(super) fn unlearn(&mut self, index: u32, is_wanted: bool) -> bool {
-        let is_news = self.said.has.clear(index);
-        if is_news {
-            self.asked.wanted -= u32::from(is_wanted);
-        }
+        self.said.was_full |= self.said.has.is_full();
         is_news
     }
 }
@@ -117,7 +105,7 @@ mod tests {
     fn it_has_at_least_what_it_was_sent() {
         let mut neighbour = neighbour();
         assert_eq!(neighbour.blocks(BLOCK), 0);
-        neighbour.learn(3, false);
+        neighbour.learn(3);
         assert_eq!(neighbour.blocks(BLOCK), 1);
         neighbour.served.sent(u64::from(BLOCK) * 3 - 1, at(2_000));
         assert_eq!(neighbour.blocks(BLOCK), 2);
@@ -128,7 +116,7 @@ mod tests {
         let unknown = neighbour();
         assert!(unknown.is_unknown(at(2_999)) && !unknown.is_unknown(at(3_000)) && !unknown.is_unknown(at(3_001)));
         let mut has = neighbour();
-        has.learn(0, false);
+        has.learn(0);
         assert!(!has.is_unknown(at(2_000)));
         let mut was_sent = neighbour();
         was_sent.served.sent(1, at(2_000));
@@ -139,34 +127,31 @@ mod tests {
     fn it_serves_if_it_does_not_choke_and_has_what_is_wanted_and_delivers() {
         let serving = || {
             let mut neighbour = neighbour();
-            neighbour.learn(0, true);
+            neighbour.learn(0);
             neighbour.said.chokes_us = false;
             neighbour
         };
-        assert!(serving().is_serving());
+        let nothing = Bitfield::empty(4);
+        assert!(serving().is_serving(&nothing) && !serving().is_serving(&serving().said.has));
         let breaks: [fn(&mut Neighbour); 3] = [
             |neighbour| neighbour.said.chokes_us = true,
-            |neighbour| _ = neighbour.unlearn(0, true),
+            |neighbour| _ = neighbour.said.has.clear(0),
             |neighbour| neighbour.asked.snub(at(2_000)),
         ];
         for stop in breaks {
             let mut neighbour = serving();
             stop(&mut neighbour);
-            assert!(!neighbour.is_serving());
+            assert!(!neighbour.is_serving(&nothing));
         }
     }
 
     #[test]
-    fn what_it_has_is_counted_once_as_far_as_it_is_wanted() {
+    fn who_had_every_block_is_known_to_have_had_them() {
         let mut neighbour = neighbour();
-        assert!(neighbour.learn(0, true) && neighbour.learn(1, true) && neighbour.learn(2, false));
-        assert!(!neighbour.learn(0, true), "that is no news");
-        assert_eq!(neighbour.asked.wanted, 2);
-        assert!(!neighbour.said.was_full);
-        assert!(neighbour.learn(3, false));
-        assert!(neighbour.said.was_full);
-        assert!(neighbour.unlearn(2, false) && neighbour.unlearn(0, true) && !neighbour.unlearn(0, true));
-        assert_eq!(neighbour.asked.wanted, 1);
-        assert!(neighbour.said.was_full, "it refused some since");
+        assert!((0..3).all(|index| neighbour.learn(index)) && !neighbour.said.was_full);
+        assert!(!neighbour.learn(0), "that is no news");
+        assert!(neighbour.learn(3) && neighbour.said.was_full);
+        neighbour.said.has.clear(3);
+        assert!(neighbour.learn(3) && neighbour.said.was_full);
     }
 }

@@ -28,6 +28,11 @@ impl Said {
         }
     }
 
+    /// Whether it has another block than these.
+    pub(in crate::swarm) fn offers_more_than(&self, verified: &Bitfield) -> bool {
+        self.has.has_other_than(verified)
+    }
+
     /// Whether it wants blocks, now or when there are some that it lacks.
     pub(in crate::swarm) const fn lacks_blocks(&self) -> bool {
         self.is_interested && !self.has.is_full()

@@ -177,7 +177,7 @@ fn one_that_is_snubbed_is_asked_for_one_segment_at_a_time() {
 
 #[test]
 fn one_that_is_snubbed_gets_a_second_chance_and_none_once_it_delivers() {
-    let mut asked = Asked { wanted: 1, ..new() };
+    let mut asked = new();
     assert!(!asked.is_snubbed() && !asked.deserves_another_try(at(90_000)) && asked.second_chance().is_none());
     asked.snub(at(100));
     assert!(asked.is_snubbed());
@@ -188,8 +188,6 @@ fn one_that_is_snubbed_gets_a_second_chance_and_none_once_it_delivers() {
     assert_eq!(asked.second_chance(), Some(at(4_100)));
     (0..3).for_each(|_| asked.snub(at(100)));
     assert_eq!(asked.second_chance(), Some(at(15_100)), "and no longer than that");
-    asked.wanted = 0;
-    assert_eq!(asked.second_chance(), None, "nothing of its is wanted");
     asked.delivered(1, None, MAX_WINDOW, at(200));
     assert!(!asked.is_snubbed());
 }
