@@ -55,8 +55,10 @@ impl Swarm {
 
     /// Gives the place of a neighbour that wants nothing any more to whoever waits for one.
     pub(super) fn pass_place_on(&mut self, from: PeerId, now: Instant) {
+        let is_told = |neighbour: &Neighbour| neighbour.told.served == Some(true);
         let wants_nothing = |neighbour: &Neighbour| !neighbour.said.wants(self.stored());
-        if self.choker.serves(from) && self.neighbours.get(&from).is_some_and(wants_nothing) {
+        let passes_on = |neighbour: &Neighbour| is_told(neighbour) && wants_nothing(neighbour);
+        if self.neighbours.get(&from).is_some_and(passes_on) && self.choker.serves(from) {
             self.fill_slots(now);
         }
     }

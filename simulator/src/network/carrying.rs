@@ -32,7 +32,7 @@ impl Network {
         let about = subject(&transmit.message);
         match self.relay.fate(from, about.kind, &mut self.rng) {
             Fate::Lost => {}
-            Fate::Delivered => self.forward_small(way, transmit.message, at_relay),
+            Fate::Delivered => self.forward_small(way, transmit.message, bytes, at_relay),
             Fate::Refused => self.tell_refusal(way, about, at_relay),
         }
     }
@@ -91,15 +91,16 @@ impl Network {
             }
             Fate::Refused => {
                 let Subject { tag: file, index, count, .. } = about;
-                self.forward_small(way, PeerMessage::Reject { file, index, count }, self.now);
+                let reject = PeerMessage::Reject { file, index, count };
+                let bytes = self.wire.len(&reject);
+                self.forward_small(way, reject, bytes, self.now);
                 self.tell_refusal(way, about, self.now);
             }
         }
     }
 
     /// Lets a small message that is at the relay arrive.
-    fn forward_small(&mut self, way: Way, message: PeerMessage, at_relay: Instant) {
-        let bytes = self.wire.len(&message);
+    fn forward_small(&mut self, way: Way, message: PeerMessage, bytes: u64, at_relay: Instant) {
         let now = self.now;
         let when = match self.node_mut(way.to) {
             Some(node) => node.line.receive_first(bytes, at_relay, now),
