@@ -53,6 +53,15 @@ impl Swarm {
         }
     }
 
+    /// New blocks are here: whoever wants one gets a place that is free, or that nobody uses.
+    pub(super) fn offer_new_blocks(&mut self, now: Instant) {
+        let wants = |peer| self.neighbours.get(&peer).is_some_and(|other| other.said.wants(self.stored()));
+        let is_free = self.choker.has_room(&self.config) || self.choker.served().any(|peer| !wants(peer));
+        if is_free && self.neighbours.keys().any(|peer| !self.choker.serves(*peer) && wants(*peer)) {
+            self.fill_slots(now);
+        }
+    }
+
     /// Gives the place of a neighbour that wants nothing any more to whoever waits for one.
     pub(super) fn pass_place_on(&mut self, from: PeerId, now: Instant) {
         let is_told = |neighbour: &Neighbour| neighbour.told.served == Some(true);
@@ -86,7 +95,9 @@ impl Swarm {
         self.remind_of_places();
         self.apply_choker();
         for (peer, neighbour) in &mut self.neighbours {
-            neighbour.served.begin_round(self.choker.serves(*peer));
+            // Who finds nothing here that it lacks cannot use its place.
+            let wants = neighbour.said.wants(self.blocks.stored());
+            neighbour.served.begin_round(wants && self.choker.serves(*peer));
         }
         self.watch_line(now);
     }

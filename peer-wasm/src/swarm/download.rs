@@ -51,6 +51,7 @@ impl Swarm {
             self.events.push_back(Event::Completed);
         } else {
             self.schedule_announcements(run, now);
+            self.offer_new_blocks(now);
         }
         self.offer_room(now);
     }

@@ -9,7 +9,7 @@ use protocol::{PeerId, PeerMessage, Span};
 use std::time::Duration;
 
 /// In the endgame a segment is repeated elsewhere when it waits for so many times as long as that neighbour delivers nothing at
-/// most as a rule, or for this long, but at least half of that, and only where it will be answered in half the time.
+/// most as a rule, or for this long, and only where it will be answered in half the time.
 const ENDGAME_TIMES: u32 = 4;
 const ENDGAME_PATIENCE: Duration = Duration::from_secs(2);
 /// How soon it is looked at the end for what is late, at least and at most: any timer may be so late, and nobody notices more.
@@ -180,7 +180,7 @@ impl Swarm {
         let is_late = |other: &Neighbour, request: &InFlight| {
             let usual = other.asked.usual_silence(&self.patience).unwrap_or(ENDGAME_PATIENCE);
             let patience = usual.max(self.look_again_after()) * ENDGAME_TIMES;
-            now.since(request.sent) >= patience.min(ENDGAME_PATIENCE.max(usual / 2))
+            now.since(request.sent) >= patience.min(ENDGAME_PATIENCE)
         };
         let has = |span| geometry.span_blocks(span).all(|index| own.said.has.has(index));
         self.open_requests()

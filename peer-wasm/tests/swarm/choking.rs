@@ -222,6 +222,25 @@ fn the_place_of_who_has_all_that_is_here_goes_at_once_to_who_waits() {
 }
 
 #[test]
+fn a_new_block_gives_the_place_of_who_has_it_to_who_wants_it() {
+    let (first, second, source) = (id_of(7), id_of(8), id_of(9));
+    let mut alone = Alone::new(blocks(0..1, 64), one_place());
+    let file = alone.swarm.tag();
+    let have = |index| PeerMessage::Have { file, blocks: vec![HaveRun(index, 1)] };
+    alone.meet(source, &blocks(0..1, 64));
+    [first, second].into_iter().for_each(|peer| alone.meet_taker(peer, &blocks(0..1, 64)));
+    alone.wait_for(ROUND + ROUND / 4);
+    let holder = served(&alone)[0];
+    let waiting = if holder == first { second } else { first };
+    alone.hear(holder, have(5));
+    assert_eq!(served(&alone), [holder]);
+    alone.hear(source, have(5));
+    alone.requests().into_iter().for_each(|(of, index, count)| alone.hear_block(of, index, count));
+    alone.said();
+    assert_eq!((alone.stored(), served(&alone)), (2, vec![waiting]));
+}
+
+#[test]
 fn who_wants_nothing_any_more_makes_room_as_soon_as_another_wants_something() {
     let (first, second) = (id_of(7), id_of(8));
     let mut alone = seed(one_place());

@@ -167,6 +167,21 @@ fn who_did_not_use_its_place_gets_one_again_when_it_says_that_it_wants_something
 }
 
 #[test]
+fn who_found_nothing_to_ask_for_gets_its_turn_when_there_is_something() {
+    let (content, busy, source) = (id_of(7), id_of(8), id_of(9));
+    let mut alone = Alone::new(blocks(0..8, 64), Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });
+    alone.meet_taker(content, &blocks(0..8, 64));
+    alone.wait_for(A_SECOND * 9);
+    assert_eq!(served(&alone), [content], "nobody else wants the place");
+    alone.meet_taker(busy, &Bitfield::empty(64));
+    alone.meet(source, &blocks(0..9, 64));
+    alone.requests().into_iter().for_each(|(of, index, count)| alone.hear_block(of, index, count));
+    alone.said();
+    assert_eq!(alone.stored(), 9);
+    assert!((0..6).any(|index| take_turn(&mut alone, index) == content));
+}
+
+#[test]
 fn a_newcomer_takes_its_turn_among_those_who_got_much_already() {
     let (early, newcomer) = ([id_of(6), id_of(7)], id_of(8));
     let mut alone = with_one_place(Config { fixed_slots: 1, trial_slots: 0, ..Config::default() });

@@ -108,7 +108,7 @@ fn waiting_for_a_slow_one(slow: PeerId, missing: u32, max_run: u32) -> Alone {
 fn the_last_requests_are_repeated_one_at_a_time() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = waiting_for_a_slow_one(slow, 8, BLOCK);
-    alone.wait_for(ms(3_900));
+    alone.wait_for(ms(1_900));
     alone.meet(other, &Bitfield::full(1_000));
     assert_eq!(alone.requests(), []);
     alone.wait_for(ms(200));
@@ -124,7 +124,7 @@ fn the_last_requests_are_repeated_one_at_a_time() {
 fn of_one_long_request_a_segment_at_a_time_is_repeated_and_then_what_is_left() {
     let (slow, other) = (id_of(7), id_of(8));
     let mut alone = waiting_for_a_slow_one(slow, 4, 4 * BLOCK);
-    alone.wait_for(ms(4_000));
+    alone.wait_for(ms(2_000));
     alone.meet(other, &Bitfield::full(1_000));
     for index in 0..4 {
         assert_eq!(alone.requests(), [(other, index, 1)]);

@@ -12,11 +12,7 @@ use peer_wasm::{
     swarm::{Config, Event, ReadId, StorageError, StorageRequest, Swarm, Transmit},
 };
 use protocol::{Bitfield, Kind, PeerId, PeerMessage, Run, Subject};
-use rand::{
-    RngExt as _, SeedableRng as _,
-    rngs::Xoshiro256PlusPlus,
-    seq::{IndexedRandom as _, SliceRandom as _},
-};
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus, seq::SliceRandom as _};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -225,12 +221,14 @@ impl Network {
         let own = node.line.line.latency;
         let mut chosen = self.members.partial_shuffle(&mut self.rng, count).0.to_vec();
         let is_source = |other: &usize| self.node(*other).is_some_and(|node| node.swarm.is_complete());
-        if !node.introduced.iter().chain(&chosen).chain([&number]).any(is_source)
-            && let Some(source) = self.sources.choose(&mut self.rng).copied()
-            && self.node(source).is_some_and(|node| node.introduced.len() < WELL_KNOWN)
-            && chosen.pop().is_some()
-        {
-            chosen.push(source);
+        if !node.introduced.iter().chain(&chosen).chain([&number]).any(is_source) {
+            let start = self.rng.random_range(0..self.sources.len().max(1));
+            let (late, early) = self.sources.split_at(start);
+            let has_room = |source: &&usize| self.node(**source).is_some_and(|node| node.introduced.len() < WELL_KNOWN);
+            if let Some(source) = early.iter().chain(late).take(WELL_KNOWN).find(has_room) {
+                chosen.pop();
+                chosen.push(*source);
+            }
         }
         for other in chosen.into_iter().filter(|&other| other != number) {
             let Some(latency) = self.node(other).map(|node| node.line.line.latency) else { continue };

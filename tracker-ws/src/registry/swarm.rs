@@ -1,10 +1,7 @@
 //! The swarm of one file: its members, what they have, and whom they know.
 
 use protocol::{Bitfield, BlockSize, FileFacts, FileId, FileInfo, Geometry, PeerId};
-use rand::{
-    Rng,
-    seq::{IndexedRandom as _, index},
-};
+use rand::{Rng, RngExt as _, seq::index};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -163,10 +160,11 @@ impl Swarm {
         self.members.get(&id).is_some_and(|member| member.place < self.sources)
     }
 
-    /// A source, if it is not known to so many that it has no place for more.
+    /// A source that is not known to so many that it has no place for more.
     fn some_source(&self, rng: &mut impl Rng) -> Option<PeerId> {
-        let source = self.order[..self.sources].choose(rng)?;
-        self.members.get(source).filter(|member| member.acquaintances.len() < MAX_ACQUAINTANCES).map(|_| *source)
+        let has_room = |member: &Member| member.acquaintances.len() < MAX_ACQUAINTANCES;
+        let sources = around(&self.order[..self.sources], rng.random_range(0..self.sources.max(1)));
+        sources.take(MAX_LOOKED_AT).find(|id| self.members.get(id).is_some_and(has_room)).copied()
     }
 
     /// Makes two members known to each other; `false` if they are already, or if one is no member.
@@ -197,13 +195,20 @@ impl Swarm {
         self.members.get(&id).map_or(Duration::ZERO, |member| now.saturating_sub(member.joined))
     }
 
-    /// The members that have a block, or every block, among 200 that are looked at; `start` says where to begin, so
-    /// that not always the same are.
+    /// The members that have a block, or every block, among 200 that are looked at, the sources first; `start` says where to
+    /// begin, so that not always the same are.
     pub(super) fn holders(&self, block: Option<u32>, start: u32) -> impl Iterator<Item = PeerId> {
-        let among = if block.is_some() { &self.order[..] } else { &self.order[..self.sources] };
-        let (late, early) = among.split_at(start as usize % among.len().max(1));
+        let (sources, others) = self.order.split_at(self.sources);
+        let others = if block.is_some() { others } else { &[] };
         let has = |id: &PeerId, index| self.members.get(id).is_some_and(|member| member.blocks.has(index));
         let is_holder = move |id: &PeerId| block.is_none_or(|index| has(id, index));
-        early.iter().chain(late).copied().take(MAX_LOOKED_AT).filter(is_holder)
+        let start = start as usize;
+        around(sources, start).chain(around(others, start)).copied().take(MAX_LOOKED_AT).filter(is_holder)
     }
+}
+
+/// All of these, beginning somewhere.
+fn around(members: &[PeerId], start: usize) -> impl Iterator<Item = &PeerId> {
+    let (late, early) = members.split_at(start % members.len().max(1));
+    early.iter().chain(late)
 }

@@ -26,7 +26,7 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(2);
 const SECOND_CHANCE: Duration = Duration::from_secs(15);
 /// How long a refused block is taken for one that the neighbour does not have: at first for twice the shortest time in which
 /// it answered, at most this. It doubles with each time that nothing came of it, up to 64 s: a refusal costs two small
-/// messages. As long as something comes, as many as came may be asked again.
+/// messages. As long as something comes, twice as many as came may be asked again.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 const MAX_REFUSED_FOR: Duration = Duration::from_secs(64);
 const MAX_DOUBLINGS: u32 = 10;
@@ -306,7 +306,7 @@ impl Asked {
         let is_time = now.since(self.retried) >= wait;
         let is_due = |since: Instant| is_time && now.since(since) >= wait;
         let due = self.refused.iter().take_while(|(_, since)| is_due(*since)).count();
-        let earned = if self.delivered == 0 { due } else { due.min(self.delivered as usize) };
+        let earned = if self.delivered == 0 { due } else { due.min(self.delivered as usize * 2) };
         let asked = earned.max(self.refused.len().saturating_sub(MAX_REFUSED));
         if asked > 0 {
             self.retries = if self.delivered == 0 { (self.retries + 1).min(MAX_DOUBLINGS) } else { 0 };

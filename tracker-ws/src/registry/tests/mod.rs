@@ -168,6 +168,39 @@ fn who_knows_no_source_is_given_one_unless_very_many_know_it() {
 }
 
 #[test]
+fn a_source_with_room_is_given_though_others_have_none() {
+    let mut world = World::new(Limits::default());
+    let join_with = |world: &mut World, blocks: &[u8]| {
+        let peer = world.join("lobby");
+        world.announce(&peer, file(1), blocks);
+        peer
+    };
+    let mut sources: Vec<_> = (0..5).map(|_| join_with(&mut world, &[0x80]).identity.id).collect();
+    let is_given_one = |world: &mut World, sources: &[PeerId]| {
+        let peer = join_with(world, &[0]);
+        ids(&answer(world.ask(&peer, get_peers(file(1), Some(2))))).iter().any(|id| sources.contains(id))
+    };
+    assert!((0..800).all(|_| is_given_one(&mut world, &sources)));
+    (0..300).for_each(|_| _ = is_given_one(&mut world, &sources));
+    assert!((0..50).filter(|_| is_given_one(&mut world, &sources)).count() < 10, "200 know each");
+    sources.push(join_with(&mut world, &[0x80]).identity.id);
+    assert!((0..100).all(|_| is_given_one(&mut world, &sources)));
+}
+
+#[test]
+fn holders_of_a_block_are_found_among_very_many_though_only_sources_have_it() {
+    let mut world = World::new(Limits::default());
+    let peers: Vec<_> = (0..1_000).map(|_| world.join("lobby")).collect();
+    for (number, peer) in peers.iter().enumerate() {
+        world.announce(peer, file(1), &[if number % 40 == 0 { 0x80 } else { 0 }]);
+    }
+    for block in [Some(0), None] {
+        let mut is_found = |peer| !ids(&answer(world.ask(peer, Request::WhoHas { file: file(1), block }))).is_empty();
+        assert!(peers.iter().step_by(20).all(&mut is_found));
+    }
+}
+
+#[test]
 fn a_join_costs_as_many_messages_as_peers_were_asked_for() {
     let mut world = World::new(Limits::default());
     let mut acquaintances = 0;
@@ -351,9 +384,12 @@ fn a_search_for_holders_looks_at_a_part_of_a_large_swarm_and_not_always_the_same
     for (members, every_search_finds) in [(200, true), (400, false)] {
         let mut world = World::new(Limits::default());
         let peers: Vec<_> = (0..members).map(|_| world.join("lobby")).collect();
+        let of_two_blocks = FileFacts { size: (16 << 10) + 1, ..facts(file(1), "two") };
         let (holder, others) = peers.split_first().unwrap();
-        world.announce(holder, file(1), &[0x80]);
-        others.iter().for_each(|peer| world.announce(peer, file(1), &[0]));
+        for (peer, blocks) in others.iter().map(|peer| (peer, &[0])).chain([(holder, &[0x80])]) {
+            let blocks = Bytes::from_static(blocks);
+            world.ask(peer, Request::Announce { facts: of_two_blocks.clone(), blocks });
+        }
         let asker = world.join("lobby");
         let search = || Request::WhoHas { file: file(1), block: Some(0) };
         let found = (0..100).filter(|_| ids(&answer(world.ask(&asker, search()))) == [holder.identity.id]).count();

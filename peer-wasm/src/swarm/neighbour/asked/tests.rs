@@ -332,9 +332,9 @@ fn of_too_many_refusals_the_oldest_is_asked_again_first() {
 }
 
 #[test]
-fn one_that_delivers_is_soon_asked_again_for_as_much_as_it_delivered() {
+fn one_that_delivers_is_soon_asked_again_for_twice_as_much_as_it_delivered() {
     let mut asked = new();
-    (0..5).for_each(|index| asked.refuse(span(index, 1), at(0)));
+    (0..8).for_each(|index| asked.refuse(span(index, 1), at(0)));
     let retry = |asked: &mut Asked, millis| {
         assert_eq!(asked.next_retry(), Some(at(millis)));
         assert!(asked.retry(false, at(millis - 1)).is_empty());
@@ -342,9 +342,9 @@ fn one_that_delivers_is_soon_asked_again_for_as_much_as_it_delivered() {
     };
     (0..2).for_each(|_| asked.delivered(1, None, MAX_WINDOW, at(100)));
     assert!(asked.refuses_since.is_none());
-    assert_eq!(retry(&mut asked, 2_000), 2);
+    assert_eq!(retry(&mut asked, 2_000), 4);
     asked.delivered(1, None, MAX_WINDOW, at(2_100));
-    assert_eq!(retry(&mut asked, 4_000), 1);
+    assert_eq!(retry(&mut asked, 4_000), 2);
     assert_eq!(retry(&mut asked, 6_000), 2, "nothing came: all is tried, and the next time later");
     asked.refuse(span(0, 1), at(6_000));
     assert_eq!(retry(&mut asked, 10_000), 1);
