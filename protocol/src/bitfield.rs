@@ -125,7 +125,7 @@ impl Bitfield {
 
     /// Whether a block is set here that is not set there.
     pub fn has_other_than(&self, other: &Self) -> bool {
-        self.words.iter().zip(&other.words).any(|(own, other)| own & !other != 0)
+        self.ones > other.ones || self.words.iter().zip(&other.words).any(|(own, other)| own & !other != 0)
     }
 
     /// The blocks set in both, in order, beginning near `start` and going round.

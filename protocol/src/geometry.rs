@@ -156,7 +156,7 @@ impl Geometry {
     /// The number of blocks; 0 for an empty file.
     pub const fn blocks(&self) -> u32 {
         // Fits: `new` allows at most MAX_BLOCKS.
-        self.size.div_ceil(self.block_size.0 as u64) as u32
+        (self.size.saturating_add(self.block_size.0 as u64 - 1) >> self.block_size.0.trailing_zeros()) as u32
     }
 
     /// Where block `index` begins, in bytes from the start of the file.
@@ -188,12 +188,12 @@ impl Geometry {
 
     /// The number of segments of every block but perhaps the last, at most [`MAX_BLOCK_SEGMENTS`].
     pub const fn segments_per_block(&self) -> u32 {
-        self.block_size.0 / self.segment_size()
+        1 << self.segments_shift()
     }
 
     /// The number of segments; 0 for an empty file.
     pub const fn segments(&self) -> u32 {
-        self.size.div_ceil(self.segment_size() as u64) as u32
+        (self.size.saturating_add(self.segment_size() as u64 - 1) >> self.segment_size().trailing_zeros()) as u32
     }
 
     /// The segments of a block.
@@ -229,8 +229,14 @@ impl Geometry {
 
     /// The blocks of which a span has something.
     pub const fn span_blocks(&self, span: Span) -> Range<u32> {
-        let per_block = self.segments_per_block();
-        span.index / per_block..span.end.div_ceil(per_block)
+        let shift = self.segments_shift();
+        span.index >> shift..((span.end - 1) >> shift) + 1
+    }
+
+    /// The power of two that [`Self::segments_per_block`] is. Sizes are powers of two and this is asked for each request in a
+    /// queue, so nothing is divided.
+    const fn segments_shift(&self) -> u32 {
+        self.block_size.0.trailing_zeros() - self.segment_size().trailing_zeros()
     }
 
     /// The size of a run in bytes.
