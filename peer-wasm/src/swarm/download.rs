@@ -84,12 +84,14 @@ impl Swarm {
     pub(super) fn handle_have(&mut self, from: PeerId, runs: &[HaveRun], now: Instant) -> Result<(), Violation> {
         let geometry = *self.manifest.geometry();
         let mut left = geometry.blocks();
+        let mut news = Vec::with_capacity(runs.len());
         for HaveRun(index, count) in runs {
             let run = geometry.run(*index, *count).map_err(|_| Violation::OutOfRange)?;
             // More than every block once is no news but a way to keep others busy.
             left = left.checked_sub(run.count()).ok_or(Violation::OutOfRange)?;
-            self.learn(from, run.blocks(), now);
+            news.push(run);
         }
+        self.learn(from, news.into_iter().flat_map(Run::blocks), now);
         self.show_interest(from);
         self.request_of(from, now);
         Ok(())
@@ -127,15 +129,15 @@ impl Swarm {
         self.in_flight_bytes -= geometry.span_len(span);
         self.blocks.release(span);
         if let Some(next) = request.moves_to {
-            self.request_of(next, now);
             // That one may have choked this peer meanwhile, or left.
-            return self.request_of_all(now);
-        }
-        // If it is not because it chokes us, it is taken for a neighbour that does not have the blocks, for a while.
-        if !chokes_us {
+            self.request_of(next, now);
+        } else if !chokes_us {
+            // It is taken for a neighbour that does not have the blocks, for a while.
             self.believe_refusal(from, span, now);
         }
-        self.request_of_all(now);
+        let has_any = |neighbour: &Neighbour| geometry.span_blocks(span).any(|index| neighbour.said.has.has(index));
+        self.request_of_each(has_any, now);
+        self.offer_room(now);
     }
 
     pub(super) fn believe_refusal(&mut self, from: PeerId, span: Span, now: Instant) {
@@ -387,7 +389,11 @@ impl Swarm {
 
     /// Asks every neighbour that serves this peer and has room, after requests became free; those that are snubbed come last.
     pub(super) fn request_of_all(&mut self, now: Instant) {
-        let serving = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.chokes_us);
+        self.request_of_each(|_| true, now);
+    }
+
+    fn request_of_each(&mut self, may_be_asked: impl Fn(&Neighbour) -> bool, now: Instant) {
+        let serving = self.neighbours.iter().filter(|(_, other)| !other.said.chokes_us && may_be_asked(other));
         let mut peers: Vec<_> = serving.map(|(&peer, neighbour)| (neighbour.asked.is_snubbed(), peer)).collect();
         peers.sort_unstable();
         peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
@@ -418,6 +424,7 @@ impl Swarm {
     /// Notes blocks that a neighbour has.
     fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
+        let wanted = neighbour.said.wants(self.blocks.stored());
         for index in indices {
             if neighbour.learn(index) {
                 if let Some(copies) = &mut self.first_copies {
@@ -426,7 +433,9 @@ impl Swarm {
                 self.blocks.gained(index);
             }
         }
-        self.pass_place_on(from, now);
+        if wanted {
+            self.pass_place_on(from, now);
+        }
     }
 
     /// Notes that a neighbour has again what it refused.

@@ -55,7 +55,7 @@ use rate::Rate;
 use seeding::FirstCopies;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -132,8 +132,10 @@ pub struct Swarm {
     next_read: u64,
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
-    /// Neighbours whose requests wait to be served.
-    asking: BTreeSet<PeerId>,
+    /// Neighbours whose requests wait to be served, and what [`Self::taken_from_queues`] was when they began to wait.
+    asking: BTreeMap<PeerId, u64>,
+    /// Bytes of requests whose turn came.
+    taken_from_queues: u64,
     last_served: Option<PeerId>,
     /// Bytes sent to all.
     sent_to_all: u64,
@@ -211,7 +213,8 @@ impl Swarm {
             reads: BTreeMap::new(),
             next_read,
             uploading_bytes: 0,
-            asking: BTreeSet::new(),
+            asking: BTreeMap::new(),
+            taken_from_queues: 0,
             last_served: None,
             sent_to_all: 0,
             first_copies,

@@ -21,17 +21,13 @@ const MAX_COMPARED: usize = 256;
 #[derive(Debug)]
 pub struct Picker {
     strategy: BlockStrategy,
-    entries: Vec<Entry>,
+    /// How many neighbours have each block.
+    availability: Vec<u16>,
+    /// Where in its band each block is, if it is missing.
+    places: Vec<u32>,
     missing: Bitfield,
     /// The missing blocks that this many neighbours have.
     bands: Vec<Vec<u32>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    availability: u16,
-    /// Where in its band the block is, if it is missing.
-    place: u32,
 }
 
 /// What one pick may take.
@@ -51,9 +47,14 @@ pub struct Pick {
 impl Picker {
     /// A picker for the blocks that are missing; nobody has any block.
     pub fn new(strategy: BlockStrategy, missing: &Bitfield) -> Self {
-        let count = missing.len();
-        let entries = vec![Entry { availability: 0, place: NOWHERE }; count as usize];
-        let mut picker = Self { strategy, entries, missing: Bitfield::empty(count), bands: Vec::new() };
+        let blocks = missing.len() as usize;
+        let mut picker = Self {
+            strategy,
+            availability: vec![0; blocks],
+            places: vec![NOWHERE; blocks],
+            missing: Bitfield::empty(missing.len()),
+            bands: Vec::new(),
+        };
         missing.iter().for_each(|index| picker.insert(index));
         picker
     }
@@ -65,13 +66,13 @@ impl Picker {
 
     /// How many neighbours have the block.
     pub fn availability(&self, index: u32) -> u16 {
-        self.entries[index as usize].availability
+        self.availability[index as usize]
     }
 
     /// A neighbour has the block.
     pub fn gained(&mut self, index: u32) {
         let missing = self.leave_band(index);
-        self.entries[index as usize].availability += 1;
+        self.availability[index as usize] += 1;
         if missing {
             self.enter_band(index);
         }
@@ -80,7 +81,7 @@ impl Picker {
     /// A neighbour that had the block is gone.
     pub fn lost(&mut self, index: u32) {
         let missing = self.leave_band(index);
-        self.entries[index as usize].availability -= 1;
+        self.availability[index as usize] -= 1;
         if missing {
             self.enter_band(index);
         }
@@ -160,29 +161,27 @@ impl Picker {
     }
 
     fn enter_band(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
-        let availability = entry.availability as usize;
+        let availability = usize::from(self.availability(index));
         if self.bands.len() <= availability {
             self.bands.resize_with(availability + 1, Vec::new);
         }
-        entry.place = self.bands[availability].len() as u32;
+        self.places[index as usize] = self.bands[availability].len() as u32;
         self.bands[availability].push(index);
     }
 
     /// Takes the block out of its band; tells whether it was in one.
     fn leave_band(&mut self, index: u32) -> bool {
-        let Entry { availability, place } = self.entries[index as usize];
+        let place = std::mem::replace(&mut self.places[index as usize], NOWHERE);
         if place == NOWHERE {
             return false;
         }
-        self.entries[index as usize].place = NOWHERE;
-        let band = &mut self.bands[availability as usize];
+        let band = &mut self.bands[usize::from(self.availability[index as usize])];
         band.swap_remove(place as usize);
         if band.len() < band.capacity() / 4 {
             band.shrink_to_fit();
         }
         if let Some(&moved) = band.get(place as usize) {
-            self.entries[moved as usize].place = place;
+            self.places[moved as usize] = place;
         }
         true
     }

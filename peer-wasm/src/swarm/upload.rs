@@ -16,7 +16,7 @@ const BUDGETS_PER_SECOND: u64 = 10;
 /// somebody with few requests open seldom has the rarest.
 const PASSED_OVER: u64 = 4;
 /// Of each neighbour's requests only so many are compared to find the rarest.
-const LOOK_AHEAD: usize = 16;
+const LOOK_AHEAD: usize = 8;
 
 impl Swarm {
     /// Bytes asked for by [`StorageRequest::Read`] are here, or could not be read.
@@ -69,7 +69,7 @@ impl Swarm {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         if may_give {
             neighbour.served.enqueue(span);
-            self.asking.insert(from);
+            self.note_queue(from);
             self.serve(now);
         } else if !is_served && !neighbour.served.may_be_rejected(now) {
             return Err(Violation::RequestFlood);
@@ -129,46 +129,45 @@ impl Swarm {
         let is_complete = self.is_complete();
         let this = &*self;
         let turns = PASSED_OVER * self.asking.len().saturating_sub(1).max(1) as u64;
-        let requests = self.asking().flat_map(|(peer, neighbour)| {
-            let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
-            let order = (has, last.is_some_and(|last| peer <= last), peer);
-            let distrust = this.distrust(peer);
+        let first_of_each = self.asking.iter().filter_map(|(&peer, since)| {
+            let neighbour = this.neighbours.get(&peer)?;
+            let passed_over = this.taken_from_queues - since;
             // A block that is there in part helps nobody.
             let follows = neighbour.served.last.map(Span::end).filter(|end| end % per_block != 0);
-            let rank = move |span: &Span| {
-                let is_of_one = (span.end() - 1) / per_block == span.index() / per_block;
-                let goes_on = follows == Some(span.index()) && is_of_one;
-                let waits = neighbour.served.passed_over < turns * geometry.span_len(*span);
-                let copies = this.blocks.availability(span.index() / per_block);
+            let rank = |span: &Span| {
+                let blocks = geometry.span_blocks(*span);
+                let goes_on = follows == Some(span.index()) && blocks.len() == 1;
+                let waits = passed_over < turns * geometry.span_len(*span);
+                let copies = this.blocks.availability(blocks.start);
                 let rarity = if is_complete { (copies + 1).ilog2() } else { copies.into() };
-                (!(goes_on && last == Some(peer)), !goes_on, distrust, waits, rarity, order)
+                (!goes_on, waits, rarity)
             };
-            (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(move |(place, span)| (rank(span), place))
+            let ranked = (0..).zip(&neighbour.served.queue).take(LOOK_AHEAD).map(|(place, span)| (rank(span), place));
+            let ((is_new, waits, rarity), place) = ranked.min()?;
+            let has = if this.first_copies.is_some() { 0 } else { neighbour.blocks(block_size) };
+            let order = (has, last.is_some_and(|last| peer <= last), peer);
+            Some((((is_new || last != Some(peer)), is_new, this.distrust(peer), waits, rarity, order), place))
         });
-        let ((.., (_, _, peer)), place) = requests.min()?;
+        let ((.., (_, _, peer)), place) = first_of_each.min()?;
         self.last_served = Some(peer);
         let served = &mut self.neighbours.get_mut(&peer)?.served;
         let span = served.queue.remove(place)?;
         served.last = Some(span);
-        for asking in &self.asking {
-            if let Some(neighbour) = self.neighbours.get_mut(asking) {
-                let served = &mut neighbour.served;
-                served.passed_over = if *asking == peer { 0 } else { served.passed_over + geometry.span_len(span) };
-            }
-        }
+        self.taken_from_queues += geometry.span_len(span);
+        self.asking.insert(peer, self.taken_from_queues);
         self.note_queue(peer);
         Some((peer, span))
     }
 
     /// Neighbours whose requests wait to be served.
     pub(super) fn asking(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
-        self.asking.iter().filter_map(|peer| Some((*peer, self.neighbours.get(peer)?)))
+        self.asking.keys().filter_map(|peer| Some((*peer, self.neighbours.get(peer)?)))
     }
 
     /// Notes whether requests of this neighbour wait.
     pub(super) fn note_queue(&mut self, peer: PeerId) {
         if self.neighbours.get(&peer).is_some_and(|neighbour| !neighbour.served.queue.is_empty()) {
-            self.asking.insert(peer);
+            self.asking.entry(peer).or_insert(self.taken_from_queues);
         } else {
             self.asking.remove(&peer);
         }

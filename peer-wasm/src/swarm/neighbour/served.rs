@@ -19,8 +19,6 @@ pub(in crate::swarm) struct Served {
     pub(in crate::swarm) queue: VecDeque<Span>,
     /// What of its requests was served last.
     pub(in crate::swarm) last: Option<Span>,
-    /// Bytes that others were sent while its requests waited, since it was sent something itself.
-    pub(in crate::swarm) passed_over: u64,
     rejections: Rejections,
     /// It asked for something or was sent something in this choke round.
     used_this_round: bool,
@@ -66,7 +64,6 @@ impl Served {
         Self {
             queue: VecDeque::new(),
             last: None,
-            passed_over: 0,
             rejections: Rejections::NONE,
             used_this_round: false,
             since_round: false,
