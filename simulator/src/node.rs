@@ -5,6 +5,7 @@ use peer_wasm::{
     Instant,
     swarm::{Event, Swarm},
 };
+use protocol::{Bitfield, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -52,11 +53,14 @@ pub struct Node {
     pub(crate) gone: BTreeSet<usize>,
     /// When it is to be woken.
     pub(crate) wake_at: Option<Instant>,
+    /// The segments that came.
+    pub(crate) came: Bitfield,
 }
 
 impl Node {
     pub(crate) fn new(swarm: Swarm, line: Line, behaviour: Behaviour, now: Instant) -> Self {
         let line = BusyLine::new(line, now);
+        let came = Bitfield::empty(swarm.manifest().geometry().segments());
         let record = Record { joined: now, ..Record::default() };
         Self {
             swarm,
@@ -71,7 +75,18 @@ impl Node {
             introduced: BTreeSet::new(),
             gone: BTreeSet::new(),
             wake_at: None,
+            came,
         }
+    }
+
+    /// Notes payload that came.
+    pub(crate) fn note_arrival(&mut self, span: Span) {
+        let geometry = self.swarm.manifest().geometry();
+        let came = &mut self.came;
+        let again = span.segments().filter(|segment| !came.set(*segment));
+        let again = again.filter_map(|segment| geometry.span(segment, 1).ok());
+        self.record.repeated += again.map(|segment| geometry.span_len(segment)).sum::<u64>();
+        self.record.received += geometry.span_len(span);
     }
 
     /// Its line breaks, and what waits for it is lost.
@@ -96,6 +111,8 @@ pub struct Record {
     pub received: u64,
     /// Payload bytes that arrived and were stored.
     pub useful: u64,
+    /// Payload bytes that arrived although they had come before.
+    pub repeated: u64,
     /// Payload bytes of its own that others stored.
     pub delivered: u64,
     /// All other bytes that left on its line.

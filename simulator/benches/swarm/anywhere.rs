@@ -21,6 +21,7 @@ pub(crate) struct Tried {
     over_ideal: f64,
     overhead: f64,
     duplicates: f64,
+    repeated: f64,
 }
 
 /// Runs the scenarios with these numbers, each once, on all cores.
@@ -34,7 +35,7 @@ pub(crate) fn try_all(numbers: Range<u64>, is_miniature: bool) -> Vec<Tried> {
 }
 
 /// The figures in the order of their rows: the share that completes; the time over the ideal one, half and nine of ten
-/// below it, and the worst; the overhead, half and nine of ten below it; the duplicates, nine of ten below it.
+/// below it, and the worst; the overhead, half and nine of ten below it; the duplicates and what came twice, nine of ten below it.
 pub(crate) fn figures(tried: &[Tried]) -> Vec<f64> {
     let of = |what: fn(&Tried) -> f64, share: f64| percentile(&tried.iter().map(what).collect::<Vec<_>>(), share);
     let complete = tried.iter().filter(|tried| tried.is_complete).count();
@@ -46,6 +47,7 @@ pub(crate) fn figures(tried: &[Tried]) -> Vec<f64> {
         of(|tried| tried.overhead, 0.5),
         of(|tried| tried.overhead, 0.9),
         of(|tried| tried.duplicates, 0.9),
+        of(|tried| tried.repeated, 0.9),
     ]
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn worst(mut tried: Vec<Tried>) -> (String, Value) {
             "over_ideal": tried.over_ideal,
             "overhead": tried.overhead,
             "duplicates": tried.duplicates,
+            "repeated": tried.repeated,
             "what": tried.what,
         })
     });
@@ -69,11 +72,12 @@ pub(crate) fn worst(mut tried: Vec<Tried>) -> (String, Value) {
 
 impl Tried {
     fn told(&self) -> String {
-        let Self { number, is_complete, over_ideal, overhead, duplicates, .. } = self;
+        let Self { number, is_complete, over_ideal, overhead, duplicates, repeated, .. } = self;
         let given_up = if *is_complete { "" } else { ", given up" };
-        let [overhead, duplicates] = [overhead, duplicates].map(|part| part * 100.0);
+        let [overhead, duplicates, repeated] = [overhead, duplicates, repeated].map(|part| part * 100.0);
         format!(
-            "{number}: {over_ideal:.3} times the ideal{given_up}; {overhead:.1} % overhead, {duplicates:.1} % duplicates"
+            "{number}: {over_ideal:.3} times the ideal{given_up}; {overhead:.1} % overhead, {duplicates:.1} % duplicates, \
+             {repeated:.1} % twice"
         )
     }
 
@@ -92,6 +96,7 @@ impl Tried {
             over_ideal: last.unwrap_or_else(|| outcome.ended.since_start()).div_duration_f64(outcome.ideal(&scenario)),
             overhead: outcome.overhead(),
             duplicates: outcome.duplicates(),
+            repeated: outcome.repeated(),
         }
     }
 }

@@ -287,6 +287,12 @@ static GROUPS: [Group; 16] = [
             row("anywhere_overhead_p50", "the overhead, the median scenario", "as `overhead`", AtMost(0.03)),
             row("anywhere_overhead_p90", "the same, 90th percentile", "as `overhead`", AtMost(0.08)),
             row("anywhere_duplicates_p90", "the duplicates, 90th percentile", "as `duplicates`", AtMost(0.01)),
+            row(
+                "anywhere_repeated_p90",
+                "of these, what is not lost with those who leave and lines that break: what came twice, 90th percentile",
+                "payload that came although it had come before / useful",
+                Anything,
+            ),
         ],
         measure: Measure::Anywhere,
         is_alone: true,

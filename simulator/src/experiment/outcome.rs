@@ -135,6 +135,14 @@ impl Outcome {
         sent.saturating_sub(useful) as f64 / useful as f64
     }
 
+    /// Payload that arrived although it had come before, as a part of what was stored: the duplicates that are nobody's leaving
+    /// or broken line.
+    pub fn repeated(&self) -> f64 {
+        let records = || self.fetchers.iter().map(|fetcher| &fetcher.record);
+        let repeated: u64 = records().map(|record| record.repeated).sum();
+        repeated as f64 / records().map(|record| record.useful).sum::<u64>() as f64
+    }
+
     /// All bytes between peers that are no stored payload, as a part of what is: control messages, heads of blocks,
     /// headers of WebSocket frames, payload that was not stored.
     pub fn overhead(&self) -> f64 {

@@ -141,7 +141,11 @@ impl Network {
             return;
         }
         let before = node.record.useful;
-        node.record.received += payload as u64;
+        if let PeerMessage::Block { index, count, .. } = &message
+            && let Ok(span) = node.swarm.manifest().geometry().span(*index, *count)
+        {
+            node.note_arrival(span);
+        }
         self.with(to, |swarm, now| swarm.handle_message(id_of(from), message, now));
         if let Some(node) = self.nodes[to].as_deref_mut() {
             let useful = node.record.useful - before;

@@ -31,12 +31,13 @@ pub(crate) fn bound(scenario: &Scenario, outcome: &Outcome) -> (Duration, &'stat
 fn write_summary(text: &mut String, scenario: &Scenario, outcome: &Outcome) -> fmt::Result {
     write_completions(text, scenario, outcome)?;
     write_givers(text, scenario, outcome)?;
-    let [overhead, duplicates] = [outcome.overhead(), outcome.duplicates()].map(|part| part * 100.0);
+    let parts = [outcome.overhead(), outcome.duplicates(), outcome.repeated()];
+    let [overhead, duplicates, repeated] = parts.map(|part| part * 100.0);
     if overhead.is_finite() {
         writeln!(
             text,
             "For 100 bytes of the file, {overhead:.2} more went over the lines; {duplicates:.2} of these were blocks that \
-             were not needed."
+             were not needed or were lost, {repeated:.2} what came twice."
         )?;
     }
     Ok(())
