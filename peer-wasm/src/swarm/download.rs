@@ -135,9 +135,7 @@ impl Swarm {
             // It is taken for a neighbour that does not have the blocks, for a while.
             self.believe_refusal(from, span, now);
         }
-        let has_any = |neighbour: &Neighbour| geometry.span_blocks(span).any(|index| neighbour.said.has.has(index));
-        self.request_of_each(has_any, now);
-        self.offer_room(now);
+        self.request_of_all(now);
     }
 
     pub(super) fn believe_refusal(&mut self, from: PeerId, span: Span, now: Instant) {
@@ -389,11 +387,7 @@ impl Swarm {
 
     /// Asks every neighbour that serves this peer and has room, after requests became free; those that are snubbed come last.
     pub(super) fn request_of_all(&mut self, now: Instant) {
-        self.request_of_each(|_| true, now);
-    }
-
-    fn request_of_each(&mut self, may_be_asked: impl Fn(&Neighbour) -> bool, now: Instant) {
-        let serving = self.neighbours.iter().filter(|(_, other)| !other.said.chokes_us && may_be_asked(other));
+        let serving = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.said.chokes_us);
         let mut peers: Vec<_> = serving.map(|(&peer, neighbour)| (neighbour.asked.is_snubbed(), peer)).collect();
         peers.sort_unstable();
         peers.into_iter().for_each(|(_, peer)| self.request_of(peer, now));
@@ -424,7 +418,8 @@ impl Swarm {
     /// Notes blocks that a neighbour has.
     fn learn(&mut self, from: PeerId, indices: impl Iterator<Item = u32>, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
-        let wanted = neighbour.said.wants(self.blocks.stored());
+        // Who is new may have a place because it may come to want something.
+        let wished = neighbour.said.wants(self.blocks.stored()) || neighbour.is_unknown(now);
         for index in indices {
             if neighbour.learn(index) {
                 if let Some(copies) = &mut self.first_copies {
@@ -433,7 +428,7 @@ impl Swarm {
                 self.blocks.gained(index);
             }
         }
-        if wanted {
+        if wished {
             self.pass_place_on(from, now);
         }
     }

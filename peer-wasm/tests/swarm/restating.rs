@@ -8,7 +8,7 @@ use crate::{
 use peer_wasm::swarm::{Config, Event, StorageRequest};
 use protocol::{Bitfield, Kind, PeerMessage};
 use simulator::{Fate, File, id_of};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -245,6 +245,22 @@ fn what_the_only_source_rejected_is_asked_again_after_a_while_and_less_and_less_
     alone.hear_block(seed, 0, 1);
     alone.said();
     assert!(alone.swarm.is_complete());
+}
+
+#[test]
+fn whoever_rejects_everything_that_was_asked_for_is_asked_for_something_else_at_once() {
+    let seed = id_of(7);
+    let mut alone = Alone::with_seed(64, seed);
+    let file = alone.swarm.tag();
+    let mut asked = BTreeSet::new();
+    for _ in 0..3 {
+        let requests = alone.requests();
+        assert!(!requests.is_empty(), "it serves, and has all of the others");
+        for (_, index, count) in requests {
+            assert!((index..index + count).all(|block| asked.insert(block)), "{index} was rejected just now");
+            alone.hear(seed, PeerMessage::Reject { file, index, count });
+        }
+    }
 }
 
 #[test]
