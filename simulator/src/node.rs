@@ -122,3 +122,29 @@ pub struct Record {
     /// Useful payload bytes from each other peer.
     pub received_from: BTreeMap<usize, u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{File, Network, check_stamps};
+    use peer_wasm::swarm::Config;
+    use std::time::Duration;
+
+    #[test]
+    fn what_came_before_is_counted_apart_when_it_comes_again() {
+        let mut network = Network::new(File::new((48 << 10) + 100, 16 << 10), 1);
+        let config = Config { check: check_stamps, ..Config::default() };
+        let line = Line::mbit(10, 40, Duration::from_millis(10));
+        let peer = network.add(config, Bitfield::empty(4), line, Behaviour::Honest);
+        let node = network.node_mut(peer).expect("it was added");
+        let geometry = *node.swarm.manifest().geometry();
+        let span = |index, count| geometry.span(index, count).expect("segments of the file");
+        node.note_arrival(span(0, 2));
+        assert_eq!((node.record.received, node.record.repeated), (32 << 10, 0));
+        node.note_arrival(span(1, 2));
+        assert_eq!((node.record.received, node.record.repeated), (64 << 10, 16 << 10));
+        node.note_arrival(span(3, 1));
+        node.note_arrival(span(2, 2));
+        assert_eq!((node.record.received, node.record.repeated), ((80 << 10) + 200, (32 << 10) + 100));
+    }
+}

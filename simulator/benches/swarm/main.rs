@@ -7,7 +7,7 @@
 //! `cargo xtask bench swarm -- [rows] [--seeds N] [--write-figures] [--miniature]`; the result is also written to
 //! `target/bench/swarm.json`, each row's median under its name and its worst seed under the name and `_worst`.
 //!
-//! `anywhere` names eight rows of which each is made of 200 scenarios, drawn by number (`Scenario::anywhere`) and run
+//! `anywhere` names ten rows of which each is made of 200 scenarios, drawn by number (`Scenario::anywhere`) and run
 //! once. The ten that took longest over their ideal time are told at the end, and kept under `anywhere_worst_scenarios`;
 //! `cargo xtask sim -- --scenario NUMBER` shows one of them.
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]

@@ -104,6 +104,8 @@ stays. F is the file's size, u an uplink, d a downlink, k the number of blocks, 
   is much faster than its peers spares them steps, so that a little less than this time is possible.
 - How the scenarios of `anywhere_…` are drawn stands in `src/experiment/anywhere.rs`. One that is not complete counts with
   the time at which it was given up.
+- What `anywhere_…` misses is with small files and short transfers: a step from one to the next costs a `have`, a request
+  and a block, of which the ideal time counts the block; and a `have` takes a hundred bytes, whatever the block.
 - The crowd of `flash_10k` takes minutes: its three rows are of one seed.
 - `flash_10k_cpu_s` and `flash_10k_kib_per_peer` are measured in a process of their own, from the moment when the file
   is there.

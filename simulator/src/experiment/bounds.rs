@@ -94,10 +94,15 @@ impl Outcome {
         let fluid = constraints.map(|(bytes, changes)| time_to_carry(bytes, changes)).collect::<Option<Vec<_>>>();
         let Some(fluid) = fluid.and_then(|times| times.into_iter().max()) else { return Duration::MAX };
 
-        let steps = (scenario.peers as u64 + 1).next_power_of_two().ilog2();
         let block = f64::from(scenario.block_size().bytes());
         let step = Duration::from_secs_f64(block / self.median_up(scenario)) + scenario.latency;
-        fluid + step * steps + scenario.latency * LATENCIES
+        fluid + step * steps(scenario) + scenario.latency * LATENCIES
+    }
+
+    /// The ideal time of those who send only what they are asked for, as the tracker demands: a step is also the `have` and the
+    /// request that come before the block, two latencies more.
+    pub fn ideal_if_asked(&self, scenario: &Scenario) -> Duration {
+        self.ideal(scenario).saturating_add(scenario.latency * 2 * steps(scenario))
     }
 
     /// What all uplinks together had to carry.
@@ -169,6 +174,11 @@ fn time_to_carry(mut needed: f64, mut changes: Vec<Change>) -> Option<Duration> 
         return Some(now);
     }
     Duration::try_from_secs_f64(needed / capacity).ok().map(|rest| now + rest)
+}
+
+/// So many steps from one to all, each of which doubles those who have a block.
+const fn steps(scenario: &Scenario) -> u32 {
+    (scenario.peers as u64 + 1).next_power_of_two().ilog2()
 }
 
 #[cfg(test)]
@@ -275,6 +285,8 @@ mod tests {
             (leaver.role, leaver.left, leaver.record.useful) = (Role::Leaver, Some(at(2)), 4_000_000);
         };
         assert_eq!(ideal(leaves), 5.5, "24 MB: 2 s at 5 MB/s, then at 4");
+        let asking = outcome.ideal_if_asked(&scenario) - outcome.ideal(&scenario);
+        assert_eq!(asking, scenario.latency * 4, "two steps, each with a have and a request");
     }
 
     #[test]

@@ -158,3 +158,19 @@ impl Outcome {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_what_was_lost_and_what_came_twice() {
+        let fetcher = |useful, repeated| {
+            let record = Record { useful, repeated, sent: 90, ..Record::default() };
+            Fetcher { record, ..Fetcher::default() }
+        };
+        let seeds = vec![Record { sent: 120, ..Record::default() }];
+        let outcome = Outcome { seeds, fetchers: vec![fetcher(120, 50), fetcher(80, 0)], ..Outcome::default() };
+        assert_eq!((outcome.duplicates(), outcome.repeated()), (0.5, 0.25));
+    }
+}
