@@ -129,7 +129,7 @@ impl Swarm {
         self.in_flight_bytes -= geometry.span_len(span);
         self.blocks.release(span);
         if let Some(next) = request.moves_to {
-            // That one may have choked this peer meanwhile, or left.
+            // First of that one; it may have choked this peer meanwhile, or left.
             self.request_of(next, now);
         } else if !chokes_us {
             // It is taken for a neighbour that does not have the blocks, for a while.
