@@ -2,17 +2,18 @@
 
 use crate::{
     Fingerprint, PeerConfig, State,
+    direct::Direct,
     disk::{Disk, Done},
     line::{Event, Line},
     store::Store,
 };
 use peer_wasm::{
     Instant,
-    client::{Client, ClientConfig, Output, StoreId},
+    client::{Client, ClientConfig, LineId, Output, StoreId},
     page::{Connection, Storage, Update},
     swarm::StorageError,
 };
-use protocol::{Bitfield, FileId, Manifest};
+use protocol::{Bitfield, FileId, LineKind, Manifest};
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -33,6 +34,8 @@ pub(crate) struct Driver {
     client: Client,
     started: tokio::time::Instant,
     line: Option<Line>,
+    direct: Direct,
+    by_lines: mpsc::Receiver<(LineId, Event)>,
     disk: Disk,
     done: mpsc::Receiver<Done>,
     state: watch::Sender<State>,
@@ -40,17 +43,22 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(config: PeerConfig, state: watch::Sender<State>) -> Self {
-        let PeerConfig { url, fingerprint, room, name, binary, folder, swarm } = config;
+        let PeerConfig { url, fingerprint, room, name, binary, direct, folder, swarm } = config;
         // It only spreads choices; no secret depends on it.
         let seed = getrandom::u64().unwrap_or_default();
         let (disk, done) = Disk::new();
+        let kinds = direct.then_some(LineKind::Tcp).into_iter().collect();
+        let (direct, by_lines) = Direct::new(is_local(&url));
+        let config = ClientConfig { room, name, binary, direct: kinds, swarm };
         Self {
             url,
             fingerprint,
             folder,
-            client: Client::new(ClientConfig { room, name, binary, swarm }, seed, Instant::default()),
+            client: Client::new(config, seed, Instant::default()),
             started: clock(),
             line: None,
+            direct,
+            by_lines,
             disk,
             done,
             state,
@@ -59,14 +67,15 @@ impl Driver {
 
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            self.drain();
+            self.drain().await;
             let deadline = self.client.poll_timeout().map(|deadline| self.started + deadline.since_start());
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.handle_command(command),
+                    Some(command) => self.handle_command(command).await,
                     None => return,
                 },
                 event = next_event(&mut self.line) => self.handle_event(event),
+                Some((line, event)) = self.by_lines.recv() => self.handle_line(line, event),
                 Some(done) = self.done.recv() => self.handle_done(done),
                 () = wait(deadline) => self.client.handle_timeout(self.now()),
             }
@@ -77,7 +86,7 @@ impl Driver {
         Instant::after_start(clock().saturating_duration_since(self.started))
     }
 
-    fn handle_command(&mut self, command: Command) {
+    async fn handle_command(&mut self, command: Command) {
         let now = self.now();
         match command {
             Command::Share { path, manifest, store, done } => {
@@ -96,7 +105,7 @@ impl Driver {
                     state.transfers.remove(&file);
                     false
                 });
-                self.drain();
+                self.drain().await;
                 _ = done.send(());
             }
         }
@@ -127,6 +136,22 @@ impl Driver {
         }
     }
 
+    fn handle_line(&mut self, line: LineId, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Opened => self.client.handle_line_opened(line, now),
+            Event::Text(text) => self.client.handle_line_text(line, &text, now),
+            Event::Binary(frame) => self.client.handle_line_binary(line, &frame, now),
+            Event::Sent(receipt) => self.client.handle_sent(receipt, now),
+            Event::Closed(_) | Event::Failed(_) => self.close_line(line),
+        }
+    }
+
+    fn close_line(&mut self, line: LineId) {
+        self.direct.hang_up(line);
+        self.client.handle_line_closed(line, self.now());
+    }
+
     fn handle_done(&mut self, done: Done) {
         let now = self.now();
         match done {
@@ -146,7 +171,7 @@ impl Driver {
         }
     }
 
-    fn drain(&mut self) {
+    async fn drain(&mut self) {
         while let Some(output) = self.client.poll_output() {
             match output {
                 Output::Connect => self.line = Some(Line::open(self.url.clone(), self.fingerprint)),
@@ -157,6 +182,25 @@ impl Driver {
                         self.client.handle_closed(None, self.now());
                     }
                 }
+                Output::Offer { line } => match self.direct.offer(line).await {
+                    Ok(offer) => self.client.handle_reachable(line, offer, self.now()),
+                    Err(error) => {
+                        tracing::debug!(%error, "no line can be offered");
+                        self.close_line(line);
+                    }
+                },
+                Output::Dial { line, offer } => {
+                    if let Err(error) = self.direct.dial(line, &offer) {
+                        tracing::debug!(%error, "cannot dial");
+                        self.close_line(line);
+                    }
+                }
+                Output::SendDirect { line, frame, receipt } => {
+                    if !self.direct.send(line, frame, receipt) {
+                        self.close_line(line);
+                    }
+                }
+                Output::HangUp { line } => self.direct.hang_up(line),
                 Output::Create { store, manifest } => self.disk.create(store, manifest, self.folder.clone()),
                 Output::Read { store, id, offset, len } => self.queue(store, move |kept| {
                     let result = kept.and_then(|kept| kept.read(offset, len));
@@ -211,6 +255,12 @@ async fn next_event(line: &mut Option<Line>) -> Event {
         Some(line) => line.event().await,
         None => pending().await,
     }
+}
+
+/// Whether the tracker is reached by an address that only this machine has.
+fn is_local(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
 }
 
 async fn wait(deadline: Option<tokio::time::Instant>) {

@@ -2,6 +2,7 @@
 //!
 //! [`Peer`] is the handle; behind it one task (`driver`) gives the core its inputs and does what it asks for.
 
+mod direct;
 mod disk;
 mod driver;
 mod line;
@@ -52,6 +53,8 @@ pub struct PeerConfig {
     pub name: Option<PeerName>,
     /// Whether to receive blocks as binary frames.
     pub binary: bool,
+    /// Whether to talk with peers that are near without the tracker, which tells them the addresses of this machine.
+    pub direct: bool,
     /// The folder for what is fetched.
     pub folder: PathBuf,
     /// The settings of every swarm.
@@ -67,6 +70,7 @@ impl PeerConfig {
             room: RoomName::default(),
             name: None,
             binary: true,
+            direct: true,
             folder: folder.into(),
             swarm: Config::default(),
         }

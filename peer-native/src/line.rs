@@ -1,4 +1,5 @@
-//! The WebSocket: one task that reads and one that writes, so that neither waits for the other.
+//! The WebSocket to the tracker, or to another peer: one task that reads and one that writes, so that neither waits for the
+//! other.
 
 use crate::tls::{self, Fingerprint};
 use bytes::Bytes;
@@ -6,19 +7,23 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use peer_wasm::client::Receipt;
 use protocol::{Frame, MAX_MESSAGE_BYTES};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::mpsc,
     task::{AbortHandle, JoinSet},
 };
 use tokio_tungstenite::{
-    connect_async_tls_with_config,
+    WebSocketStream, connect_async_tls_with_config,
     tungstenite::{Error, Message, protocol::WebSocketConfig},
 };
 
 /// Frames that may wait to be sent. Block data is bounded by the core's budget; more small messages than this mean
 /// that the line is dead.
-const OUTGOING: usize = 8_192;
+pub(crate) const OUTGOING: usize = 8_192;
 /// Events that may wait for the driver; beyond that the line is not read, and the sender waits.
 const EVENTS: usize = 64;
+
+/// What waits to be sent.
+pub(crate) type Frames = mpsc::Receiver<(Message, Option<Receipt>)>;
 
 /// What happens to a line.
 #[derive(Debug)]
@@ -60,11 +65,7 @@ impl Line {
 
     /// Sends a frame; `false` if the line takes no more and has to be given up.
     pub(crate) fn send(&self, frame: Frame, receipt: Option<Receipt>) -> bool {
-        let message = match frame {
-            Frame::Text(text) => Message::text(text),
-            Frame::Binary { head, payload } => Message::binary([head.as_slice(), &payload].concat()),
-        };
-        self.outgoing.try_send((message, receipt)).is_ok()
+        self.outgoing.try_send((message(frame), receipt)).is_ok()
     }
 
     pub(crate) async fn event(&mut self) -> Event {
@@ -78,21 +79,48 @@ impl Drop for Line {
     }
 }
 
+/// The frame as it is sent.
+pub(crate) fn message(frame: Frame) -> Message {
+    match frame {
+        Frame::Text(text) => Message::text(text),
+        Frame::Binary { head, payload } => Message::binary([head.as_slice(), &payload].concat()),
+    }
+}
+
 /// Connects and moves frames until the line closes; tells the close code.
 async fn talk(
     url: &str,
     fingerprint: Option<Fingerprint>,
-    mut frames: mpsc::Receiver<(Message, Option<Receipt>)>,
+    frames: Frames,
     events: &mpsc::Sender<Event>,
 ) -> Result<Option<u16>, Error> {
+    let connector = tls::connector(fingerprint);
+    let (socket, _) = connect_async_tls_with_config(url, Some(socket_config()), true, connector).await?;
+    carry(socket, frames, events, |event| event).await
+}
+
+/// What a socket takes at most.
+pub(crate) fn socket_config() -> WebSocketConfig {
     let most = 2 * MAX_MESSAGE_BYTES as usize;
-    let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    let (socket, _) = connect_async_tls_with_config(url, Some(config), true, tls::connector(fingerprint)).await?;
+    WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most))
+}
+
+/// Moves frames over a socket that is open until it closes, or `frames` does; tells the close code.
+pub(crate) async fn carry<S, T>(
+    socket: WebSocketStream<S>,
+    mut frames: Frames,
+    events: &mpsc::Sender<T>,
+    told: impl Fn(Event) -> T + Clone + Send + 'static,
+) -> Result<Option<u16>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: Send + 'static,
+{
     let (mut sink, mut stream) = socket.split();
-    _ = events.send(Event::Opened).await;
+    _ = events.send(told(Event::Opened)).await;
     // A set, so that the writer ends with the reader.
     let mut writer = JoinSet::new();
-    let sent = events.clone();
+    let (sent, told_sent) = (events.clone(), told.clone());
     writer.spawn(async move {
         while let Some((message, receipt)) = frames.recv().await {
             let mut receipts: Vec<_> = receipt.into_iter().collect();
@@ -103,19 +131,26 @@ async fn talk(
             }
             sink.flush().await?;
             for receipt in receipts {
-                _ = sent.send(Event::Sent(receipt)).await;
+                _ = sent.send(told_sent(Event::Sent(receipt))).await;
             }
         }
         Ok::<_, Error>(())
     });
     loop {
-        let event = match stream.next().await.transpose()? {
+        let message = tokio::select! {
+            message = stream.next() => message.transpose()?,
+            Some(written) = writer.join_next() => {
+                written.unwrap_or(Ok(()))?;
+                return Ok(None);
+            }
+        };
+        let event = match message {
             Some(Message::Text(text)) => Event::Text(text.as_str().to_owned()),
             Some(Message::Binary(bytes)) => Event::Binary(bytes),
             Some(Message::Close(frame)) => return Ok(frame.map(|frame| frame.code.into())),
             Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
             None => return Ok(None),
         };
-        _ = events.send(event).await;
+        _ = events.send(told(event)).await;
     }
 }

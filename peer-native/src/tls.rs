@@ -1,13 +1,15 @@
 //! Which tracker is believed to be the right one.
 
 use data_encoding::HEXUPPER_PERMISSIVE;
+use rcgen::{CertificateParams, KeyPair};
 use ring::digest::{SHA256, digest};
-use std::{io, str::FromStr, sync::Arc};
+use std::{fmt, io, str::FromStr, sync::Arc};
 use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    self, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    version::TLS13,
 };
 use tokio_tungstenite::{Connector, tungstenite};
 
@@ -19,6 +21,20 @@ pub struct Fingerprint([u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a SHA-256 fingerprint is 64 hexadecimal digits, with or without colons, as the tracker prints it")]
 pub struct FingerprintError;
+
+impl Fingerprint {
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, certificate).as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXUPPER_PERMISSIVE.encode(&self.0))
+    }
+}
 
 impl FromStr for Fingerprint {
     type Err = FingerprintError;
@@ -32,13 +48,29 @@ impl FromStr for Fingerprint {
 
 /// How to speak TLS with the tracker. Without a fingerprint its certificate has to be one that this system trusts.
 pub(crate) fn connector(fingerprint: Option<Fingerprint>) -> Option<Connector> {
-    let fingerprint = fingerprint?;
+    Some(Connector::Rustls(trusting(fingerprint?)))
+}
+
+/// How to speak TLS with whoever shows the certificate with this fingerprint.
+pub(crate) fn trusting(fingerprint: Fingerprint) -> Arc<ClientConfig> {
     let provider = Arc::new(default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().expect("ring can all versions of TLS");
     let verifier = Arc::new(Pinned { fingerprint, provider });
     let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    Some(Connector::Rustls(Arc::new(config)))
+    Arc::new(config)
+}
+
+/// How to speak TLS with a certificate that is made now, for this process alone; and its fingerprint.
+pub(crate) fn identity() -> anyhow::Result<(Arc<ServerConfig>, Fingerprint)> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::default().self_signed(&key)?;
+    let fingerprint = Fingerprint::of(certificate.der());
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_protocol_versions(&[&TLS13])?.with_no_client_auth();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = builder.with_single_cert(vec![certificate.der().clone()], key.into())?;
+    Ok((Arc::new(config), fingerprint))
 }
 
 /// Says for people why there is no connection.
@@ -74,7 +106,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if digest(&SHA256, certificate).as_ref() == self.fingerprint.0 {
+        if Fingerprint::of(certificate) == self.fingerprint {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::Error::General("its certificate has another fingerprint than was given".to_owned()))

@@ -42,6 +42,7 @@ const PEER_TYPES: &[&str] = &[
     "cancel",
     "block",
     "reject",
+    "signal",
 ];
 
 /// A frame to send.
@@ -179,6 +180,7 @@ pub enum Kind {
     Cancel,
     Block,
     Reject,
+    Signal,
 }
 
 /// What the tracker sent.
@@ -275,15 +277,24 @@ pub fn encode_response(seq: Option<u32>, response: &Response) -> String {
 
 /// Writes a message to another peer. `binary` is whether that peer takes blocks as binary frames.
 pub fn encode_envelope(to: PeerId, message: PeerMessage, binary: bool) -> Frame {
-    if binary && let PeerMessage::Block { file, index, count, data } = message {
-        let message = PeerMessage::Block { file, index, count, data: Bytes::new() };
-        let text = to_json(&Outbound { to, message });
-        let mut head = Vec::with_capacity(HEAD_LEN + text.len());
-        head.extend((text.len() as u32).to_be_bytes());
-        head.extend(text.as_bytes());
-        return Frame::Binary { head, payload: data };
+    encode(message, binary, |message| to_json(&Outbound { to, message }))
+}
+
+/// Writes a message to the peer at the other end of a direct line, which needs no envelope.
+pub fn encode_direct(message: PeerMessage) -> Frame {
+    encode(message, true, |message| to_json(&message))
+}
+
+fn encode(message: PeerMessage, binary: bool, json: impl FnOnce(PeerMessage) -> String) -> Frame {
+    let PeerMessage::Block { file, index, count, data } = message else { return Frame::Text(json(message)) };
+    if !binary {
+        return Frame::Text(json(PeerMessage::Block { file, index, count, data }));
     }
-    Frame::Text(to_json(&Outbound { to, message }))
+    let text = json(PeerMessage::Block { file, index, count, data: Bytes::new() });
+    let mut head = Vec::with_capacity(HEAD_LEN + text.len());
+    head.extend((text.len() as u32).to_be_bytes());
+    head.extend(text.as_bytes());
+    Frame::Binary { head, payload: data }
 }
 
 /// The bytes that take the place of everything before the message in a forwarded envelope, so that
@@ -377,14 +388,39 @@ pub fn decode_tracker_text(text: &str) -> Result<TrackerFrame, ParseError> {
 /// If the frame is shorter than it says, or its head is not that of a block without `data`.
 pub fn decode_tracker_binary(frame: &Bytes) -> Result<TrackerFrame, ParseError> {
     let (head, payload) = split_binary(frame)?;
-    if let TrackerFrame::Envelope { from, message: PeerMessage::Block { file, index, count, data } } =
-        decode_envelope(head)?
-        && data.is_empty()
-    {
-        let message = PeerMessage::Block { file, index, count, data: payload };
-        return Ok(TrackerFrame::Envelope { from, message });
+    match decode_envelope(head)? {
+        TrackerFrame::Envelope { from, message } => {
+            Ok(TrackerFrame::Envelope { from, message: with_payload(message, payload)? })
+        }
+        TrackerFrame::Response { .. } => Err(ParseError::malformed("a binary frame carries a block")),
     }
-    Err(ParseError::malformed("the head of a binary frame must be a block without data"))
+}
+
+/// Reads a text frame that came by a direct line.
+///
+/// # Errors
+/// If it is no message of this protocol.
+pub fn decode_direct_text(text: &str) -> Result<PeerMessage, ParseError> {
+    read_message(text)
+}
+
+/// Reads a binary frame that came by a direct line, which is always a block.
+///
+/// # Errors
+/// If the frame is shorter than it says, or its head is not that of a block without `data`.
+pub fn decode_direct_binary(frame: &Bytes) -> Result<PeerMessage, ParseError> {
+    let (head, payload) = split_binary(frame)?;
+    with_payload(read_message(head)?, payload)
+}
+
+/// The block whose head and data came one after the other.
+fn with_payload(head: PeerMessage, payload: Bytes) -> Result<PeerMessage, ParseError> {
+    match head {
+        PeerMessage::Block { file, index, count, data } if data.is_empty() => {
+            Ok(PeerMessage::Block { file, index, count, data: payload })
+        }
+        _ => Err(ParseError::malformed("the head of a binary frame must be a block without data")),
+    }
 }
 
 /// Reads an envelope: the receiver, what the message is about, and the message as it came. The message is read whole,
@@ -417,7 +453,8 @@ fn read_envelope(text: &str) -> Result<(PeerId, Subject, &str), ParseError> {
         | Kind::Unchoke
         | Kind::Request
         | Kind::Cancel
-        | Kind::Reject => {
+        | Kind::Reject
+        | Kind::Signal => {
             let most = if kind == Kind::Manifest { MAX_PART_BYTES } else { MAX_SMALL_BYTES };
             if message.len() > most {
                 return Err(ParseError::malformed(format!("a message of this type has at most {most} bytes")));

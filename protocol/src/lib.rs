@@ -18,8 +18,9 @@ mod names;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use frame::{
     ClientBinary, ClientFrame, Frame, Kind, MAX_PART_BYTES, ParseError, Subject, TrackerFrame, Unreadable,
-    decode_client_binary, decode_client_text, decode_tracker_binary, decode_tracker_text, encode_envelope,
-    encode_forwarded, encode_request, encode_response, forwarded_head,
+    decode_client_binary, decode_client_text, decode_direct_binary, decode_direct_text, decode_tracker_binary,
+    decode_tracker_text, encode_direct, encode_envelope, encode_forwarded, encode_request, encode_response,
+    forwarded_head,
 };
 pub use geometry::{
     BlockSize, BlockSizeError, Geometry, GeometryError, MAX_BLOCK_SEGMENTS, MAX_BLOCKS, MAX_FILE_SIZE,
@@ -31,7 +32,8 @@ pub use manifest::{
     SizeChanged,
 };
 pub use messages::{
-    ErrorCode, FileInfo, HaveRun, Identity, Limits, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request, Response,
+    ErrorCode, FileInfo, HaveRun, Identity, Limits, LineKind, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request,
+    Response, SignalStep,
 };
 pub use names::{FileName, MediaType, NameError, PeerName, RoomName};
 

@@ -3,7 +3,7 @@
 use crate::{FileFacts, FileId, FileTag, ManifestPart, PeerId, PeerName, RoomName, Secret, Subject, encoding};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// The version of the wire that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 4;
@@ -25,6 +25,9 @@ pub enum Request {
         /// Whether blocks may be sent to this client as binary frames.
         #[serde(default)]
         binary: bool,
+        /// The kinds of direct lines that this client can have.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        direct: BTreeSet<LineKind>,
         /// Takes an id back after a dropped line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resume: Option<Identity>,
@@ -189,6 +192,20 @@ pub struct PeerInfo {
     /// For how many seconds it has been in the swarm.
     #[serde(default)]
     pub age: u32,
+    /// The kinds of direct lines that it and whoever is told of it can have, and may try, since the two are near each other.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub direct: BTreeSet<LineKind>,
+}
+
+/// A kind of line between two peers that does not lead through the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// TLS over TCP, to a program that listens.
+    Tcp,
+    /// A kind of a newer client.
+    #[serde(other)]
+    Other,
 }
 
 /// A file, as the room's catalogue lists it.
@@ -387,6 +404,34 @@ pub enum PeerMessage {
         #[serde(default = "one", skip_serializing_if = "is_one")]
         count: u32,
     },
+    /// Speaks of a direct line between the two.
+    Signal {
+        /// A file in whose swarm they were introduced.
+        file: FileTag,
+        /// The number that the peer gave the line which offered it.
+        line: u32,
+        /// What is said of it.
+        step: SignalStep,
+        /// What only the kind of line understands.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        data: String,
+    },
+}
+
+/// What is said of a direct line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalStep {
+    /// The sender may be reached as `data` says.
+    Offer,
+    /// The last of the sender's messages that came through the tracker; the next one comes by the line. Answers to requests may
+    /// still come through the tracker.
+    Moved,
+    /// There is no such line any longer, or there cannot be one.
+    Over,
+    /// A word of a newer client.
+    #[serde(other)]
+    Other,
 }
 
 impl PeerMessage {
@@ -409,7 +454,8 @@ impl PeerMessage {
             | Self::Request { file, .. }
             | Self::Cancel { file, .. }
             | Self::Block { file, .. }
-            | Self::Reject { file, .. } => *file,
+            | Self::Reject { file, .. }
+            | Self::Signal { file, .. } => *file,
         }
     }
 }

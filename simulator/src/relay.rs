@@ -77,6 +77,7 @@ pub(crate) const fn subject(message: &PeerMessage) -> Subject {
         PeerMessage::Cancel { index, count, .. } => (Kind::Cancel, index, count),
         PeerMessage::Block { index, count, .. } => (Kind::Block, index, count),
         PeerMessage::Reject { index, count, .. } => (Kind::Reject, index, count),
+        PeerMessage::Signal { .. } => (Kind::Signal, 0, 1),
     };
     Subject { kind, tag: message.tag(), index, count }
 }

@@ -48,7 +48,10 @@ impl Wire {
     pub(crate) fn len(&self, message: &PeerMessage) -> u64 {
         let run = |index: u32, count: u32| digits(index) + if count == 1 { 0 } else { self.count + digits(count) };
         let frame = match message {
-            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } | PeerMessage::NoManifest { .. } => {
+            PeerMessage::GetManifest { .. }
+            | PeerMessage::Manifest { .. }
+            | PeerMessage::NoManifest { .. }
+            | PeerMessage::Signal { .. } => {
                 encode_envelope(PeerId::from_bytes([0; 8]), message.clone(), true).len() as u64
             }
             PeerMessage::Bitfield { blocks, begin, .. } => {

@@ -7,7 +7,10 @@ use protocol::{
     Bitfield, FileFacts, Frame, HaveRun, PROTOCOL_VERSION, PeerId, PeerMessage, Request, Response, RoomName,
     TrackerFrame, decode_tracker_binary, decode_tracker_text, encode_envelope, encode_request,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
@@ -37,6 +40,7 @@ impl Observer {
             room: RoomName::default(),
             name: None,
             binary: false,
+            direct: BTreeSet::new(),
             resume: None,
         };
         send(&mut socket, encode_request(None, &register)).await?;

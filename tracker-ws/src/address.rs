@@ -28,6 +28,24 @@ impl AddressKey {
             IpAddr::V6(address) => Self::V6((address.to_bits() >> HOST_BITS) as u64),
         }
     }
+
+    /// Whether what goes from one to the other probably leaves no network of theirs: both are one address, which a machine
+    /// has, or all that is behind a router, or both are of addresses that mean nothing outside.
+    pub(crate) fn is_near(self, other: Self) -> bool {
+        self == other || (self.is_private() && other.is_private())
+    }
+
+    /// Whether it is of this machine, its link, or a private network (RFC 1918, RFC 3927, RFC 4193, RFC 4291).
+    const fn is_private(self) -> bool {
+        match self {
+            Self::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
+            Self::V6(network) => {
+                let address = Ipv6Addr::from_bits((network as u128) << HOST_BITS);
+                // The loopback address is the only one of its network that is given to anybody.
+                address.is_unspecified() || address.is_unique_local() || address.is_unicast_link_local()
+            }
+        }
+    }
 }
 
 impl fmt::Display for AddressKey {

@@ -53,7 +53,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, begun: Bytes, caller: C
     let mut reader = Reader::new(read_half, &begun, limits.message_bytes as usize, hub.space(caller.rate.clone()));
 
     let mut hung_up = false;
-    let entered = admitted.and_then(|place| Ok((hub.connect(&outbox, &signs)?, place)));
+    let entered = admitted.and_then(|place| Ok((hub.connect(caller.address, &outbox, &signs)?, place)));
     let code = match entered {
         Ok((conn, _place)) => {
             let rate = caller.rate.clone();
@@ -279,7 +279,7 @@ mod tests {
             let half = ReadHalf { half, signs: Arc::clone(&signs) };
             let max = limits.message_bytes as usize;
             let mut reader = Reader::new(half, &[], max, hub.space(rate_of_address.clone()));
-            let conn = hub.connect(&outbox, &signs).unwrap();
+            let conn = hub.connect(AddressKey::of([10, 0, 0, 1].into()), &outbox, &signs).unwrap();
             let sending = async {
                 client.write_all(&[0x82, 0xff]).await.unwrap();
                 client.write_all(&(max as u64).to_be_bytes()).await.unwrap();

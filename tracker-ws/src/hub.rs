@@ -2,6 +2,7 @@
 
 use crate::{
     Config,
+    address::AddressKey,
     budget::Budget,
     connection::Handler,
     envelope::Envelope,
@@ -116,11 +117,11 @@ impl Hub {
         Space::new(Arc::clone(&self.incoming), address)
     }
 
-    /// Takes a connection in.
+    /// Takes a connection from this address in.
     ///
     /// # Errors
     /// The code to close it with.
-    pub(crate) fn connect(&self, outbox: &Arc<Outbox>, signs: &Arc<Signs>) -> Result<ConnId, u16> {
+    pub(crate) fn connect(&self, address: AddressKey, outbox: &Arc<Outbox>, signs: &Arc<Signs>) -> Result<ConnId, u16> {
         let mut state = self.lock();
         if state.stopping {
             return Err(close::GOING_AWAY);
@@ -132,7 +133,7 @@ impl Hub {
         let conn = ConnId(state.last_conn);
         state.connections.insert(conn, Connection { outbox: Arc::clone(outbox), signs: Arc::clone(signs) });
         drop(state);
-        self.input(|registry, now, _| registry.connected(conn, now));
+        self.input(|registry, now, _| registry.connected(conn, address, now));
         Ok(conn)
     }
 
@@ -214,7 +215,8 @@ impl Hub {
             | Kind::Choke
             | Kind::Unchoke
             | Kind::Request
-            | Kind::Cancel => outbox.push_envelope(route.from, frame),
+            | Kind::Cancel
+            | Kind::Signal => outbox.push_envelope(route.from, frame),
         };
         match pushed {
             Pushed::Accepted => {

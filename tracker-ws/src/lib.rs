@@ -40,7 +40,7 @@ mod wire;
 
 pub use config::Config;
 pub use http::{AllowedOrigin, Origin, OriginError};
-pub use limits::Limits;
+pub use limits::{Direct, Limits};
 pub use server::{BindError, StartError, Tracker};
 pub use tls::{Certificate, Tls, TlsError};
 pub use token::{Token, TokenError};

@@ -1,6 +1,6 @@
 //! What a tracker allows, in one value: every flag's meaning and default stands here.
 
-use clap::{Args, builder::RangedI64ValueParser, value_parser};
+use clap::{Args, ValueEnum, builder::RangedI64ValueParser, value_parser};
 use std::time::Duration;
 
 /// The limits of a tracker. Each is a flag of the command line.
@@ -78,6 +78,20 @@ pub struct Limits {
     /// Peers in one answer
     #[arg(long, default_value_t = DEFAULT.peers_per_answer, value_name = "COUNT", value_parser = count())]
     pub peers_per_answer: u32,
+    /// Which peers are told that they may talk without the tracker, for which they tell each other their addresses
+    #[arg(long, value_enum, default_value_t = DEFAULT.direct, value_name = "WHO")]
+    pub direct: Direct,
+}
+
+/// Which peers may have direct lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direct {
+    /// Those of one network, as far as their addresses show
+    Near,
+    /// All
+    Any,
+    /// None: everything goes through the tracker
+    Off,
 }
 
 /// The most of anything that is counted: more than a machine can have, and far less than what its counters can hold.
@@ -115,6 +129,7 @@ const DEFAULT: Limits = Limits {
     files_per_room: 1_000,
     files_per_peer: 256,
     peers_per_answer: 50,
+    direct: Direct::Near,
 };
 
 impl Default for Limits {

@@ -18,7 +18,7 @@ use gloo_timers::callback::Timeout;
 use protocol::{Bitfield, FileId, Manifest, RoomName};
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     rc::Rc,
     sync::Arc,
@@ -123,7 +123,13 @@ impl Worker {
             state.to_hash.clear();
         }
         state.generation += 1;
-        let config = ClientConfig { room: room.clone(), name: None, binary: true, swarm: Config::default() };
+        let config = ClientConfig {
+            room: room.clone(),
+            name: None,
+            binary: true,
+            direct: BTreeSet::new(),
+            swarm: Config::default(),
+        };
         state.session = Some(Session {
             generation: state.generation,
             url,
@@ -266,6 +272,8 @@ impl Session {
         match output {
             Output::Connect => self.connect(now, worker, generations),
             Output::Disconnect => self.socket = None,
+            // A worker says of no kind that it can have it.
+            Output::Offer { .. } | Output::Dial { .. } | Output::SendDirect { .. } | Output::HangUp { .. } => {}
             Output::Send { frame, receipt } => {
                 if let Some((_, socket)) = &mut self.socket {
                     socket.send(frame, receipt);

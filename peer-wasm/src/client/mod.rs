@@ -2,6 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
+//! | `lines` | direct lines to other peers |
 //! | `link` | the line to the tracker: connecting again, and noticing that it is dead |
 //! | `tracker` | what the tracker says, and what it is asked |
 //! | `peers` | what other peers say; asking for manifests, and answering who asks |
@@ -13,6 +14,7 @@
 //! | `waits` | what a transfer waits for |
 //! | `output` | what the shell has to do |
 
+mod lines;
 mod link;
 mod manifests;
 mod output;
@@ -26,6 +28,7 @@ mod tracker;
 mod transfer;
 mod waits;
 
+pub use lines::LineId;
 pub use output::{Output, Receipt, StoreId};
 pub use waits::WaitsFor;
 
@@ -35,17 +38,18 @@ use crate::{
     swarm::{Config, ReadId, StorageError, Swarm},
 };
 use bytes::Bytes;
+use lines::Lines;
 use link::{Link, OnLine};
 use manifests::Manifests;
 use output::Sent;
 use protocol::{
-    Bitfield, FileId, FileTag, Identity, Manifest, PeerName, Request, RoomName, Run, close, decode_tracker_binary,
-    decode_tracker_text,
+    Bitfield, FileId, FileTag, Identity, LineKind, Manifest, PeerName, Request, RoomName, Run, close,
+    decode_tracker_binary, decode_tracker_text,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rooms::Rooms;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -70,6 +74,8 @@ pub struct ClientConfig {
     pub name: Option<PeerName>,
     /// Whether to receive blocks as binary frames.
     pub binary: bool,
+    /// The kinds of direct lines that the shell can have.
+    pub direct: BTreeSet<LineKind>,
     /// The settings of every swarm.
     pub swarm: Config,
 }
@@ -93,6 +99,7 @@ pub struct Client {
     last_store: StoreId,
     stores: BTreeMap<StoreId, FileId>,
     manifests: Manifests,
+    lines: Lines,
     rooms: Rooms,
     outputs: VecDeque<Output>,
 }
@@ -101,6 +108,7 @@ impl Client {
     /// A peer that wants to connect. The same `seed` and the same inputs give the same outputs.
     pub fn new(config: ClientConfig, seed: u64, now: Instant) -> Self {
         let mut client = Self {
+            lines: Lines::new(config.direct.clone()),
             config,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             link: Link::connecting(now),
@@ -124,7 +132,7 @@ impl Client {
         let file = manifest.file();
         let mut kept = None;
         if self.tagged(file.tag()).is_some_and(|first| first != file) {
-            self.replace(file, Some(Transfer::searching(file, now)));
+            self.replace(file, Some(Transfer::searching(file, now)), now);
             self.fail(file, Problem::TagTaken, now);
         } else if !self.swarm(file).is_some_and(Swarm::is_complete) {
             if self.swarm(file).is_some() {
@@ -133,7 +141,7 @@ impl Client {
             }
             let store = self.new_store(file);
             let have = Bitfield::full(manifest.geometry().blocks());
-            self.replace(file, Some(Transfer::sharing(store, manifest, now)));
+            self.replace(file, Some(Transfer::sharing(store, manifest, now)), now);
             self.activate(file, have, Storage::Source, now);
             kept = Some(store);
         }
@@ -146,7 +154,7 @@ impl Client {
     pub fn fetch(&mut self, file: FileId, now: Instant) {
         if self.transfers.get(&file).is_none_or(Transfer::is_failed) {
             let is_tag_taken = self.tagged(file.tag()).is_some();
-            self.replace(file, Some(Transfer::searching(file, now)));
+            self.replace(file, Some(Transfer::searching(file, now)), now);
             if is_tag_taken {
                 self.fail(file, Problem::TagTaken, now);
             } else {
@@ -158,7 +166,7 @@ impl Client {
 
     /// Stops fetching or sharing a file and forgets it.
     pub fn stop(&mut self, file: FileId, now: Instant) {
-        if self.replace(file, None) {
+        if self.replace(file, None, now) {
             self.request(None, &Request::Leave { file: Some(file) });
             self.update(Update::Stopped { file });
         }
@@ -186,6 +194,7 @@ impl Client {
             self.identity = None;
         }
         self.announcements.clear();
+        self.drop_lines();
         self.manifests.line_lost();
         for transfer in self.transfers.values_mut() {
             transfer.line_lost(now);
@@ -251,11 +260,21 @@ impl Client {
 
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
-        let (Sent::Block { bytes, .. } | Sent::Manifest { bytes }) = receipt.0;
-        self.link.sent(bytes, now);
         match receipt.0 {
-            Sent::Block { store, bytes } => self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now)),
+            Sent::Block { store, bytes, line } => {
+                let is_counted = match line {
+                    Some(line) => self.lines.sent(line, store, bytes),
+                    None => true,
+                };
+                if line.is_none() {
+                    self.link.sent(bytes, now);
+                }
+                if is_counted {
+                    self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
+                }
+            }
             Sent::Manifest { bytes } => {
+                self.link.sent(bytes, now);
                 self.manifests.sent(bytes);
                 self.send_manifests();
             }
@@ -281,7 +300,8 @@ impl Client {
     /// When to call [`Client::handle_timeout`] if nothing comes before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let transfers = self.transfers.values().filter_map(Transfer::deadline);
-        transfers.chain(self.link.deadline(self.on_line())).chain(self.rooms.deadline()).min()
+        let others = [self.link.deadline(self.on_line()), self.rooms.deadline(), self.lines.deadline()];
+        transfers.chain(others.into_iter().flatten()).min()
     }
 
     /// How many bytes the socket may hold unsent where its queue cannot be looked into: what leaves in a tenth of a
@@ -356,7 +376,7 @@ impl Client {
         info!(?file, ?problem, "failed");
         if let Some(transfer) = self.transfers.get(&file) {
             let failed = transfer.failed(problem, now);
-            self.replace(file, Some(failed));
+            self.replace(file, Some(failed), now);
             self.request(None, &Request::Leave { file: Some(file) });
         }
     }
@@ -366,15 +386,16 @@ impl Client {
         if let Some(transfer) = self.transfers.get(&file) {
             info!(?file, "nothing comes, looking for others who have it");
             let search = transfer.searching_another_cut(now);
-            self.replace(file, Some(search));
+            self.replace(file, Some(search), now);
             self.request(None, &Request::Leave { file: Some(file) });
             self.ask_for_peers(file);
         }
     }
 
     /// Puts another transfer, or none, in the place of a file's, and gives back its storage; tells whether there was one.
-    fn replace(&mut self, file: FileId, transfer: Option<Transfer>) -> bool {
+    fn replace(&mut self, file: FileId, transfer: Option<Transfer>, now: Instant) -> bool {
         let old = self.transfers.remove(&file);
+        self.lines.left_swarm(file, now);
         if let Some(store) = old.as_ref().and_then(Transfer::store) {
             self.stores.remove(&store);
         }
@@ -412,13 +433,14 @@ impl Client {
     fn settle_rooms(&mut self, now: Instant) {
         let changed = self.divide_rooms(now);
         changed.into_iter().for_each(|file| self.collect(file, now));
+        self.look_at_lines(now);
     }
 
     /// Moves what came out of a file's swarm to the outputs.
     fn collect(&mut self, file: FileId, now: Instant) {
         let is_online = self.link.is_online();
         if let Some(transfer) = self.transfers.get_mut(&file)
-            && let Some(error) = transfer.settle(is_online, now, &mut self.outputs)
+            && let Some(error) = transfer.settle(is_online, now, &mut self.lines, &mut self.outputs)
         {
             self.fail(file, Problem::Storage(error), now);
             self.collect(file, now);

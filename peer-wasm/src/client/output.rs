@@ -1,5 +1,6 @@
 //! What a [`Client`](super::Client) asks its shell to do.
 
+use super::LineId;
 use crate::{page::Update, swarm::ReadId};
 use bytes::Bytes;
 use protocol::{FileId, Frame, Manifest, Run};
@@ -45,6 +46,33 @@ pub enum Output {
         frame: Frame,
         /// For large frames: they wait until the line has room.
         receipt: Option<Receipt>,
+    },
+    /// Make ready for a direct line that another peer opens; answer with `handle_reachable`, then `handle_line_opened` once it
+    /// did so, or `handle_line_closed`.
+    Offer {
+        /// What to call it.
+        line: LineId,
+    },
+    /// Open a direct line that another peer offers; answer with `handle_line_opened` or `handle_line_closed`.
+    Dial {
+        /// What to call it.
+        line: LineId,
+        /// What the other peer's shell said of it.
+        offer: String,
+    },
+    /// Send a frame by a direct line that is open; otherwise as [`Output::Send`].
+    SendDirect {
+        /// Which.
+        line: LineId,
+        /// The frame.
+        frame: Frame,
+        /// As with [`Output::Send`].
+        receipt: Option<Receipt>,
+    },
+    /// Close a direct line, or open it no longer, without a word. Nothing more is heard of it.
+    HangUp {
+        /// Which.
+        line: LineId,
     },
     /// Make room for a file; answer with `handle_created`.
     Create {
@@ -98,8 +126,8 @@ pub struct Receipt(pub(super) Sent);
 /// What a receipt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Payload bytes of blocks from a storage.
-    Block { store: StoreId, bytes: u64 },
+    /// Payload bytes of blocks from a storage, by a direct line if one is named.
+    Block { store: StoreId, bytes: u64, line: Option<LineId> },
     /// A part of a manifest, so many bytes on the wire.
     Manifest { bytes: u64 },
 }

@@ -1,17 +1,27 @@
 //! What other peers say, and finding manifests: asking others for theirs, and sending ours.
 
-use super::{Client, Output, Receipt, manifests::Wanted, output::Sent, transfer::Transfer};
+use super::{Client, Output, Receipt, lines::kind_of, manifests::Wanted, output::Sent, transfer::Transfer};
 use crate::Instant;
-use protocol::{
-    ErrorCode, FileFacts, FileId, Frame, Kind, ManifestPart, PeerId, PeerMessage, Subject, encode_envelope,
-};
+use protocol::{ErrorCode, FileFacts, FileId, Kind, ManifestPart, PeerId, PeerMessage, Subject, encode_envelope};
 use tracing::trace;
 
 /// What may be on its way of manifests, as a share of what may be of everything. Blocks have the rest.
 pub(super) const MANIFEST_SHARE: u64 = 8;
 
 impl Client {
+    /// A message came through the tracker.
     pub(super) fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
+        self.heard_through_tracker(from, kind_of(&message), now);
+        if let PeerMessage::Signal { line, step, data, .. } = message {
+            self.handle_signal(from, line, step, data, now);
+            self.settle(now);
+        } else {
+            self.hear(from, message, now);
+        }
+    }
+
+    /// A peer says something, whichever way it came.
+    pub(super) fn hear(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
         let tag = message.tag();
         trace!(%from, %tag, "message");
         if let PeerMessage::GetManifest { file, part } = message {
@@ -55,6 +65,7 @@ impl Client {
 
     /// A peer left a swarm.
     pub(super) fn handle_peer_left(&mut self, file: FileId, peer: PeerId, now: Instant) {
+        self.lines.left(file, peer, now);
         if let Some(transfer) = self.transfers.get_mut(&file) {
             transfer.peer_left(peer, now);
             self.ask_for_manifest(file, now);
@@ -68,6 +79,10 @@ impl Client {
             files.into_iter().for_each(|file| self.handle_peer_left(file, to, now));
         }
         let Some(about) = about else { return };
+        if about.kind == Kind::Signal {
+            // Without its word the other side waits for nothing.
+            return self.close_line(to, now);
+        }
         let Some(file) = self.tagged(about.tag) else { return };
         if code == ErrorCode::NotIntroduced {
             self.handle_peer_left(file, to, now);
@@ -75,7 +90,7 @@ impl Client {
             self.handle_no_manifest(to, file, now);
         } else if code == ErrorCode::Busy && about.kind == Kind::Manifest {
             // It waits for a part that will not come.
-            self.send_small(to, PeerMessage::NoManifest { file });
+            self.say_through_tracker(to, PeerMessage::NoManifest { file });
         } else if code == ErrorCode::Busy
             && let Some(transfer) = self.transfers.get_mut(&file)
         {
@@ -99,11 +114,11 @@ impl Client {
             match self.transfers.get(&file).and_then(|transfer| transfer.manifest_part(part)) {
                 Some((facts, part)) => {
                     let frame = encode_envelope(to, PeerMessage::manifest(facts, part), false);
-                    let bytes = frame_len(&frame);
+                    let bytes = frame.len() as u64;
                     self.manifests.sending(bytes);
                     self.outputs.push_back(Output::Send { frame, receipt: Some(Receipt(Sent::Manifest { bytes })) });
                 }
-                None => self.send_small(to, PeerMessage::NoManifest { file }),
+                None => self.say_through_tracker(to, PeerMessage::NoManifest { file }),
             }
         }
     }
@@ -116,31 +131,11 @@ impl Client {
         }
         let asked: Vec<_> = std::iter::from_fn(|| transfer.next_to_ask(now, &mut self.rng)).collect();
         for (to, part) in asked {
-            self.send_small(to, PeerMessage::GetManifest { file, part });
+            self.say_through_tracker(to, PeerMessage::GetManifest { file, part });
         }
     }
 
-    fn send_small(&mut self, to: PeerId, message: PeerMessage) {
+    pub(super) fn say_through_tracker(&mut self, to: PeerId, message: PeerMessage) {
         self.outputs.push_back(Output::Send { frame: encode_envelope(to, message, false), receipt: None });
-    }
-}
-
-/// Bytes of a frame.
-pub(super) fn frame_len(frame: &Frame) -> u64 {
-    match frame {
-        Frame::Text(text) => text.len() as u64,
-        Frame::Binary { head, payload } => (head.len() + payload.len()) as u64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    #[test]
-    fn a_frame_is_as_long_as_its_parts_together() {
-        let frame = Frame::Binary { head: b"head".to_vec(), payload: Bytes::from_static(b"payload") };
-        assert_eq!(frame_len(&frame), 11);
     }
 }

@@ -44,8 +44,8 @@ impl Client {
                     transfer.announced();
                 }
             }
-            Response::Peers { file, peers } => self.handle_peers(file, peers, now),
-            Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], now),
+            Response::Peers { file, peers } => self.handle_peers(file, peers, true, now),
+            Response::PeerJoined { file, peer } => self.handle_peers(file, vec![peer], false, now),
             Response::PeerLeft { file, peer } => self.handle_peer_left(file, peer, now),
             Response::Files { files } => self.handle_files(files),
             Response::Error { code, message, to, about } => {
@@ -73,10 +73,11 @@ impl Client {
         }
     }
 
-    fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, now: Instant) {
+    fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, were_asked_for: bool, now: Instant) {
         let own = self.identity.as_ref().map(|identity| identity.id);
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         for peer in peers.into_iter().filter(|peer| Some(peer.id) != own) {
+            self.lines.introduced(file, &peer, were_asked_for, now);
             transfer.peer_joined(peer, now);
         }
         self.ask_for_manifest(file, now);
@@ -169,6 +170,7 @@ impl Client {
             room: self.config.room.clone(),
             name: self.config.name.clone(),
             binary: self.config.binary,
+            direct: self.lines.kinds().clone(),
             resume: self.identity.clone(),
         };
         self.request(None, &request);

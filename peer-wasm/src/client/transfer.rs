@@ -1,6 +1,6 @@
 //! One file of this peer.
 
-use super::{Output, Receipt, StoreId, WaitsFor, output::Sent, search::Search, seconds};
+use super::{Output, Receipt, StoreId, WaitsFor, lines::Lines, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
     page::{About, Problem, Storage, Update},
@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use protocol::{
     BlockSize, FileFacts, FileId, Geometry, MAX_PART_BYTES, Manifest, ManifestPart, PartialManifest, PeerId, PeerInfo,
-    PeerMessage, encode_envelope,
+    PeerMessage, encode_direct, encode_envelope,
 };
 use rand::Rng;
 use std::{
@@ -407,6 +407,7 @@ impl Transfer {
         &mut self,
         is_online: bool,
         now: Instant,
+        lines: &mut Lines,
         outputs: &mut VecDeque<Output>,
     ) -> Option<StorageError> {
         let mut failed = None;
@@ -414,13 +415,21 @@ impl Transfer {
             let (file, store) = (self.file, *store);
             while let Some(transmit) = swarm.poll_transmit() {
                 let to = transmit.to;
-                let bytes =
-                    if let PeerMessage::Block { data, .. } = &transmit.message { Some(data.len()) } else { None };
-                let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
-                let frame = encode_envelope(to, transmit.message, binary);
-                self.sending += bytes.unwrap_or_default() as u64;
-                let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes: bytes as u64 }));
-                outputs.push_back(Output::Send { frame, receipt });
+                let bytes = if let PeerMessage::Block { data, .. } = &transmit.message {
+                    Some(data.len() as u64)
+                } else {
+                    None
+                };
+                self.sending += bytes.unwrap_or_default();
+                let line = lines.route(to, bytes.map(|bytes| (store, bytes)));
+                let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes, line }));
+                outputs.push_back(match line {
+                    Some(line) => Output::SendDirect { line, frame: encode_direct(transmit.message), receipt },
+                    None => {
+                        let binary = self.contacts.get(&to).is_some_and(|peer| peer.binary);
+                        Output::Send { frame: encode_envelope(to, transmit.message, binary), receipt }
+                    }
+                });
             }
             while let Some(request) = swarm.poll_storage() {
                 outputs.push_back(match request {
@@ -440,6 +449,7 @@ impl Transfer {
                     Event::Dropped { peer, violation } => {
                         debug!(?file, %peer, %violation, "dropped a peer");
                         self.contacts.remove(&peer);
+                        lines.dropped(peer, now);
                     }
                     Event::WantsPeers => self.wants_peers = true,
                     Event::StorageFailed(error) => failed = Some(error),

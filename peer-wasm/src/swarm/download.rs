@@ -65,7 +65,7 @@ impl Swarm {
     ) -> Result<(), Violation> {
         let has = Bitfield::from_bytes(bits, self.stored().len()).map_err(|_| Violation::BadBitfield)?;
         if begin {
-            self.begin_anew(from);
+            self.begin_anew(from, now);
         }
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         neighbour.said.is_introduced = true;

@@ -84,6 +84,22 @@ impl Swarm {
         self.uploading_bytes = self.reads.values().map(|(_, span)| geometry.span_len(*span)).sum();
     }
 
+    /// What this peer and a neighbour said to each other last may be lost, because the way on which it travelled is gone; by
+    /// another one they reach each other still. Both begin anew.
+    pub fn handle_cut_off(&mut self, peer: PeerId, now: Instant) {
+        self.transmits.retain(|transmit| transmit.to != peer);
+        if !self.is_neighbour(peer) {
+            return;
+        }
+        self.begin_anew(peer, now);
+        self.send_bitfield(peer, true);
+        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+            neighbour.told.blocks = Some(self.unannounced.len());
+        }
+        self.tell_all_again(peer);
+        self.request_of_all(now);
+    }
+
     /// A peer that is no neighbour says something. The tracker passes only what introduced peers say, so that is an
     /// introduction itself; answers aside, which may come late.
     pub(super) fn hear_stranger(&mut self, from: PeerId, message: &PeerMessage, now: Instant) {
@@ -92,7 +108,8 @@ impl Swarm {
             | PeerMessage::Reject { .. }
             | PeerMessage::GetManifest { .. }
             | PeerMessage::Manifest { .. }
-            | PeerMessage::NoManifest { .. } => return,
+            | PeerMessage::NoManifest { .. }
+            | PeerMessage::Signal { .. } => return,
             // It takes this peer for one that serves it.
             PeerMessage::Request { file, index, count } => {
                 if self.waiting.get_mut(&from).is_some_and(|waiting| !waiting.rejections.one_more(now)) {
@@ -321,7 +338,7 @@ impl Swarm {
     }
 
     /// The neighbour knows nothing of this peer, and says everything anew: so does this peer.
-    pub(super) fn begin_anew(&mut self, peer: PeerId) {
+    pub(super) fn begin_anew(&mut self, peer: PeerId, now: Instant) {
         let geometry = *self.manifest.geometry();
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         self.in_flight_bytes -= neighbour.asked.bytes();
@@ -337,6 +354,7 @@ impl Swarm {
         for span in neighbour.asked.begin_anew(&geometry) {
             self.blocks.release(span);
         }
+        self.take_back_copies_of(peer, now);
     }
 
     fn remember_departed(&mut self, peer: PeerId, owed: u64, now: Instant) {

@@ -388,8 +388,11 @@ impl Swarm {
                 self.handle_block(from, span(index, count)?, &data, now)?;
             }
             PeerMessage::Reject { index, count, .. } => self.handle_reject(from, span(index, count)?, now),
-            // Manifests are exchanged before a swarm is joined.
-            PeerMessage::GetManifest { .. } | PeerMessage::Manifest { .. } | PeerMessage::NoManifest { .. } => {}
+            // Manifests are exchanged before a swarm is joined, and how messages travel is not the swarm's matter.
+            PeerMessage::GetManifest { .. }
+            | PeerMessage::Manifest { .. }
+            | PeerMessage::NoManifest { .. }
+            | PeerMessage::Signal { .. } => {}
         }
         Ok(())
     }

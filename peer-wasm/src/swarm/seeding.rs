@@ -183,8 +183,8 @@ impl FirstCopies {
         unseen
     }
 
-    /// Takes back what was given to a peer that is gone, or too long ago; tells what.
-    pub(super) fn take_back_lost(&mut self, gone: Option<PeerId>, rate: u64, now: Instant) -> Vec<u32> {
+    /// Takes back what was given to a peer that lost it, or too long ago; tells what.
+    pub(super) fn take_back_lost(&mut self, loser: Option<PeerId>, rate: u64, now: Instant) -> Vec<u32> {
         let mut lost = Vec::new();
         let patience = if self.patience.is_founded() {
             self.patience.lasts()
@@ -195,7 +195,7 @@ impl FirstCopies {
         let patience = patience.max(LEAST_PATIENCE);
         for (copy, index) in self.copies.iter_mut().zip(0..) {
             if let Copy::Given { to, at, left } = *copy
-                && (gone == Some(to) || now.since(at) > patience)
+                && (loser == Some(to) || now.since(at) > patience)
             {
                 *copy = Copy::None;
                 self.not_given += 1;
@@ -207,11 +207,13 @@ impl FirstCopies {
                 lost.push(index);
             }
         }
-        if let Some(gone) = gone {
-            self.accounts.remove(&gone);
-            self.refused.remove(&gone);
-        }
         lost
+    }
+
+    /// Forgets a peer that is gone.
+    fn forget(&mut self, gone: PeerId) {
+        self.accounts.remove(&gone);
+        self.refused.remove(&gone);
     }
 }
 
@@ -256,6 +258,14 @@ impl Swarm {
 
     /// Takes back what was given to a peer that is gone.
     pub(super) fn give_up_copies_of(&mut self, peer: PeerId, now: Instant) {
+        self.take_back_copies_of(peer, now);
+        if let Some(copies) = &mut self.first_copies {
+            copies.forget(peer);
+        }
+    }
+
+    /// Takes back what was given to a peer and may be lost, or what only it had.
+    pub(super) fn take_back_copies_of(&mut self, peer: PeerId, now: Instant) {
         let rate = self.sent.per_second(now);
         if let Some(copies) = &mut self.first_copies {
             let mut lost = copies.take_back_lost(Some(peer), rate, now);

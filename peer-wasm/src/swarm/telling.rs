@@ -40,7 +40,9 @@ impl Swarm {
             // The tracker has rejected the request for it.
             Kind::Block => return neighbour.served.take_back(span.map_or(0, |span| geometry.span_len(span))),
             // A request that cannot be taken back is answered; answers are never refused for want of room.
-            Kind::Cancel | Kind::Reject | Kind::GetManifest | Kind::Manifest | Kind::NoManifest => return,
+            Kind::Cancel | Kind::Reject | Kind::GetManifest | Kind::Manifest | Kind::NoManifest | Kind::Signal => {
+                return;
+            }
         }
         self.timers.set_earlier(Timer::Restate, now + RESTATE_AFTER);
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Limits, connection::Client, reader::Incoming, wire::Batch};
+use crate::{Limits, address::AddressKey, connection::Client, reader::Incoming, wire::Batch};
 use futures_util::FutureExt as _;
 use protocol::{FileId, Identity, ParseError};
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ struct Guest<'a> {
 fn introduced(hub: &Hub) -> [Guest<'_>; 2] {
     let guests = [(); 2].map(|()| {
         let mut guest = Guest { hub, conn: ConnId(0), outbox: Arc::new(hub.outbox()), id: PeerId::from_bytes([0; 8]) };
-        guest.conn = hub.connect(&guest.outbox, &Arc::new(Signs::new())).unwrap();
+        guest.conn = hub.connect(AddressKey::of([10, 0, 0, 1].into()), &guest.outbox, &Arc::new(Signs::new())).unwrap();
         guest.text(&json!({ "type": "register", "protocol": protocol::PROTOCOL_VERSION }).to_string());
         guest.id = serde_json::from_value::<Identity>(guest.read().remove(0)).unwrap().id;
         let facts =

@@ -39,11 +39,11 @@ pub(crate) use permission::Route;
 pub(crate) use secrets::Secrets;
 pub(crate) use views::{RoomView, SIZE_CLASSES};
 
-use crate::Limits;
+use crate::{Limits, address::AddressKey};
 use open::OpenRequests;
 use protocol::{
-    Bitfield, BitfieldError, ErrorCode, FileFacts, FileId, Geometry, Identity, PROTOCOL_VERSION, PeerId, PeerName,
-    Request, Response, RoomName, close,
+    Bitfield, BitfieldError, ErrorCode, FileFacts, FileId, Geometry, Identity, LineKind, PROTOCOL_VERSION, PeerId,
+    PeerName, Request, Response, RoomName, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -90,7 +90,7 @@ pub(crate) struct Refusal {
 
 #[derive(Debug)]
 enum Conn {
-    Fresh { deadline: Duration },
+    Fresh { deadline: Duration, address: AddressKey },
     Registered(PeerId),
 }
 
@@ -100,6 +100,9 @@ struct Peer {
     room: RoomName,
     name: Option<PeerName>,
     binary: bool,
+    /// Where it is, and the kinds of direct lines that it can have.
+    address: AddressKey,
+    direct: BTreeSet<LineKind>,
     /// The files that it announced, and which swarm of each it is in.
     files: BTreeMap<FileId, SwarmKey>,
     open: OpenRequests,
@@ -144,10 +147,10 @@ impl Registry {
         }
     }
 
-    /// A connection was opened.
-    pub(crate) fn connected(&mut self, conn: ConnId, now: Duration) {
+    /// A connection was opened from this address.
+    pub(crate) fn connected(&mut self, conn: ConnId, address: AddressKey, now: Duration) {
         let deadline = now + self.limits.register_timeout();
-        self.conns.insert(conn, Conn::Fresh { deadline });
+        self.conns.insert(conn, Conn::Fresh { deadline, address });
         self.timers.insert((deadline, Timer::Register(conn)));
     }
 
@@ -162,9 +165,12 @@ impl Registry {
     ) {
         let answer = match (self.conns.get(&conn), request) {
             (None, _) => return,
-            (Some(&Conn::Fresh { deadline }), Request::Register { protocol, room, name, binary, resume }) => {
-                let peer =
-                    Peer { conn, room, name, binary, files: BTreeMap::new(), open: OpenRequests::default(), owed: 0 };
+            (
+                Some(&Conn::Fresh { deadline, address }),
+                Request::Register { protocol, room, name, binary, direct, resume },
+            ) => {
+                let (files, open) = (BTreeMap::new(), OpenRequests::default());
+                let peer = Peer { conn, room, name, binary, address, direct, files, open, owed: 0 };
                 let answer = self.register(protocol, peer, resume, now, out);
                 if answer.is_ok() {
                     self.timers.remove(&(deadline, Timer::Register(conn)));
@@ -187,7 +193,7 @@ impl Registry {
     pub(crate) fn disconnected(&mut self, conn: ConnId, now: Duration, out: &mut Vec<Output>) {
         match self.conns.remove(&conn) {
             Some(Conn::Registered(id)) => self.remove_peer(id, now, out),
-            Some(Conn::Fresh { deadline }) => {
+            Some(Conn::Fresh { deadline, .. }) => {
                 self.timers.remove(&(deadline, Timer::Register(conn)));
             }
             None => {}

@@ -66,7 +66,8 @@ impl Role {
             | Kind::NotInterested
             | Kind::Choke
             | Kind::Unchoke
-            | Kind::Cancel => Self::Neither,
+            | Kind::Cancel
+            | Kind::Signal => Self::Neither,
         }
     }
 }

@@ -4,9 +4,10 @@ use super::{
     Output, Peer, Refusal, Registry, refusal,
     swarm::{Swarm, SwarmKey},
 };
-use protocol::{ErrorCode, FileId, PeerId, PeerInfo, Response};
+use crate::Direct;
+use protocol::{ErrorCode, FileId, LineKind, PeerId, PeerInfo, Response};
 use rand::{RngExt as _, seq::index};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 impl Registry {
     /// Chooses peers of the asker's own swarm, and tells them of it; of all swarms of the file if it is in none.
@@ -46,11 +47,13 @@ impl Registry {
         let mut infos = Vec::with_capacity(chosen.len());
         for id in chosen {
             let Some(other) = self.peers.get(&id) else { continue };
+            let direct = peer.lines_to(other, self.limits.direct);
             if swarm.introduce(asker, id) {
-                let response = Response::PeerJoined { file: own.file, peer: newcomer.clone() };
+                let peer = PeerInfo { direct: direct.clone(), ..newcomer.clone() };
+                let response = Response::PeerJoined { file: own.file, peer };
                 out.push(Output::Send { to: other.conn, seq: None, response });
             }
-            infos.push(describe(id, other, swarm, now));
+            infos.push(PeerInfo { direct, ..describe(id, other, swarm, now) });
         }
         infos
     }
@@ -102,6 +105,18 @@ impl Registry {
     }
 }
 
+impl Peer {
+    /// The kinds of direct lines that two peers may try.
+    fn lines_to(&self, other: &Self, direct: Direct) -> BTreeSet<LineKind> {
+        let may = match direct {
+            Direct::Near => self.address.is_near(other.address),
+            Direct::Any => true,
+            Direct::Off => false,
+        };
+        if may { &self.direct & &other.direct } else { BTreeSet::new() }
+    }
+}
+
 fn describe(id: PeerId, peer: &Peer, swarm: &Swarm, now: Duration) -> PeerInfo {
     PeerInfo {
         id,
@@ -109,5 +124,6 @@ fn describe(id: PeerId, peer: &Peer, swarm: &Swarm, now: Duration) -> PeerInfo {
         binary: peer.binary,
         blocks: swarm.blocks_of(id),
         age: swarm.age_of(id, now).as_secs().try_into().unwrap_or(u32::MAX),
+        direct: BTreeSet::new(),
     }
 }

@@ -89,9 +89,10 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, registry::Secrets};
+    use crate::{Limits, address::AddressKey, registry::Secrets};
     use bytes::Bytes;
     use protocol::{BlockSize, FileFacts, MediaType, PROTOCOL_VERSION, Request};
+    use std::collections::BTreeSet;
 
     /// A registry with `peers` in the lobby, each of which has the one block of `files` files.
     fn registry(peers: u64, files: u32) -> Registry {
@@ -103,9 +104,10 @@ mod tests {
                 room: RoomName::default(),
                 name: None,
                 binary: false,
+                direct: BTreeSet::new(),
                 resume: None,
             };
-            registry.connected(conn, Duration::ZERO);
+            registry.connected(conn, AddressKey::of([10, 0, 0, 1].into()), Duration::ZERO);
             registry.handle(conn, None, register, Duration::ZERO, &mut Vec::new());
             for number in 0..files {
                 let mut file = [0; 32];

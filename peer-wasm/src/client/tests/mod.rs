@@ -9,6 +9,7 @@ use protocol::{
 };
 
 mod line;
+mod lines;
 mod manifests;
 mod peers;
 mod report;
@@ -35,8 +36,12 @@ impl Lab {
     }
 
     fn with(swarm: Config) -> Self {
+        Self::with_lines(BTreeSet::new(), swarm)
+    }
+
+    fn with_lines(direct: BTreeSet<LineKind>, swarm: Config) -> Self {
         let room = RoomName::default();
-        let config = ClientConfig { room, name: None, binary: true, swarm };
+        let config = ClientConfig { room, name: None, binary: true, direct, swarm };
         let now = Instant::default();
         let mut lab = Self { client: Client::new(config, 7, now), now, outputs: Vec::new() };
         lab.drain();
@@ -140,7 +145,7 @@ fn number_of(peer: PeerId) -> u8 {
 }
 
 fn info(number: u8) -> PeerInfo {
-    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1, age: 0 }
+    PeerInfo { id: peer(number), name: None, binary: false, blocks: 1, age: 0, direct: BTreeSet::new() }
 }
 
 fn manifest() -> Arc<Manifest> {

@@ -70,7 +70,8 @@ impl Said {
             | PeerMessage::Reject { .. }
             | PeerMessage::GetManifest { .. }
             | PeerMessage::Manifest { .. }
-            | PeerMessage::NoManifest { .. } => {}
+            | PeerMessage::NoManifest { .. }
+            | PeerMessage::Signal { .. } => {}
         }
     }
 }

@@ -60,8 +60,8 @@ fn a_wrong_secret_leaves_the_connection_free_to_register_afresh() {
 fn another_version_is_refused() {
     let mut world = World::new(Limits::default());
     let conn = world.connect();
-    let Request::Register { room, name, binary, resume, .. } = register("lobby", None) else { unreachable!() };
-    let newer = Request::Register { protocol: PROTOCOL_VERSION + 1, room, name, binary, resume };
+    let Request::Register { room, name, binary, direct, resume, .. } = register("lobby", None) else { unreachable!() };
+    let newer = Request::Register { protocol: PROTOCOL_VERSION + 1, room, name, binary, direct, resume };
     assert_eq!(error(world.send(conn, newer)), ErrorCode::UnsupportedProtocol);
 }
 
@@ -418,6 +418,8 @@ fn a_peer_that_is_removed_is_gone_and_its_acquaintances_hear_of_it() {
 /// A registry and the time.
 struct World {
     registry: Registry,
+    /// Where those are who connect now.
+    address: AddressKey,
     now: Duration,
     last_conn: u64,
 }
@@ -430,12 +432,12 @@ struct Joined {
 impl World {
     fn new(limits: Limits) -> Self {
         let registry = Registry::new(limits, Secrets::new([7; 32]), 1);
-        Self { registry, now: Duration::ZERO, last_conn: 0 }
+        Self { registry, address: AddressKey::of([10, 0, 0, 1].into()), now: Duration::ZERO, last_conn: 0 }
     }
 
     fn connect(&mut self) -> ConnId {
         self.last_conn += 1;
-        self.registry.connected(ConnId(self.last_conn), self.now);
+        self.registry.connected(ConnId(self.last_conn), self.address, self.now);
         ConnId(self.last_conn)
     }
 
@@ -493,7 +495,7 @@ fn facts(file: FileId, name: &str) -> FileFacts {
 
 fn register(room: &str, resume: Option<Identity>) -> Request {
     let room = room.parse().unwrap();
-    Request::Register { protocol: PROTOCOL_VERSION, room, name: None, binary: false, resume }
+    Request::Register { protocol: PROTOCOL_VERSION, room, name: None, binary: false, direct: BTreeSet::new(), resume }
 }
 
 fn get_peers(file: FileId, limit: Option<u32>) -> Request {

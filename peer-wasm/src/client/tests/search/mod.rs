@@ -68,7 +68,7 @@ fn the_parts_are_asked_of_several_at_once_and_each_of_one() {
     let [(first, None)] = lab.asked()[..] else { panic!("the last part comes first, and from one") };
     lab.say(first, part_of(&manifest, None));
     let mut asked = lab.asked();
-    let peers: std::collections::BTreeSet<_> = asked.iter().map(|(peer, _)| *peer).collect();
+    let peers: BTreeSet<_> = asked.iter().map(|(peer, _)| *peer).collect();
     assert_eq!(peers.len(), 3, "{asked:?}");
     asked.iter().for_each(|(peer, part)| lab.say(*peer, part_of(&manifest, *part)));
     asked.extend(lab.asked());

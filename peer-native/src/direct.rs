@@ -1,0 +1,262 @@
+//! Direct lines to other programs: TLS over TCP, and inside of it WebSocket frames without a handshake.
+//!
+//! Who offers a line listens, and tells where, with what certificate, and a secret. Who dials knows by the certificate that it
+//! is the right one, and shows by the secret that it is the one that the offer was made to.
+
+use crate::{
+    Fingerprint,
+    line::{Event, Frames, OUTGOING, carry, message, socket_config},
+    tls,
+};
+use anyhow::{Context as _, ensure};
+use peer_wasm::client::{LineId, Receipt};
+use protocol::{Frame, Secret};
+use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector,
+    rustls::{ServerConfig, pki_types::ServerName},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+/// How long a stranger may take to show that it is none.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most strangers at a time.
+const MOST_STRANGERS: usize = 32;
+/// The most addresses of an offer; a machine has a few.
+const MOST_ADDRESSES: usize = 8;
+/// Events of all lines that may wait for the driver; beyond that no line is read, and the senders wait.
+const EVENTS: usize = 64;
+/// After how long a line counts as dead on which nothing arrives of what was sent, or nobody answers.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// How much the system keeps of what it cannot send yet, so that what is said at once is not late.
+const UNSENT: u32 = 128 << 10;
+
+/// What whoever dials has to know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Offer {
+    addresses: Vec<SocketAddr>,
+    fingerprint: String,
+    secret: Secret,
+}
+
+/// The direct lines of a peer.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    lines: BTreeMap<LineId, mpsc::Sender<(Message, Option<Receipt>)>>,
+    door: Option<Door>,
+    events: mpsc::Sender<(LineId, Event)>,
+    /// Whether the tracker is on this machine, so that others may be.
+    is_local: bool,
+}
+
+/// Where others come in.
+#[derive(Debug)]
+struct Door {
+    port: u16,
+    fingerprint: Fingerprint,
+    expected: Expected,
+    task: AbortHandle,
+}
+
+/// Who may come in, by the secret of the offer.
+type Expected = Arc<Mutex<BTreeMap<Secret, (LineId, Frames)>>>;
+
+impl Direct {
+    pub(crate) fn new(is_local: bool) -> (Self, mpsc::Receiver<(LineId, Event)>) {
+        let (events, received) = mpsc::channel(EVENTS);
+        (Self { lines: BTreeMap::new(), door: None, events, is_local }, received)
+    }
+
+    /// Lets whoever shows the secret of the offer, which this gives, open a line.
+    pub(crate) async fn offer(&mut self, line: LineId) -> anyhow::Result<String> {
+        let door = match self.door.take() {
+            Some(door) => door,
+            None => Door::open(self.events.clone()).await?,
+        };
+        let door = self.door.insert(door);
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)?;
+        let secret = Secret::from_bytes(secret);
+        let interfaces = if_addrs::get_if_addrs().context("cannot learn the addresses of this machine")?;
+        let own = interfaces.into_iter().map(|interface| interface.ip()).filter(|ip| is_useful(*ip, self.is_local));
+        let addresses: Vec<_> = own.map(|ip| SocketAddr::new(ip, door.port)).take(MOST_ADDRESSES).collect();
+        ensure!(!addresses.is_empty(), "this machine has no address of its own");
+        let offer = Offer { addresses, fingerprint: door.fingerprint.to_string(), secret };
+        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        self.lines.insert(line, outgoing);
+        lock(&door.expected).insert(offer.secret.clone(), (line, frames));
+        Ok(serde_json::to_string(&offer)?)
+    }
+
+    /// Opens a line that another peer offers.
+    pub(crate) fn dial(&mut self, line: LineId, offer: &str) -> anyhow::Result<()> {
+        let mut offer: Offer = serde_json::from_str(offer)?;
+        offer.addresses.retain(|address| is_useful(address.ip(), self.is_local) && address.port() != 0);
+        offer.addresses.truncate(MOST_ADDRESSES);
+        ensure!(!offer.addresses.is_empty(), "nothing can be dialled");
+        let fingerprint = offer.fingerprint.parse()?;
+        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        self.lines.insert(line, outgoing);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            match connect(offer, fingerprint).await {
+                Ok(socket) => talk(line, socket, frames, events).await,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot dial");
+                    _ = events.send((line, Event::Closed(None))).await;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends a frame; `false` if the line takes no more and has to be given up.
+    pub(crate) fn send(&self, line: LineId, frame: Frame, receipt: Option<Receipt>) -> bool {
+        self.lines.get(&line).is_some_and(|line| line.try_send((message(frame), receipt)).is_ok())
+    }
+
+    /// Closes a line, or expects it no longer.
+    pub(crate) fn hang_up(&mut self, line: LineId) {
+        self.lines.remove(&line);
+        if let Some(door) = &self.door {
+            lock(&door.expected).retain(|_, (expected, _)| *expected != line);
+        }
+    }
+}
+
+impl Door {
+    async fn open(events: mpsc::Sender<(LineId, Event)>) -> anyhow::Result<Self> {
+        let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).await {
+            Ok(listener) => listener,
+            // A machine without IPv6.
+            Err(_) => TcpListener::bind(("0.0.0.0", 0)).await?,
+        };
+        let port = listener.local_addr()?.port();
+        let (config, fingerprint) = tls::identity()?;
+        let expected = Expected::default();
+        let task = tokio::spawn(admit(listener, config, Arc::clone(&expected), events)).abort_handle();
+        Ok(Self { port, fingerprint, expected, task })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Lets in who is expected.
+async fn admit(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    expected: Expected,
+    events: mpsc::Sender<(LineId, Event)>,
+) {
+    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
+    // A set, so that they end with the listener.
+    let mut guests = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = guests.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else { continue };
+        let (acceptor, expected, events) =
+            (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&expected), events.clone());
+        guests.spawn(async move {
+            let greeted = timeout(PATIENCE, async {
+                prepare(&stream)?;
+                let mut stream = acceptor.accept(stream).await?;
+                let mut secret = [0; 16];
+                stream.read_exact(&mut secret).await?;
+                let guest = lock(&expected).remove(&Secret::from_bytes(secret)).context("nobody was to come")?;
+                anyhow::Ok((guest, stream))
+            });
+            if let Ok(Ok(((line, frames), stream))) = greeted.await {
+                drop(place);
+                let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket_config())).await;
+                talk(line, socket, frames, events).await;
+            }
+        });
+    }
+}
+
+/// Tries all addresses of an offer; the first that answers is it.
+async fn connect(
+    offer: Offer,
+    fingerprint: Fingerprint,
+) -> anyhow::Result<WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>> {
+    let connector = TlsConnector::from(tls::trusting(fingerprint));
+    let mut tries = JoinSet::new();
+    for address in offer.addresses {
+        let connector = connector.clone();
+        tries.spawn(timeout(PATIENCE, async move {
+            let stream = TcpStream::connect(address).await?;
+            prepare(&stream)?;
+            // Its certificate says who it is.
+            anyhow::Ok(connector.connect(ServerName::from(address.ip()), stream).await?)
+        }));
+    }
+    while let Some(tried) = tries.join_next().await {
+        if let Ok(Ok(Ok(mut stream))) = tried {
+            stream.write_all(offer.secret.as_bytes()).await?;
+            stream.flush().await?;
+            return Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(socket_config())).await);
+        }
+    }
+    anyhow::bail!("none of its addresses answers")
+}
+
+fn prepare(stream: &TcpStream) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let alive = TcpKeepalive::new().with_time(DEAD_AFTER / 2).with_interval(DEAD_AFTER / 4);
+    socket.set_tcp_keepalive(&alive)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+    }
+    Ok(())
+}
+
+async fn talk<S>(line: LineId, socket: WebSocketStream<S>, frames: Frames, events: mpsc::Sender<(LineId, Event)>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let code = carry(socket, frames, &events, move |event| (line, event)).await.unwrap_or_default();
+    _ = events.send((line, Event::Closed(code))).await;
+}
+
+/// Whether others may reach this address, or this machine itself if they are on it.
+fn is_useful(address: IpAddr, is_local: bool) -> bool {
+    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    // One of the link needs the number of an interface, which is another one on each machine.
+    !address.is_unspecified() && !address.is_multicast() && !is_link_local && (is_local || !address.is_loopback())
+}
+
+fn lock(expected: &Expected) -> MutexGuard<'_, BTreeMap<Secret, (LineId, Frames)>> {
+    // Nobody panics while it is held.
+    expected.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,351 @@
+//! Direct lines: when one is opened, which way what is said goes, and what becomes of it when a line breaks.
+
+use super::*;
+use protocol::{LineKind, SignalStep, decode_direct_text};
+
+mod pair;
+
+const TCP: LineKind = LineKind::Tcp;
+
+/// A peer that is near.
+fn near(number: u8) -> PeerInfo {
+    PeerInfo { binary: true, direct: BTreeSet::from([TCP]), ..info(number) }
+}
+
+impl Lab {
+    /// One that can have lines, and is registered.
+    fn with_tcp() -> Self {
+        let mut lab = Self::with_lines(BTreeSet::from([TCP]), Config::default());
+        lab.register();
+        lab
+    }
+
+    /// One that fetches a file, after peer 2, which is near, sent it the first block; and the others that it was asked for.
+    fn fetching(content: &[u8], manifest: &Arc<Manifest>) -> (Self, Vec<(u32, u32)>) {
+        let mut lab = Self::with_tcp();
+        lab.begin(manifest);
+        lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![near(2)] });
+        lab.serve(2, manifest);
+        let asked = lab.blocks_asked(manifest);
+        lab.get(content, manifest, &asked[..1]);
+        (lab, asked[1..].to_vec())
+    }
+
+    /// The same with an open line, by which the other side has not said anything yet.
+    fn with_line(content: &[u8], manifest: &Arc<Manifest>) -> (Self, LineId, Vec<(u32, u32)>) {
+        let (mut lab, asked) = Self::fetching(content, manifest);
+        let line = lab.offered().unwrap();
+        lab.client.handle_reachable(line, "here".to_owned(), lab.now);
+        lab.client.handle_line_opened(line, lab.now);
+        lab.drain();
+        (lab, line, asked)
+    }
+
+    /// A peer has everything and serves this one.
+    fn serve(&mut self, number: u8, manifest: &Manifest) {
+        let file = manifest.file().tag();
+        let blocks = Bitfield::full(manifest.geometry().blocks()).to_bytes();
+        self.say(number, PeerMessage::Bitfield { file, blocks, begin: false });
+        self.say(number, PeerMessage::Unchoke { file });
+    }
+
+    /// The lines that this peer wants to offer since the last look.
+    fn offered(&mut self) -> Option<LineId> {
+        let offer = |output: &Output| if let Output::Offer { line } = output { Some(*line) } else { None };
+        self.outputs.iter().find_map(offer)
+    }
+
+    fn hung_up(&mut self) -> Vec<LineId> {
+        let hang_up = |output: &Output| if let Output::HangUp { line } = output { Some(*line) } else { None };
+        self.outputs.iter().filter_map(hang_up).collect()
+    }
+
+    fn dialled(&mut self) -> Vec<(LineId, String)> {
+        let dial = |output: &Output| {
+            if let Output::Dial { line, offer } = output { Some((*line, offer.clone())) } else { None }
+        };
+        self.outputs.iter().filter_map(dial).collect()
+    }
+
+    fn signal(&mut self, from: u8, manifest: &Manifest, line: u32, step: SignalStep) {
+        let data = if step == SignalStep::Offer { "there".to_owned() } else { String::new() };
+        self.say(from, PeerMessage::Signal { file: manifest.file().tag(), line, step, data });
+    }
+
+    fn hear_by(&mut self, line: LineId, message: PeerMessage) {
+        let Frame::Text(text) = protocol::encode_direct(message) else { panic!("a block is no text") };
+        self.client.handle_line_text(line, &text, self.now);
+        self.drain();
+    }
+
+    /// What was said since the last look, through the tracker and by lines.
+    fn said_both_ways(&mut self) -> (Vec<PeerMessage>, Vec<PeerMessage>) {
+        let direct = |output: &Output| {
+            if let Output::SendDirect { frame: Frame::Text(text), .. } = output {
+                decode_direct_text(text).ok()
+            } else {
+                None
+            }
+        };
+        let direct = self.outputs.iter().filter_map(direct).collect();
+        (self.mail().into_iter().map(|(_, message)| message).collect(), direct)
+    }
+
+    fn is_served(&self, manifest: &Manifest) -> bool {
+        let swarm = self.client.swarm(manifest.file()).unwrap();
+        swarm.neighbours(self.now).any(|other| other.serves_us)
+    }
+}
+
+/// The signals among these.
+fn signals(said: &[PeerMessage]) -> Vec<(SignalStep, &str)> {
+    let mut signals = Vec::new();
+    for message in said {
+        if let PeerMessage::Signal { step, data, .. } = message {
+            signals.push((*step, &**data));
+        }
+    }
+    signals
+}
+
+#[test]
+fn who_asked_for_a_peer_that_is_near_offers_it_a_line_once_data_flows() {
+    let (content, manifest) = large(100);
+    let (mut lab, _) = Lab::fetching(&content, &manifest);
+    let line = lab.offered().unwrap();
+    lab.sent();
+    lab.client.handle_reachable(line, "here".to_owned(), lab.now);
+    lab.drain();
+    assert_eq!(signals(&lab.said_both_ways().0), [(SignalStep::Offer, "here")]);
+
+    for (peer, joined) in [(near(2), true), (info(2), false)] {
+        let mut lab = Lab::with_tcp();
+        lab.begin(&manifest);
+        let file = manifest.file();
+        lab.respond(
+            None,
+            &if joined { Response::PeerJoined { file, peer } } else { Response::Peers { file, peers: vec![peer] } },
+        );
+        lab.serve(2, &manifest);
+        let asked = lab.blocks_asked(&manifest);
+        lab.get(&content, &manifest, &asked[..1]);
+        assert_eq!(lab.offered(), None, "the other one offers, or it is far");
+    }
+}
+
+#[test]
+fn what_is_said_goes_by_the_line_from_when_it_is_open_and_a_last_word_through_the_tracker_says_so() {
+    let (content, manifest) = large(100);
+    let (mut lab, _, asked) = Lab::with_line(&content, &manifest);
+    let (tracker, line) = lab.said_both_ways();
+    assert_eq!(signals(&tracker).last(), Some(&(SignalStep::Moved, "")));
+    assert!(matches!(tracker.last(), Some(PeerMessage::Signal { .. })) && line.is_empty());
+    lab.send_blocks(&content, &manifest, &asked);
+    let (tracker, line) = lab.said_both_ways();
+    assert_eq!(tracker, []);
+    assert!(line.iter().any(|said| matches!(said, PeerMessage::Request { .. })), "{line:?}");
+}
+
+#[test]
+fn words_that_come_by_the_line_wait_for_those_that_were_said_before() {
+    let (content, manifest) = large(100);
+    for last_word_first in [false, true] {
+        let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+        let file = manifest.file().tag();
+        if last_word_first {
+            lab.signal(2, &manifest, 1, SignalStep::Moved);
+        }
+        lab.hear_by(line, PeerMessage::Choke { file });
+        assert_eq!(lab.is_served(&manifest), !last_word_first);
+        if !last_word_first {
+            lab.say(2, PeerMessage::Unchoke { file });
+            lab.signal(2, &manifest, 1, SignalStep::Moved);
+        }
+        assert!(!lab.is_served(&manifest));
+    }
+}
+
+#[test]
+fn when_a_line_breaks_everything_is_said_anew_through_the_tracker() {
+    let (content, manifest) = large(100);
+    let ends: [fn(&mut Lab, LineId, &Manifest); 2] = [
+        |lab, line, _| lab.client.handle_line_closed(line, lab.now),
+        |lab, _, manifest| lab.signal(2, manifest, 1, SignalStep::Over),
+    ];
+    for end in ends {
+        let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+        lab.signal(2, &manifest, 1, SignalStep::Moved);
+        lab.sent();
+        end(&mut lab, line, &manifest);
+        lab.drain();
+        let (tracker, by_line) = lab.said_both_ways();
+        assert!(matches!(tracker[..], [PeerMessage::Bitfield { begin: true, .. }, ..]), "{tracker:?}");
+        assert!(!lab.is_served(&manifest) && by_line.is_empty());
+        lab.serve(2, &manifest);
+        let asked = lab.blocks_asked(&manifest);
+        assert!(!asked.is_empty(), "it is asked again for what was lost");
+        lab.complete(&content, &manifest, asked);
+    }
+}
+
+#[test]
+fn whoever_speaks_through_the_tracker_again_has_no_line_any_more() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
+    let file = manifest.file().tag();
+    lab.signal(2, &manifest, 1, SignalStep::Moved);
+    lab.send_blocks(&content, &manifest, &asked);
+    assert_eq!(lab.hung_up(), [], "what was asked before may still come");
+    lab.sent();
+    let blocks = Bitfield::full(100).to_bytes();
+    lab.say(2, PeerMessage::Bitfield { file, blocks, begin: true });
+    assert_eq!(lab.hung_up(), [line]);
+    let (tracker, by_line) = lab.said_both_ways();
+    assert!(
+        tracker.iter().all(|said| !matches!(said, PeerMessage::Bitfield { begin: true, .. })),
+        "it began anew itself"
+    );
+    assert!(
+        by_line.is_empty() && tracker.iter().any(|said| matches!(said, PeerMessage::Bitfield { .. })),
+        "{tracker:?}"
+    );
+}
+
+#[test]
+fn a_line_that_cannot_be_opened_is_tried_the_other_way_and_then_twice_more() {
+    let (content, manifest) = large(100);
+    let (mut lab, _) = Lab::fetching(&content, &manifest);
+    let line = lab.offered().unwrap();
+    lab.client.handle_line_closed(line, lab.now);
+    lab.drain();
+    lab.sent();
+    assert_eq!(lab.offered(), None, "it is the other one's turn");
+    lab.signal(2, &manifest, 7, SignalStep::Offer);
+    let (line, offer) = lab.dialled().remove(0);
+    assert_eq!(offer, "there");
+    lab.sent();
+    lab.client.handle_line_closed(line, lab.now);
+    lab.drain();
+    assert_eq!(signals(&lab.said_both_ways().0), [(SignalStep::Over, "")], "it waits");
+    for _ in 0..2 {
+        lab.wait(Duration::from_secs(59));
+        assert_eq!(lab.offered(), None);
+        lab.wait(Duration::from_secs(2));
+        let line = lab.offered().unwrap();
+        lab.sent();
+        lab.client.handle_line_closed(line, lab.now);
+        lab.drain();
+        lab.drain();
+        lab.signal(2, &manifest, 8, SignalStep::Offer);
+        let (line, _) = lab.dialled().remove(0);
+        lab.client.handle_line_closed(line, lab.now);
+        lab.drain();
+        lab.sent();
+    }
+    lab.wait(Duration::from_secs(300));
+    assert_eq!(lab.offered(), None);
+}
+
+#[test]
+fn of_two_offers_that_cross_that_of_the_smaller_id_counts() {
+    let (content, manifest) = large(100);
+    // This peer is 1.
+    for (other, is_smaller) in [(2, true), (0, false)] {
+        let mut lab = Lab::with_tcp();
+        lab.begin(&manifest);
+        lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![near(other)] });
+        lab.serve(other, &manifest);
+        let (_, index, count) = lab.requests_of(&manifest)[0];
+        let file = manifest.file().tag();
+        let data = Bytes::copy_from_slice(&content[index as usize * 4_096..][..count as usize * 4_096]);
+        lab.say(other, PeerMessage::Block { file, index, count, data });
+        let own = lab.offered().unwrap();
+        lab.signal(other, &manifest, 5, SignalStep::Offer);
+        assert_eq!(
+            (lab.dialled().len(), lab.hung_up().contains(&own)),
+            if is_smaller { (0, false) } else { (1, true) }
+        );
+    }
+}
+
+#[test]
+fn no_more_lines_are_opened_at_a_time_than_eight() {
+    let (_, manifest) = large(2_000);
+    let mut lab = Lab::with_tcp();
+    lab.begin(&manifest);
+    for number in 2..20 {
+        lab.respond(None, &Response::PeerJoined { file: manifest.file(), peer: near(number) });
+        lab.signal(number, &manifest, 3, SignalStep::Offer);
+    }
+    assert_eq!(lab.dialled().len(), 8);
+    let said = lab.said_both_ways().0;
+    assert_eq!(signals(&said), vec![(SignalStep::Over, ""); 10]);
+}
+
+#[test]
+fn nobody_who_is_far_or_unknown_makes_this_peer_dial() {
+    let (_, manifest) = large(100);
+    let mut lab = Lab::with_tcp();
+    lab.begin(&manifest);
+    lab.respond(None, &Response::PeerJoined { file: manifest.file(), peer: info(3) });
+    for number in [3, 4] {
+        lab.signal(number, &manifest, 1, SignalStep::Offer);
+    }
+    assert_eq!(lab.dialled(), []);
+}
+
+#[test]
+fn blocks_that_a_broken_line_did_not_carry_hold_no_room() {
+    let (_, manifest) = large(100);
+    let mut lab = Lab::with_lines(BTreeSet::from([TCP]), Config { upload_budget: 64 << 10, ..Config::default() });
+    lab.register();
+    lab.client.share(Arc::clone(&manifest), lab.now);
+    lab.drain();
+    let file = manifest.file();
+    lab.respond(None, &Response::Peers { file, peers: vec![near(2)] });
+    let id = lab.read_for(2, file);
+    let store = lab.client.store(file).unwrap();
+    let block = |len: usize| Ok(Bytes::from(vec![0; len]));
+    lab.client.handle_read(store, id, block(4_096), lab.now);
+    lab.drain();
+    let line = lab.offered().unwrap();
+    lab.client.handle_line_opened(line, lab.now);
+    lab.signal(2, &manifest, 1, SignalStep::Moved);
+    (0..100).for_each(|index| lab.hear_by(line, PeerMessage::Request { file: file.tag(), index, count: 1 }));
+    let mut lost = 0;
+    loop {
+        let reads = lab.outputs.iter().position(|output| matches!(output, Output::Read { .. }));
+        let Some(Output::Read { id, len, .. }) = reads.map(|place| lab.outputs.remove(place)) else { break };
+        lab.client.handle_read(store, id, block(len as usize), lab.now);
+        lab.drain();
+        lost += 1;
+    }
+    assert!((2..50).contains(&lost), "{lost} reads: there is no room for more");
+    lab.client.handle_line_closed(line, lab.now);
+    lab.drain();
+    lab.sent();
+    lab.read_for(2, file);
+}
+
+#[test]
+fn a_line_to_somebody_with_whom_there_is_nothing_to_do_is_closed_after_a_while() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.respond(None, &Response::PeerLeft { file: manifest.file(), peer: peer(2) });
+    lab.wait(Duration::from_secs(59));
+    assert_eq!(lab.hung_up(), []);
+    lab.wait(Duration::from_secs(2));
+    assert_eq!(lab.hung_up(), [line]);
+}
+
+#[test]
+fn a_line_by_which_nonsense_comes_is_closed_for_good() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.client.handle_line_text(line, "{}", lab.now);
+    lab.drain();
+    assert_eq!(lab.hung_up(), [line]);
+    lab.sent();
+    lab.wait(Duration::from_secs(200));
+    assert_eq!(lab.offered(), None);
+}
