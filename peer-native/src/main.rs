@@ -35,6 +35,9 @@ struct Arguments {
     /// A name for others to see.
     #[arg(long, global = true)]
     name: Option<PeerName>,
+    /// Talk to others through the tracker alone: nobody of the same network is told the addresses of this machine.
+    #[arg(long, global = true)]
+    relay_only: bool,
     #[command(subcommand)]
     action: Action,
 }
@@ -80,11 +83,16 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
-    let Arguments { tracker, tls_fingerprint, token, room, name, action } = arguments;
+    let Arguments { tracker, tls_fingerprint, token, room, name, relay_only, action } = arguments;
     let page = Page::new(&tracker, token, tls_fingerprint.is_some())?;
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
-    let config =
-        PeerConfig { fingerprint: tls_fingerprint, room: room.clone(), name, ..PeerConfig::new(page.socket(), folder) };
+    let config = PeerConfig {
+        fingerprint: tls_fingerprint,
+        room: room.clone(),
+        name,
+        direct: !relay_only,
+        ..PeerConfig::new(page.socket(), folder)
+    };
     let peer = Peer::start(config);
     tokio::select! {
         result = act(&peer, &action, &page, &room) => result,

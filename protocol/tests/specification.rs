@@ -82,6 +82,7 @@ fn every_peer_message_of_the_examples_is_understood_and_none_is_missing() {
         "cancel",
         "block",
         "reject",
+        "signal",
     ];
     assert_eq!(types, all.map(str::to_owned).into());
 }

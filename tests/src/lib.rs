@@ -8,6 +8,7 @@ pub mod hostile;
 pub mod http;
 pub mod json_peer;
 pub mod link;
+pub mod network;
 pub mod noise;
 pub mod observer;
 pub mod process;

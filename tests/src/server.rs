@@ -27,11 +27,7 @@ impl Server {
     /// # Errors
     /// If it has not been built or does not start.
     pub fn tracker(scale: Scale, flags: &[&str]) -> Result<Self> {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let folder = project_dir().join(target).join(scale.build_dir());
-        let program = folder.join("tracker-ws").with_extension(env::consts::EXE_EXTENSION);
-        ensure!(program.is_file(), "there is no {}: `cargo xtask bench` builds it", program.display());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program(scale, "tracker-ws")?);
         command.args(["--host", "127.0.0.1", "--port", "0", "--page", "web/dist"]).args(flags);
         Self::start(command)
     }
@@ -93,6 +89,18 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
+}
+
+/// A program of the release build, in miniature of the development build.
+///
+/// # Errors
+/// If it has not been built.
+pub fn program(scale: Scale, name: &str) -> Result<PathBuf> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let folder = project_dir().join(target).join(scale.build_dir());
+    let program = folder.join(name).with_extension(env::consts::EXE_EXTENSION);
+    ensure!(program.is_file(), "there is no {}: `cargo xtask bench` builds it", program.display());
+    Ok(program)
 }
 
 impl Drop for Server {

@@ -132,6 +132,21 @@ mod tests {
     }
 
     #[test]
+    fn those_are_near_whose_addresses_mean_nothing_outside_or_are_the_same() {
+        let private =
+            ["192.168.1.2", "10.0.0.1", "172.16.0.1", "169.254.1.1", "127.0.0.1", "::1", "fd00::1", "fe80::1"];
+        let public = ["203.0.113.1", "172.32.0.1", "192.169.1.1", "2001:db8::1", "0.0.0.0"];
+        for one in private {
+            assert!(private.iter().all(|other| key(one).is_near(key(other))), "{one}");
+            assert!(public.iter().all(|other| !key(one).is_near(key(other)) && !key(other).is_near(key(one))), "{one}");
+        }
+        for one in public {
+            assert!(public.iter().all(|other| key(one).is_near(key(other)) == (one == *other)), "{one}");
+        }
+        assert!(key("2001:db8:1:2::1").is_near(key("2001:db8:1:ff::9")), "they are one customer");
+    }
+
+    #[test]
     fn an_address_has_its_places_and_gives_them_back() {
         let places = Places::new(2);
         let (here, there) = (key("192.0.2.1"), key("192.0.2.2"));

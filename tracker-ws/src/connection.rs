@@ -262,7 +262,7 @@ const fn code_of(error: &ReadError) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
+    use crate::{Config, address::AddressKey};
     use tokio::net::{TcpListener, TcpStream};
 
     /// Time is virtual and goes on whenever nothing else does.

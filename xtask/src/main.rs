@@ -91,6 +91,8 @@ enum Bench {
     /// What the tracker's relay does and costs, beside a plain TCP forwarder and a naive relay; writes
     /// target/bench/relay.json.
     Relay,
+    /// How near to the bounds a room comes in which each machine has a line of its own; writes target/bench/lab.json.
+    Lab,
     /// How near to the bounds a swarm comes, in virtual time; writes target/bench/swarm.json.
     Swarm,
     /// All of these and `sim` in miniature, to see that each comes to its figures: what `cargo xtask test page miniatures`
@@ -147,6 +149,11 @@ impl Task {
             }
             Self::Bench { bench: Bench::Relay, arguments } => {
                 Plan::of(&toolbox, [StepName::Tracker, StepName::BenchRelay]).telling_the_last(arguments).perform()
+            }
+            Self::Bench { bench: Bench::Lab, arguments } => {
+                Plan::of(&toolbox, [StepName::Tracker, StepName::Terminal, StepName::BenchLab])
+                    .telling_the_last(arguments)
+                    .perform()
             }
             Self::Bench { bench: Bench::Swarm, arguments } => {
                 Plan::of(&toolbox, [StepName::BenchSwarm]).telling_the_last(arguments).perform()

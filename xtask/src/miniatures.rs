@@ -14,8 +14,12 @@ use std::{
 /// Where the miniatures' figures go.
 const FOLDER: &str = "target/bench/miniature";
 /// The measurements, and the folders of their code, where `figures.txt` names what each has to tell.
-const BENCHES: [(&str, &str); 3] =
-    [("tabs", "tests/benches/tabs"), ("relay", "tests/benches/relay"), ("swarm", "simulator/benches/swarm")];
+const BENCHES: [(&str, &str); 4] = [
+    ("tabs", "tests/benches/tabs"),
+    ("relay", "tests/benches/relay"),
+    ("lab", "tests/benches/lab"),
+    ("swarm", "simulator/benches/swarm"),
+];
 /// What the figures of the swarm say for something that never happened.
 const NEVER: f64 = 1e9;
 /// A swarm with something of everything.
@@ -30,9 +34,9 @@ pub(crate) fn perform(toolbox: &Toolbox) -> Result<ExitCode> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    // Cargo builds a package's programs with its tests: the tracker here, and `sim` with the measurement of the swarm.
+    // Cargo builds a package's programs with its tests: the tracker and `minibit` here, and `sim` with the measurement of the swarm.
     // Built by themselves they would have dependencies with other features, and these would be built again.
-    run(&mut toolbox.cargo("test --workspace --no-run --test process"))?;
+    run(&mut toolbox.cargo("test --workspace --no-run --test process --test terminal"))?;
     let mut benches = toolbox.cargo("bench --workspace --profile dev");
     run(benches.args(BENCHES.iter().flat_map(|(name, _)| ["--bench", *name])).args(["--", "--miniature"]))?;
     for (name, code) in BENCHES {

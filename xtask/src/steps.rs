@@ -38,12 +38,18 @@ pub(crate) enum StepName {
     /// The tracker, built in release mode.
     #[value(skip)]
     Tracker,
+    /// `minibit`, built in release mode.
+    #[value(skip)]
+    Terminal,
     /// The measurement of `bench tabs`.
     #[value(skip)]
     BenchTabs,
     /// The measurement of `bench relay`.
     #[value(skip)]
     BenchRelay,
+    /// The measurement of `bench lab`.
+    #[value(skip)]
+    BenchLab,
     /// The measurement of `bench swarm`.
     #[value(skip)]
     BenchSwarm,
@@ -87,8 +93,10 @@ impl StepName {
             Self::Browser => "browser tests",
             Self::Miniatures => "measurements in miniature",
             Self::Tracker => "the tracker in release mode",
+            Self::Terminal => "the terminal in release mode",
             Self::BenchTabs => "throughput of tabs",
             Self::BenchRelay => "figures of the relay",
+            Self::BenchLab => "figures of the lab",
             Self::BenchSwarm => "figures of the swarm",
             Self::Screenshot => "screenshot",
         }
@@ -136,10 +144,12 @@ impl StepName {
             Self::Browser => toolbox.cargo("test --workspace --features tests/browser --test browser"),
             Self::Miniatures => toolbox.cargo("run --quiet --package xtask -- bench miniatures"),
             Self::Tracker => toolbox.cargo("build --release --package tracker-ws"),
+            Self::Terminal => toolbox.cargo("build --release --package peer-native"),
             // The tracker is measured, not its observer, which therefore needs no release build.
             Self::BenchTabs => toolbox.cargo("bench --workspace --profile dev --bench tabs"),
             // The load generator shares the machine with what it loads, so it is optimised too.
             Self::BenchRelay => toolbox.cargo("bench --package tests --bench relay"),
+            Self::BenchLab => toolbox.cargo("bench --workspace --profile dev --bench lab"),
             Self::BenchSwarm => toolbox.cargo("bench --package simulator --bench swarm"),
             Self::Screenshot => {
                 let mut command = toolbox.cargo("test --workspace --features tests/browser --test browser screenshot");

@@ -171,7 +171,8 @@ impl Client {
             | PeerMessage::NotInterested { .. }
             | PeerMessage::GetManifest { .. }
             | PeerMessage::Manifest { .. }
-            | PeerMessage::NoManifest { .. } => {}
+            | PeerMessage::NoManifest { .. }
+            | PeerMessage::Signal { .. } => {}
         }
         self.tell_interest(from, network);
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FileId, Identity, Limits, RoomName, Secret};
+use crate::{FileId, Identity, Limits, LineKind, RoomName, Secret, SignalStep};
 use proptest::prelude::*;
 
 const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
@@ -26,6 +26,49 @@ fn relayed(frame: &Frame, from: PeerId) -> Result<TrackerFrame, Unreadable> {
             Ok(decode_tracker_binary(&frame.into()).unwrap())
         }
     }
+}
+
+#[test]
+fn what_goes_by_a_direct_line_needs_no_envelope() {
+    let said = PeerMessage::Unchoke { file: FILE.tag() };
+    let Frame::Text(text) = encode_direct(said.clone()) else { panic!("only blocks are binary") };
+    assert_eq!(decode_direct_text(&text), Ok(said));
+    let Frame::Binary { head, payload } = encode_direct(block(b"bytes")) else { panic!("blocks are binary") };
+    let frame = Bytes::from([head.as_slice(), &payload].concat());
+    assert_eq!(decode_direct_binary(&frame), Ok(block(b"bytes")));
+    assert!(decode_direct_text(&format!(r#"{{"from":"{ALICE}","message":{text}}}"#)).is_err());
+}
+
+#[test]
+fn a_binary_frame_by_a_direct_line_is_a_block_whose_head_has_no_data() {
+    let binary = |head: &str| Bytes::from([&(head.len() as u32).to_be_bytes(), head.as_bytes(), b"bytes"].concat());
+    let tag = FILE.tag();
+    let without = format!(r#"{{"type":"block","file":"{tag}","index":3,"count":2}}"#);
+    assert_eq!(decode_direct_binary(&binary(&without)), Ok(block(b"bytes")));
+    for head in [
+        format!(r#"{{"type":"block","file":"{tag}","index":3,"count":2,"data":"AA=="}}"#),
+        format!(r#"{{"type":"unchoke","file":"{tag}"}}"#),
+    ] {
+        assert!(decode_direct_binary(&binary(&head)).is_err(), "{head}");
+    }
+    let whole = binary(&without);
+    for len in 0..whole.len() - b"bytes".len() {
+        assert!(decode_direct_binary(&whole.slice(..len)).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn words_of_newer_clients_about_lines_are_understood_as_such() {
+    let tag = FILE.tag();
+    let text = format!(r#"{{"type":"signal","file":"{tag}","line":1,"step":"candidate","data":"x","more":7}}"#);
+    let expected = PeerMessage::Signal { file: tag, line: 1, step: SignalStep::Other, data: "x".to_owned() };
+    assert_eq!(decode_direct_text(&text), Ok(expected));
+    let register = r#"{"type":"register","protocol":4,"direct":["tcp","pigeon"]}"#;
+    let Ok(ClientFrame::Request { request: Request::Register { direct, .. }, .. }) = decode_client_text(register)
+    else {
+        panic!("{register}")
+    };
+    assert_eq!(direct, [LineKind::Tcp, LineKind::Other].into());
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What may pass from one peer to another.
 
-use super::{Conn, ConnId, Refusal, Registry, open::OpenRequest, refusal};
+use super::{
+    Conn, ConnId, Refusal, Registry,
+    open::OpenRequest,
+    refusal,
+    swarm::{Swarm, SwarmKey},
+};
 use protocol::{ErrorCode, FileTag, Kind, PeerId, Subject};
 
 /// Where an envelope goes.
@@ -36,9 +41,14 @@ impl Registry {
             return is_open.then_some(route).ok_or_else(unasked);
         }
         let route = self.route(from, to)?;
-        if subject.kind != Kind::GetManifest && !self.are_introduced(from, to, subject.tag) {
-            let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
-            return Err(refusal(ErrorCode::NotIntroduced, message));
+        if subject.kind != Kind::GetManifest {
+            let common = self.common_swarm(from, to, subject.tag).ok_or_else(|| {
+                let message = "the two are not introduced in a swarm of this file: announce it, then ask for peers";
+                refusal(ErrorCode::NotIntroduced, message)
+            })?;
+            if subject.kind == Kind::Signal && !common.may_signal(from, to) {
+                return Err(refusal(ErrorCode::Busy, "enough was said of lines to this peer"));
+            }
         }
         if let Some(request) = OpenRequest::made_by(subject, to) {
             if let Some(sender) = self.peers.get_mut(&from) {
@@ -73,12 +83,14 @@ impl Registry {
         }
     }
 
-    /// Whether two peers of a room know each other in the sender's swarm of a file with this tag.
-    fn are_introduced(&self, from: PeerId, to: PeerId, tag: FileTag) -> bool {
-        let Some(sender) = self.peers.get(&from) else { return false };
+    /// The sender's swarm of a file with this tag in which two peers of a room know each other.
+    fn common_swarm(&mut self, from: PeerId, to: PeerId, tag: FileTag) -> Option<&mut Swarm> {
+        let sender = self.peers.get(&from)?;
+        let swarms = &mut self.rooms.get_mut(&sender.room)?.swarms;
         // Others may announce what they like under the tag, so only the sender's own files are gone through.
-        let mut files = sender.files.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
-        let swarms = self.rooms.get(&sender.room).map(|room| &room.swarms);
-        files.any(|(_, key)| swarms.and_then(|swarms| swarms.get(key)).is_some_and(|swarm| swarm.knows(from, to)))
+        let files = sender.files.range(tag.first_id()..).take_while(|(file, _)| file.tag() == tag);
+        let knows = |key: &SwarmKey| swarms.get(key).is_some_and(|swarm| swarm.knows(from, to));
+        let key = files.map(|(_, key)| *key).find(knows)?;
+        swarms.get_mut(&key)
     }
 }

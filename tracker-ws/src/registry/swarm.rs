@@ -10,6 +10,8 @@ use std::{
 /// How many others a member may get to know by asking; then it is given only those it knows. It bounds the pairs that
 /// have to be remembered, and what a peer can learn by asking again and again.
 const MAX_ACQUAINTANCES: usize = 200;
+/// How often a member may speak to another of lines between them; a few lines that cannot be opened take a dozen words.
+const MAX_SIGNALS: u8 = 64;
 /// How many members a search for holders looks at, so that it takes a bounded time from everybody else.
 const MAX_LOOKED_AT: usize = 200;
 
@@ -52,8 +54,8 @@ struct Member {
     joined: Duration,
     /// Its place in `order`.
     place: usize,
-    /// Members that were told of this one or that this one was told of; always mutual.
-    acquaintances: BTreeSet<PeerId>,
+    /// Members that were told of this one or that this one was told of, always mutual; and how many signals each was sent.
+    acquaintances: BTreeMap<PeerId, u8>,
 }
 
 impl Swarm {
@@ -89,7 +91,7 @@ impl Swarm {
             member.place
         } else {
             let place = self.order.len();
-            self.members.insert(id, Member { blocks, joined: now, place, acquaintances: BTreeSet::new() });
+            self.members.insert(id, Member { blocks, joined: now, place, acquaintances: BTreeMap::new() });
             self.order.push(id);
             place
         };
@@ -126,12 +128,12 @@ impl Swarm {
         if let Some(moved) = self.order.get(member.place).and_then(|moved| self.members.get_mut(moved)) {
             moved.place = member.place;
         }
-        for other in &member.acquaintances {
+        for other in member.acquaintances.keys() {
             if let Some(other) = self.members.get_mut(other) {
                 other.acquaintances.remove(&id);
             }
         }
-        member.acquaintances
+        member.acquaintances.into_keys().collect()
     }
 
     /// All members but the asker, or `limit` of them chosen at random if they are more; among them a source, if the asker knows
@@ -139,14 +141,14 @@ impl Swarm {
     pub(super) fn choose(&self, asker: PeerId, limit: usize, rng: &mut impl Rng) -> Vec<PeerId> {
         let member = self.members.get(&asker);
         if let Some(member) = member.filter(|member| member.acquaintances.len() >= MAX_ACQUAINTANCES) {
-            let known: Vec<_> = member.acquaintances.iter().copied().collect();
+            let known: Vec<_> = member.acquaintances.keys().copied().collect();
             return index::sample(rng, known.len(), limit.min(known.len())).iter().map(|i| known[i]).collect();
         }
         // One more than wanted, because the asker may be among them.
         let amount = (limit + 1).min(self.order.len());
         let drawn = index::sample(rng, self.order.len(), amount);
         let mut chosen: Vec<_> = drawn.iter().map(|i| self.order[i]).filter(|id| *id != asker).take(limit).collect();
-        let known = member.into_iter().flat_map(|member| &member.acquaintances);
+        let known = member.into_iter().flat_map(|member| member.acquaintances.keys());
         if !known.chain(&chosen).chain([&asker]).any(|id| self.is_source(*id))
             && let Some(source) = self.some_source(rng)
             && chosen.pop().is_some()
@@ -173,16 +175,28 @@ impl Swarm {
             return false;
         }
         let Some(member) = self.members.get_mut(&asker) else { return false };
-        let new = member.acquaintances.insert(other);
-        if let Some(member) = self.members.get_mut(&other) {
-            member.acquaintances.insert(asker);
+        if member.acquaintances.contains_key(&other) {
+            return false;
         }
-        new
+        member.acquaintances.insert(other, 0);
+        if let Some(member) = self.members.get_mut(&other) {
+            member.acquaintances.insert(asker, 0);
+        }
+        true
     }
 
     /// Whether two members know each other.
     pub(super) fn knows(&self, one: PeerId, other: PeerId) -> bool {
-        self.members.get(&one).is_some_and(|member| member.acquaintances.contains(&other))
+        self.members.get(&one).is_some_and(|member| member.acquaintances.contains_key(&other))
+    }
+
+    /// Counts a signal from one member to another; `false` if it was one too many.
+    pub(super) fn may_signal(&mut self, one: PeerId, other: PeerId) -> bool {
+        let sent = self.members.get_mut(&one).and_then(|member| member.acquaintances.get_mut(&other));
+        sent.is_some_and(|sent| {
+            *sent = sent.saturating_add(1);
+            *sent <= MAX_SIGNALS
+        })
     }
 
     /// How many blocks a peer has; 0 if it is no member.

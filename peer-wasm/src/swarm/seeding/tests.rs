@@ -140,7 +140,7 @@ fn for_one_block_that_it_kept_a_peer_has_to_pass_on_four() {
 }
 
 #[test]
-fn what_was_given_to_a_peer_that_is_gone_is_taken_back_and_its_account_forgotten() {
+fn what_was_given_to_a_peer_is_taken_back_and_its_account_forgotten_only_when_it_is_gone() {
     let mut copies = nothing_given();
     copies.give(span(3, 2), peer(1), at(0));
     copies.give(span(7, 1), peer(2), at(0));
@@ -148,6 +148,9 @@ fn what_was_given_to_a_peer_that_is_gone_is_taken_back_and_its_account_forgotten
     copies.may_give(span(3, 1), peer(1), &Bitfield::empty(BLOCKS));
     assert_eq!(copies.take_back_lost(Some(peer(1)), u64::MAX, at(1)), [4]);
     assert_eq!((copies.not_given, copies.copies[4]), (BLOCKS - 2, Copy::None));
+    copies.give(span(5, 1), peer(1), at(1));
+    assert!(!copies.trusts(peer(1)), "who begins anew is no other");
+    copies.forget(peer(1));
     assert!(copies.trusts(peer(1)) && !copies.trusts(peer(2)));
     assert!(copies.refused.is_empty());
 }

@@ -2,6 +2,7 @@ mod opinions;
 mod permission;
 
 use super::*;
+use crate::Direct;
 use bytes::Bytes;
 use protocol::{BlockSize, FileName, FileTag, Kind, MediaType, Subject};
 use std::time::Duration;
@@ -399,6 +400,44 @@ fn a_search_for_holders_looks_at_a_part_of_a_large_swarm_and_not_always_the_same
 }
 
 #[test]
+fn those_who_are_near_are_told_what_lines_both_can_have() {
+    let (tcp, none) = (BTreeSet::from([LineKind::Tcp]), BTreeSet::new());
+    // What the first and the second one can have, where they are, and what both are told.
+    let near = ["192.168.1.2", "10.0.0.3"];
+    let cases = [
+        (Direct::Near, [&tcp, &tcp], near, &tcp),
+        (Direct::Near, [&tcp, &none], near, &none),
+        (Direct::Near, [&tcp, &tcp], ["192.168.1.2", "203.0.113.1"], &none),
+        (Direct::Any, [&tcp, &tcp], ["192.168.1.2", "203.0.113.1"], &tcp),
+        (Direct::Off, [&tcp, &tcp], near, &none),
+    ];
+    for (direct, can, addresses, told) in cases {
+        let mut world = World::new(Limits { direct, ..Limits::default() });
+        let [first, second] = [0, 1].map(|which: usize| {
+            world.address = AddressKey::of(addresses[which].parse().unwrap());
+            let joined = world.join_with(can[which].clone());
+            world.announce(&joined, file(1), &[0x80]);
+            joined
+        });
+        let out = world.ask(&second, get_peers(file(1), None));
+        let lines = |response: &Response| match response {
+            Response::PeerJoined { peer, .. } => Some(peer.direct.clone()),
+            Response::Peers { peers, .. } => Some(peers[0].direct.clone()),
+            _ => None,
+        };
+        let said = out.iter().filter_map(|output| match output {
+            Output::Send { to, response, .. } => Some((*to, lines(response)?)),
+            _ => None,
+        });
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            [(first.conn, told.clone()), (second.conn, told.clone())],
+            "{addresses:?}"
+        );
+    }
+}
+
+#[test]
 fn a_peer_that_is_removed_is_gone_and_its_acquaintances_hear_of_it() {
     let mut world = World::new(Limits::default());
     let [alice, bob] = [(); 2].map(|()| world.join("lobby"));
@@ -442,8 +481,20 @@ impl World {
     }
 
     fn join(&mut self, room: &str) -> Joined {
+        self.join_by(register(room, None))
+    }
+
+    /// One that can have such lines.
+    fn join_with(&mut self, direct: BTreeSet<LineKind>) -> Joined {
+        let Request::Register { protocol, room, name, binary, resume, .. } = register("lobby", None) else {
+            unreachable!()
+        };
+        self.join_by(Request::Register { protocol, room, name, binary, direct, resume })
+    }
+
+    fn join_by(&mut self, request: Request) -> Joined {
         let conn = self.connect();
-        match answer(self.send(conn, register(room, None))) {
+        match answer(self.send(conn, request)) {
             Response::Registered { identity, resumed: false, .. } => Joined { conn, identity },
             other => panic!("{other:?}"),
         }

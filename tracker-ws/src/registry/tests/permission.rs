@@ -80,6 +80,22 @@ fn only_those_who_were_introduced_in_a_swarm_speak_of_its_file() {
 }
 
 #[test]
+fn of_lines_two_who_know_each_other_may_speak_sixty_four_times() {
+    let (mut world, alice, bob) = introduced(Limits::default());
+    let stranger = world.join("lobby");
+    assert_eq!(world.tell(&stranger, &bob, about(Kind::Signal, 0)), Err(ErrorCode::NotIntroduced));
+    for (from, to) in [(&alice, &bob), (&bob, &alice)] {
+        for _ in 0..64 {
+            world.tell(from, to, about(Kind::Signal, 0)).unwrap();
+        }
+        for _ in 0..300 {
+            assert_eq!(world.tell(from, to, about(Kind::Signal, 0)), Err(ErrorCode::Busy));
+        }
+        world.tell(from, to, about(Kind::Have, 0)).unwrap();
+    }
+}
+
+#[test]
 fn two_files_with_one_tag_are_told_apart_by_who_knows_whom() {
     let (mut world, alice, bob) = introduced(Limits::default());
     let mut twin = [1; 32];

@@ -1,0 +1,131 @@
+//! Machines with lines of their own: network namespaces on a bridge, whose lines the kernel slows down. On Linux, for who may
+//! make them.
+
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Command,
+};
+
+/// Hosts on a bridge. They are gone when this is dropped.
+#[derive(Debug)]
+pub struct Network {
+    name: String,
+    subnet: u8,
+    hosts: usize,
+}
+
+/// What the line of a host carries, in the words of `tc`, such as `100mbit`; and how long it takes, such as `5ms`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates<'a> {
+    /// What it sends.
+    pub up: &'a str,
+    /// What it receives.
+    pub down: &'a str,
+    /// The time from a host to the bridge, if it is to take some.
+    pub delay: Option<&'a str>,
+}
+
+impl Network {
+    /// So many hosts with such lines; `None` if that may not be done here.
+    ///
+    /// # Errors
+    /// If some of it can be done, and the rest cannot.
+    pub fn new(hosts: usize, rates: Rates<'_>) -> Result<Option<Self>> {
+        let id = std::process::id();
+        let network = Self { name: format!("mb{id}"), subnet: (id % 200) as u8, hosts };
+        if run(&format!("ip link add {} type bridge", network.name)).is_err() {
+            return Ok(None);
+        }
+        run(&format!("ip address add {}/24 dev {}", network.bridge(), network.name))?;
+        run(&format!("ip link set {} up", network.name))?;
+        for host in 0..hosts {
+            let (name, line) = (network.host(host), network.line(host));
+            if run(&format!("ip netns add {name}")).is_err() {
+                return Ok(None);
+            }
+            run(&format!("ip link add {line} type veth peer name line netns {name}"))?;
+            run(&format!("ip link set {line} master {} up", network.name))?;
+            run(&format!("ip -n {name} address add {}/24 dev line", network.address(host)))?;
+            run(&format!("ip -n {name} link set lo up"))?;
+            run(&format!("ip -n {name} link set line up"))?;
+            let shape = |rate: &str| format!("root handle 1: tbf rate {rate} burst 16kb latency 200ms");
+            run(&format!("tc -n {name} qdisc add dev line {}", shape(rates.up)))?;
+            run(&format!("tc qdisc add dev {line} {}", shape(rates.down)))?;
+            if let Some(delay) = rates.delay {
+                run(&format!("tc -n {name} qdisc add dev line parent 1: netem delay {delay}"))?;
+            }
+        }
+        Ok(Some(network))
+    }
+
+    /// The address of this machine in the network.
+    pub const fn bridge(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 77, self.subnet, 1))
+    }
+
+    /// The address of a host.
+    pub const fn address(&self, host: usize) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 77, self.subnet, host as u8 + 2))
+    }
+
+    /// The same with a port.
+    pub const fn at(&self, host: usize, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address(host), port)
+    }
+
+    /// The namespace of a host.
+    pub fn host(&self, number: usize) -> String {
+        format!("{}h{number}", self.name)
+    }
+
+    /// A command that runs a program on a host.
+    pub fn command(&self, host: usize, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.host(host), program]);
+        command
+    }
+
+    /// Keeps these hosts from reaching each other, though they reach all others.
+    ///
+    /// # Errors
+    /// If the kernel cannot.
+    pub fn separate(&self, hosts: impl IntoIterator<Item = usize>) -> Result<()> {
+        hosts.into_iter().try_for_each(|host| run(&format!("bridge link set dev {} isolated on", self.line(host))))
+    }
+
+    /// The bytes that a host received and sent so far.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn bytes(&self, host: usize) -> Result<u64> {
+        let count = |which: &str| -> Result<u64> {
+            let path = format!("/sys/class/net/{}/statistics/{which}_bytes", self.line(host));
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+            Ok(text.trim().parse()?)
+        };
+        Ok(count("rx")? + count("tx")?)
+    }
+
+    fn line(&self, number: usize) -> String {
+        format!("{}l{number}", self.name)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // What was not made cannot be removed.
+        for host in 0..self.hosts {
+            let _ = run(&format!("ip netns delete {}", self.host(host)));
+        }
+        let _ = run(&format!("ip link delete {}", self.name));
+    }
+}
+
+fn run(command: &str) -> Result<()> {
+    let mut words = command.split(' ');
+    let program = words.next().context("a command has a name")?;
+    let output = Command::new(program).args(words).output().with_context(|| command.to_owned())?;
+    ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
