@@ -5,7 +5,7 @@
 
 use crate::{
     Fingerprint,
-    line::{Event, Frames, OUTGOING, carry, message, socket_config},
+    line::{Event, Frames, OUTGOING, carry, keep_unsent_low, message, socket_config},
     tls,
 };
 use anyhow::{Context as _, ensure};
@@ -45,8 +45,6 @@ const MOST_ADDRESSES: usize = 8;
 const EVENTS: usize = 64;
 /// After how long a line counts as dead on which nothing arrives of what was sent, or nobody answers.
 const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// How much the system keeps of what it cannot send yet, so that what is said at once is not late.
-const UNSENT: u32 = 128 << 10;
 
 /// What whoever dials has to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -236,8 +234,8 @@ fn prepare(stream: &TcpStream) -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     {
         socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
-        socket.set_tcp_notsent_lowat(UNSENT)?;
     }
+    keep_unsent_low(stream)?;
     Ok(())
 }
 
