@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use peer_wasm::client::Receipt;
 use protocol::{Frame, MAX_MESSAGE_BYTES};
+#[cfg(target_os = "linux")]
 use socket2::SockRef;
 use std::io;
 use tokio::{
@@ -19,7 +20,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, protocol::WebSocketConfig},
 };
 
-/// Bytes that the system keeps of what cannot be sent yet: a tenth of a second at 2 Mbit/s, and enough for its fastest look.
+/// Bytes that the system keeps of what cannot be sent yet: an eighth of a second at 2 Mbit/s.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 << 10;
 /// Frames that may wait to be sent. Block data is bounded by the core's budget; more small messages than this mean

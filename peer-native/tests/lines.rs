@@ -14,12 +14,14 @@ use tracker_ws::Config;
 
 const PEERS: usize = 8;
 const SIZE: usize = 8 << 20;
+/// As a multiple of the ideal time. The headers of TCP, and what confirms what comes, take some 7 % of an uplink.
+const LONGEST: f64 = 1.3;
 /// Bytes per second.
 const UP: f64 = 250_000.0;
 const RATES: Rates<'_> = Rates { up: "2mbit", down: "10mbit", delay: None };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_on_slow_lines_have_a_file_in_less_than_twice_the_time_that_they_take() -> anyhow::Result<()> {
+async fn eight_on_slow_lines_have_a_file_in_hardly_more_time_than_they_take() -> anyhow::Result<()> {
     let Some(network) = Network::new(PEERS + 1, RATES)? else {
         eprintln!("not tried: network namespaces may not be made here");
         return Ok(());
@@ -46,7 +48,7 @@ async fn eight_on_slow_lines_have_a_file_in_less_than_twice_the_time_that_they_t
         }
         let (took, ideal) = (begun.elapsed(), ideal(block_size));
         eprintln!("{took:.1?}, where {ideal:.1?} would be ideal");
-        ensure!(took <= ideal * 2, "it took {took:.1?}, where {ideal:.1?} would be ideal");
+        ensure!(took <= ideal.mul_f64(LONGEST), "it took {took:.1?}, where {ideal:.1?} would be ideal");
     }
     Ok(())
 }

@@ -222,6 +222,19 @@ fn the_place_of_who_has_all_that_is_here_goes_at_once_to_who_waits() {
 }
 
 #[test]
+fn the_place_of_a_newcomer_that_turns_out_to_need_nothing_goes_at_once_to_who_waits() {
+    let (newcomer, waiting) = (id_of(7), id_of(8));
+    let config = one_place();
+    let mut alone = fetching(config.clone());
+    alone.join(newcomer);
+    alone.swarm.handle_peer_joined(waiting, config.choke_round * config.optimistic_rounds, alone.now);
+    alone.want(waiting, &Bitfield::empty(64));
+    assert_eq!(served(&alone), [newcomer], "it may want something");
+    alone.hear_bitfield(newcomer, &blocks(0..60, 64), false);
+    assert_eq!(served(&alone), [waiting]);
+}
+
+#[test]
 fn a_new_block_gives_the_place_of_who_has_it_to_who_wants_it() {
     let (first, second, source) = (id_of(7), id_of(8), id_of(9));
     let mut alone = Alone::new(blocks(0..1, 64), one_place());

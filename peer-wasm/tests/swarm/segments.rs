@@ -371,10 +371,11 @@ fn a_begun_block_that_nobody_offers_any_more_does_not_hold_the_room() {
         let file = alone.swarm.tag();
         alone.meet(gone, &blocks(4..5, 32));
         let asked = alone.requests();
-        alone.hear_block(gone, 256, 1);
+        assert_eq!(asked[0], (gone, 256, 4));
+        alone.hear_block(gone, 256, 4);
         if chokes {
             alone.hear(gone, PeerMessage::Choke { file });
-            for (of, index, count) in asked.into_iter().chain(alone.requests()).filter(|(_, index, _)| *index > 256) {
+            for (of, index, count) in asked.into_iter().chain(alone.requests()).skip(1) {
                 alone.hear(of, PeerMessage::Reject { file, index, count });
             }
         } else {
@@ -388,6 +389,26 @@ fn a_begun_block_that_nobody_offers_any_more_does_not_hold_the_room() {
             alone.swarm.in_flight()
         );
     }
+}
+
+#[test]
+fn a_begun_block_that_its_only_holder_refuses_makes_room_for_what_others_have() {
+    let (only, other) = (id_of(7), id_of(8));
+    let config = Config { max_in_flight: MIB.into(), ..Config::default() };
+    let mut alone = Alone::with_blocks_of(MIB, blocks(0..4, 32), config);
+    let file = alone.swarm.tag();
+    alone.meet(only, &blocks(4..5, 32));
+    let asked = alone.requests();
+    assert_eq!(asked[0], (only, 256, 4));
+    alone.hear_block(only, 256, 4);
+    let asked = [asked, alone.requests()].concat();
+    alone.meet(other, &blocks(5..32, 32));
+    assert_eq!(alone.requests(), [], "the block that was begun has all of the room");
+    for (_, index, count) in asked.into_iter().skip(1) {
+        alone.hear(only, PeerMessage::Reject { file, index, count });
+    }
+    let requests = alone.requests();
+    assert!(requests.iter().any(|(of, ..)| *of == other), "{requests:?}");
 }
 
 #[test]
