@@ -258,3 +258,144 @@ fn lock(expected: &Expected) -> MutexGuard<'_, BTreeMap<Secret, (LineId, Frames)
     // Nobody panics while it is held.
     expected.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+    use peer_wasm::client::LineId;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    type Events = mpsc::Receiver<(LineId, Event)>;
+
+    fn line(number: u32) -> LineId {
+        LineId::for_test(number)
+    }
+
+    async fn next(events: &mut Events) -> (LineId, Event) {
+        timeout(DEADLINE, events.recv()).await.unwrap().unwrap()
+    }
+
+    /// Whether it is closed, or never opened.
+    fn is_closed((_, event): &(LineId, Event)) -> bool {
+        matches!(event, Event::Closed(_))
+    }
+
+    /// Two shells, and the offer of the first one.
+    async fn offering() -> ([(Direct, Events); 2], Offer) {
+        let [mut first, second] = [(); 2].map(|()| Direct::new(true));
+        let offer = first.0.offer(line(7)).await.unwrap();
+        ([first, second], serde_json::from_str(&offer).unwrap())
+    }
+
+    fn words(offer: &Offer) -> String {
+        serde_json::to_string(offer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_line_carries_both_ways_until_one_side_hangs_up() {
+        let ([(mut host, mut at_host), (mut guest, mut at_guest)], offer) = offering().await;
+        guest.dial(line(3), &words(&offer)).unwrap();
+        for (events, id) in [(&mut at_host, line(7)), (&mut at_guest, line(3))] {
+            assert!(matches!(next(events).await, (of, Event::Opened) if of == id));
+        }
+        assert!(host.send(line(7), Frame::Text("from the host".to_owned()), None));
+        let frame = Frame::Binary { head: b"head".to_vec(), payload: bytes::Bytes::from(vec![7; 1 << 20]) };
+        assert!(guest.send(line(3), frame, None));
+        assert!(matches!(next(&mut at_guest).await, (_, Event::Text(text)) if text == "from the host"));
+        assert!(matches!(next(&mut at_host).await, (_, Event::Binary(bytes)) if bytes.len() == 4 + (1 << 20)));
+        guest.hang_up(line(3));
+        assert!(is_closed(&next(&mut at_host).await));
+        host.hang_up(line(7));
+        assert!(!host.send(line(7), Frame::Text(String::new()), None));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_know_the_secret_opens_nothing_and_an_offer_is_good_once() {
+        let ([(_host, mut at_host), (mut guest, mut at_guest)], offer) = offering().await;
+        let wrong = Offer { secret: Secret::from_bytes([1; 16]), addresses: offer.addresses.clone(), ..offer };
+        let right = Offer { secret: offer.secret, addresses: offer.addresses, fingerprint: wrong.fingerprint.clone() };
+        guest.dial(line(1), &words(&wrong)).unwrap();
+        // The other end is closed without a word; that the line seemed open to the guest is its own matter.
+        while !is_closed(&next(&mut at_guest).await) {}
+        guest.dial(line(2), &words(&right)).unwrap();
+        assert!(matches!(next(&mut at_host).await, (of, Event::Opened) if of == line(7)));
+        assert!(matches!(next(&mut at_guest).await, (of, Event::Opened) if of == line(2)));
+        guest.dial(line(3), &words(&right)).unwrap();
+        loop {
+            let event = next(&mut at_guest).await;
+            assert_eq!(event.0, line(3));
+            if is_closed(&event) {
+                break;
+            }
+        }
+        assert!(at_host.try_recv().is_err(), "nothing else happened");
+    }
+
+    #[tokio::test]
+    async fn who_shows_another_certificate_is_not_believed() {
+        let ([_host, (mut guest, mut at_guest)], offer) = offering().await;
+        let wrong = Offer { fingerprint: "ab".repeat(32), ..offer };
+        guest.dial(line(1), &words(&wrong)).unwrap();
+        let event = next(&mut at_guest).await;
+        assert!(is_closed(&event), "{event:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_offered_no_longer_cannot_be_opened() {
+        let ([(mut host, mut at_host), (mut guest, mut at_guest)], offer) = offering().await;
+        host.hang_up(line(7));
+        guest.dial(line(1), &words(&offer)).unwrap();
+        while !is_closed(&next(&mut at_guest).await) {}
+        assert!(at_host.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn strangers_who_say_nothing_keep_nobody_out_for_long() {
+        let ([(_host, mut at_host), (mut guest, _at_guest)], offer) = offering().await;
+        let address = offer.addresses[0];
+        let mut strangers = Vec::new();
+        for _ in 0..MOST_STRANGERS {
+            strangers.push(TcpStream::connect(address).await.unwrap());
+        }
+        let opened = async {
+            loop {
+                guest.dial(line(1), &words(&offer)).unwrap();
+                let event = timeout(PATIENCE / 2, at_host.recv()).await;
+                if let Ok(Some((_, Event::Opened))) = event {
+                    break;
+                }
+            }
+        };
+        timeout(DEADLINE, opened).await.unwrap();
+    }
+
+    #[test]
+    fn nobody_can_make_this_machine_dial_its_own_addresses_unless_the_tracker_is_here() {
+        let own = ["127.0.0.1", "::1"];
+        for address in ["192.168.0.7", "10.1.2.3", "203.0.113.1", "fd00::1", "2001:db8::1"] {
+            assert!(is_useful(address.parse().unwrap(), false), "{address}");
+        }
+        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1"].into_iter().chain(own) {
+            assert!(!is_useful(address.parse().unwrap(), false), "{address}");
+        }
+        assert!(own.iter().all(|address| is_useful(address.parse().unwrap(), true)));
+    }
+
+    #[tokio::test]
+    async fn an_offer_that_makes_no_sense_is_refused() {
+        let (mut direct, _events) = Direct::new(false);
+        let secret = "00".repeat(16);
+        for offer in [
+            String::new(),
+            "{}".to_owned(),
+            format!(r#"{{"addresses":[],"fingerprint":"{}","secret":"{secret}"}}"#, "ab".repeat(32)),
+            format!(r#"{{"addresses":["192.168.0.7:0"],"fingerprint":"{}","secret":"{secret}"}}"#, "ab".repeat(32)),
+            format!(r#"{{"addresses":["192.168.0.7:1"],"fingerprint":"ab","secret":"{secret}"}}"#),
+            format!(r#"{{"addresses":["192.168.0.7:1"],"fingerprint":"{}","secret":"ab"}}"#, "ab".repeat(32)),
+        ] {
+            assert!(direct.dial(line(1), &offer).is_err(), "{offer}");
+        }
+    }
+}

@@ -127,6 +127,7 @@ mod tests {
     };
     use protocol::{BlockSize, FileFacts, Geometry, ManifestHasher, MediaType, RoomName};
     use std::{
+        collections::BTreeSet,
         fs,
         sync::{
             atomic::{AtomicUsize, Ordering},
@@ -251,7 +252,13 @@ mod tests {
                 block_size: BlockSize::for_file(5),
             };
             // Only a client names storages.
-            let config = ClientConfig { room: RoomName::default(), name: None, binary: true, swarm: Config::default() };
+            let config = ClientConfig {
+                room: RoomName::default(),
+                name: None,
+                binary: true,
+                direct: BTreeSet::new(),
+                swarm: Config::default(),
+            };
             let mut client = Client::new(config, 0, Instant::default());
             std::array::from_fn(|number| {
                 let mut hasher = ManifestHasher::new(Geometry::new(1, facts.block_size).unwrap());

@@ -41,6 +41,14 @@ const MAX_HELD: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LineId(u32);
 
+impl LineId {
+    /// An id for tests of shells.
+    #[doc(hidden)]
+    pub const fn for_test(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// The direct lines of a client, and those to whom it could have some.
 #[derive(Debug, Default)]
 pub(super) struct Lines {

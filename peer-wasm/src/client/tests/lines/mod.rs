@@ -339,6 +339,21 @@ fn a_line_to_somebody_with_whom_there_is_nothing_to_do_is_closed_after_a_while()
 }
 
 #[test]
+fn who_lies_by_a_line_is_dropped_with_it() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
+    lab.signal(2, &manifest, 1, SignalStep::Moved);
+    let (index, count) = asked[0];
+    let data = vec![0xff; count as usize * 4_096].into();
+    let message = PeerMessage::Block { file: manifest.file().tag(), index, count, data };
+    let Frame::Binary { head, payload } = protocol::encode_direct(message) else { panic!("a block is binary") };
+    lab.client.handle_line_binary(line, &[head, payload.to_vec()].concat().into(), lab.now);
+    lab.drain();
+    assert_eq!(lab.hung_up(), [line]);
+    assert!(lab.client.swarm(manifest.file()).unwrap().is_banned(peer(2)));
+}
+
+#[test]
 fn a_line_by_which_nonsense_comes_is_closed_for_good() {
     let (content, manifest) = large(100);
     let (mut lab, line, _) = Lab::with_line(&content, &manifest);
