@@ -3,8 +3,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    process::Command,
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 /// Hosts on a bridge. They are gone when this is dropped.
@@ -32,8 +34,10 @@ impl Network {
     /// # Errors
     /// If some of it can be done, and the rest cannot.
     pub fn new(hosts: usize, rates: Rates<'_>) -> Result<Option<Self>> {
-        let id = std::process::id();
-        let network = Self { name: format!("mb{id}"), subnet: (id % 200) as u8, hosts };
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // A name of an interface has at most 15 characters.
+        let (id, made) = (process::id(), MADE.fetch_add(1, Relaxed) % 10);
+        let network = Self { name: format!("mb{id}{made}"), subnet: ((id * 10 + made) % 250) as u8, hosts };
         if run(&format!("ip link add {} type bridge", network.name)).is_err() {
             return Ok(None);
         }
@@ -101,7 +105,7 @@ impl Network {
     pub fn bytes(&self, host: usize) -> Result<u64> {
         let count = |which: &str| -> Result<u64> {
             let path = format!("/sys/class/net/{}/statistics/{which}_bytes", self.line(host));
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
             Ok(text.trim().parse()?)
         };
         Ok(count("rx")? + count("tx")?)

@@ -1,0 +1,113 @@
+//! Terminals on lines of their own, which talk without the tracker as far as they can reach each other.
+
+mod minibit;
+
+use anyhow::ensure;
+use minibit::{Minibit, Sample};
+use std::{fs, time::Duration};
+use tests::{
+    eventually::eventually,
+    network::{Network, Rates},
+    status::{figure, status},
+    tracker::TestTracker,
+};
+use tracker_ws::{Config, Direct, Limits};
+
+/// The hosts: one shares, the others fetch.
+const SEED: usize = 0;
+const FETCHING: [usize; 2] = [1, 2];
+const RATES: Rates<'_> = Rates { up: "20mbit", down: "20mbit", delay: None };
+/// Some four seconds of a line.
+const SIZE: usize = 8 << 20;
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A room whose file is shared, and those who fetch it.
+struct Room {
+    network: Network,
+    tracker: TestTracker,
+    sample: Sample,
+    _seed: Minibit,
+}
+
+impl Room {
+    /// `None` if there can be none here.
+    async fn new(direct: Direct) -> anyhow::Result<Option<Self>> {
+        let Some(network) = Network::new(1 + FETCHING.len(), RATES)? else {
+            eprintln!("not tried: network namespaces may not be made here");
+            return Ok(None);
+        };
+        let limits = Limits { direct, ..Limits::default() };
+        let tracker =
+            TestTracker::start_with(Config { host: network.bridge().to_string(), limits, ..Config::default() }).await?;
+        let sample = Sample::new(SIZE)?;
+        let share = ["share", &sample.path.display().to_string()];
+        let mut seed = Minibit::run_in(network.host(SEED), &tracker.http_url(), sample.folder.path(), &share)?;
+        seed.fetched().await?;
+        Ok(Some(Self { network, tracker, sample, _seed: seed }))
+    }
+
+    /// Lets the others fetch the file; gives the bytes that the tracker relayed meanwhile, as a multiple of the file.
+    async fn fetch(&self, flags: &[&str], meanwhile: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+        let get = |host: usize| {
+            let folder = self.sample.folder.path().join(host.to_string());
+            let arguments = [flags, &["get", "sample.bin", "--stay"]].concat();
+            Minibit::run_in(self.network.host(host), &self.tracker.http_url(), &folder, &arguments)
+        };
+        let mut fetching = FETCHING.into_iter().map(get).collect::<anyhow::Result<Vec<_>>>()?;
+        meanwhile().await?;
+        for terminal in &mut fetching {
+            let path = terminal.fetched_within(LONGEST).await?;
+            ensure!(fs::read(path)? == self.sample.content, "that is another file");
+        }
+        Ok(figure(&status(self.tracker.addr()).await?, "relayed_bytes") as f64 / SIZE as f64)
+    }
+}
+
+async fn nothing() -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_reach_each_other_leave_the_tracker_alone() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    let relayed = room.fetch(&[], nothing).await?;
+    ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_to_use_the_tracker_alone_does_so() -> anyhow::Result<()> {
+    for (direct, flags) in [(Direct::Near, &["--relay-only"][..]), (Direct::Off, &[])] {
+        let Some(room) = Room::new(direct).await? else { return Ok(()) };
+        let relayed = room.fetch(flags, nothing).await?;
+        ensure!(relayed >= FETCHING.len() as f64, "only {relayed} of the file came through the tracker");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_cannot_reach_each_other_are_served_through_the_tracker() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    room.network.separate([SEED].into_iter().chain(FETCHING))?;
+    let relayed = room.fetch(&[], nothing).await?;
+    ensure!(relayed >= FETCHING.len() as f64, "only {relayed} of the file came through the tracker");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_lines_break_amid_a_transfer_it_goes_on_through_the_tracker() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    let half = async || {
+        // The seed has sent about half of the file by whatever way.
+        let before = room.network.bytes(SEED)?;
+        let sent = async || {
+            let sent = room.network.bytes(SEED)? - before;
+            Ok(if sent > SIZE as u64 / 2 { Ok(()) } else { Err(sent) })
+        };
+        eventually("half of the file", LONGEST, sent).await?;
+        room.network.separate([SEED].into_iter().chain(FETCHING))
+    };
+    let relayed = room.fetch(&[], half).await?;
+    ensure!(relayed > 0.3, "only {relayed} of the file came through the tracker, though nothing else was left");
+    Ok(())
+}
