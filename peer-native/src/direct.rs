@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
@@ -57,11 +57,25 @@ struct Offer {
 /// The direct lines of a peer.
 #[derive(Debug)]
 pub(crate) struct Direct {
-    lines: BTreeMap<LineId, mpsc::Sender<(Message, Option<Receipt>)>>,
+    lines: BTreeMap<LineId, Held>,
     door: Option<Door>,
     events: mpsc::Sender<(LineId, Event)>,
     /// Whether the tracker is on this machine, so that others may be.
     is_local: bool,
+}
+
+/// What keeps a line: it ends when this is dropped.
+#[derive(Debug)]
+struct Held {
+    outgoing: mpsc::Sender<(Message, Option<Receipt>)>,
+    _until: oneshot::Sender<()>,
+}
+
+/// The other end of that.
+#[derive(Debug)]
+struct Lead {
+    frames: Frames,
+    until: oneshot::Receiver<()>,
 }
 
 /// Where others come in.
@@ -74,7 +88,7 @@ struct Door {
 }
 
 /// Who may come in, by the secret of the offer.
-type Expected = Arc<Mutex<BTreeMap<Secret, (LineId, Frames)>>>;
+type Expected = Arc<Mutex<BTreeMap<Secret, (LineId, Lead)>>>;
 
 impl Direct {
     pub(crate) fn new(is_local: bool) -> (Self, mpsc::Receiver<(LineId, Event)>) {
@@ -97,10 +111,9 @@ impl Direct {
         let addresses: Vec<_> = own.map(|ip| SocketAddr::new(ip, door.port)).take(MOST_ADDRESSES).collect();
         ensure!(!addresses.is_empty(), "this machine has no address of its own");
         let offer = Offer { addresses, fingerprint: door.fingerprint.to_string(), secret };
-        let (outgoing, frames) = mpsc::channel(OUTGOING);
-        self.lines.insert(line, outgoing);
-        lock(&door.expected).insert(offer.secret.clone(), (line, frames));
-        Ok(serde_json::to_string(&offer)?)
+        let words = serde_json::to_string(&offer)?;
+        lock(&door.expected).insert(offer.secret, (line, hold(&mut self.lines, line)));
+        Ok(words)
     }
 
     /// Opens a line that another peer offers.
@@ -110,12 +123,15 @@ impl Direct {
         offer.addresses.truncate(MOST_ADDRESSES);
         ensure!(!offer.addresses.is_empty(), "nothing can be dialled");
         let fingerprint = offer.fingerprint.parse()?;
-        let (outgoing, frames) = mpsc::channel(OUTGOING);
-        self.lines.insert(line, outgoing);
+        let mut lead = hold(&mut self.lines, line);
         let events = self.events.clone();
         tokio::spawn(async move {
-            match connect(offer, fingerprint).await {
-                Ok(socket) => talk(line, socket, frames, events).await,
+            let connected = tokio::select! {
+                connected = connect(offer, fingerprint) => connected,
+                _ = &mut lead.until => return,
+            };
+            match connected {
+                Ok(socket) => talk(line, socket, lead, events).await,
                 Err(error) => {
                     tracing::debug!(%error, "cannot dial");
                     _ = events.send((line, Event::Closed(None))).await;
@@ -127,7 +143,8 @@ impl Direct {
 
     /// Sends a frame; `false` if the line takes no more and has to be given up.
     pub(crate) fn send(&self, line: LineId, frame: Frame, receipt: Option<Receipt>) -> bool {
-        self.lines.get(&line).is_some_and(|line| line.try_send((message(frame), receipt)).is_ok())
+        let held = self.lines.get(&line);
+        held.is_some_and(|line| line.outgoing.try_send((message(frame), receipt)).is_ok())
     }
 
     /// Closes a line, or expects it no longer.
@@ -191,10 +208,10 @@ async fn admit(
                 let guest = lock(&expected).remove(&Secret::from_bytes(secret)).context("nobody was to come")?;
                 anyhow::Ok((guest, stream))
             });
-            if let Ok(Ok(((line, frames), stream))) = greeted.await {
+            if let Ok(Ok(((line, lead), stream))) = greeted.await {
                 drop(place);
                 let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket_config())).await;
-                talk(line, socket, frames, events).await;
+                talk(line, socket, lead, events).await;
             }
         });
     }
@@ -239,22 +256,41 @@ fn prepare(stream: &TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn talk<S>(line: LineId, socket: WebSocketStream<S>, frames: Frames, events: mpsc::Sender<(LineId, Event)>)
+/// Moves frames until the line breaks, or is held no longer.
+async fn talk<S>(line: LineId, socket: WebSocketStream<S>, lead: Lead, events: mpsc::Sender<(LineId, Event)>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let code = carry(socket, frames, &events, move |event| (line, event)).await.unwrap_or_default();
-    _ = events.send((line, Event::Closed(code))).await;
+    let Lead { frames, until } = lead;
+    tokio::select! {
+        ended = carry(socket, frames, &events, move |event| (line, event)) => {
+            _ = events.send((line, Event::Closed(ended.unwrap_or_default()))).await;
+        }
+        // Whatever it is doing: a peer that reads nothing would keep it for ever.
+        _ = until => {}
+    }
+}
+
+fn hold(lines: &mut BTreeMap<LineId, Held>, line: LineId) -> Lead {
+    let (outgoing, frames) = mpsc::channel(OUTGOING);
+    let (held, until) = oneshot::channel();
+    lines.insert(line, Held { outgoing, _until: held });
+    Lead { frames, until }
 }
 
 /// Whether others may reach this address, or this machine itself if they are on it.
 fn is_useful(address: IpAddr, is_local: bool) -> bool {
-    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-    // One of the link needs the number of an interface, which is another one on each machine.
+    // One of IPv4 may be written as one of IPv6.
+    let address = address.to_canonical();
+    // In IPv6 these need the number of an interface, which is another one on each machine; in IPv4 clouds have secrets there.
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
     !address.is_unspecified() && !address.is_multicast() && !is_link_local && (is_local || !address.is_loopback())
 }
 
-fn lock(expected: &Expected) -> MutexGuard<'_, BTreeMap<Secret, (LineId, Frames)>> {
+fn lock(expected: &Expected) -> MutexGuard<'_, BTreeMap<Secret, (LineId, Lead)>> {
     // Nobody panics while it is held.
     expected.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -377,7 +413,10 @@ mod tests {
         for address in ["192.168.0.7", "10.1.2.3", "203.0.113.1", "fd00::1", "2001:db8::1"] {
             assert!(is_useful(address.parse().unwrap(), false), "{address}");
         }
-        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1"].into_iter().chain(own) {
+        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1", "169.254.169.254", "::ffff:127.0.0.1"]
+            .into_iter()
+            .chain(own)
+        {
             assert!(!is_useful(address.parse().unwrap(), false), "{address}");
         }
         assert!(own.iter().all(|address| is_useful(address.parse().unwrap(), true)));

@@ -62,6 +62,8 @@ pub(super) struct Lines {
     look_at: Option<Instant>,
     /// Bytes of blocks, and of which storage, that broken lines did not carry.
     lost: Vec<(StoreId, u64)>,
+    /// Peers that did what they may not.
+    dropped: Vec<PeerId>,
 }
 
 /// A peer that is near.
@@ -74,10 +76,10 @@ struct Contact {
     /// Data went from one to the other.
     has_data: bool,
     tries: u32,
-    /// When a line may be tried.
+    /// When a line may be tried; by the side whose turn it is not, a while later.
     try_at: Instant,
-    /// When it is forgotten, since nothing has to be said to it.
-    forget_at: Option<Instant>,
+    /// When something was said by a line, or the last common file was left.
+    used: Instant,
     state: State,
 }
 
@@ -92,8 +94,9 @@ enum State {
     },
     Open {
         line: Naming,
-        /// The other side's last word through the tracker was heard; until then, what came by the line waits.
-        is_theirs: bool,
+        /// When the other side's last word through the tracker has to be there; none once it is. Until then, what comes by the
+        /// line waits.
+        moves_by: Option<Instant>,
         held: VecDeque<PeerMessage>,
         held_bytes: usize,
         /// Bytes of blocks that the shell has, and of which storage.
@@ -119,25 +122,25 @@ impl Contact {
         }
     }
 
-    /// The line, if it is open.
-    const fn open_line(&self) -> Option<LineId> {
-        if let State::Open { line, .. } = self.state { Some(line.id) } else { None }
-    }
-
     /// Whether the other side says nothing through the tracker any more, as far as is known.
     const fn is_moved(&self) -> bool {
-        matches!(self.state, State::Open { is_theirs: true, .. } | State::Opening { is_theirs: true, .. })
+        matches!(self.state, State::Open { moves_by: None, .. } | State::Opening { is_theirs: true, .. })
     }
 
-    /// When this peer may offer a line, if it is to do so.
+    /// When this peer may offer a line, if it is to do so. Whose turn it is not waits for the other, and not for ever.
     fn offer_at(&self) -> Option<Instant> {
-        let is_to = self.offers && self.has_data && !self.files.is_empty() && self.tries < MOST_TRIES;
-        (is_to && matches!(self.state, State::Closed)).then_some(self.try_at)
+        let is_to = self.has_data && !self.files.is_empty() && self.tries < MOST_TRIES;
+        let at = if self.offers { self.try_at } else { self.try_at + TRY_AGAIN };
+        (is_to && matches!(self.state, State::Closed)).then_some(at)
     }
 
-    /// When what is opening takes too long, or nothing was to be said for so long that it is forgotten.
+    /// When what is opening takes too long, or nothing was said for so long that the line, or the peer, is not needed.
     fn ends_at(&self) -> Option<Instant> {
-        if let State::Opening { give_up, .. } = self.state { Some(give_up) } else { self.forget_at }
+        match self.state {
+            State::Opening { give_up, .. } => Some(give_up),
+            State::Open { moves_by, .. } => Some(moves_by.unwrap_or(self.used + KEEP)),
+            State::Closed => self.files.is_empty().then_some(self.used + KEEP),
+        }
     }
 }
 
@@ -152,7 +155,8 @@ impl Lines {
 
     /// The tracker introduced a peer in the swarm of a file.
     pub(super) fn introduced(&mut self, file: FileId, peer: &PeerInfo, was_asked_for: bool, now: Instant) {
-        if self.kinds.is_disjoint(&peer.direct) || self.contacts.len() >= MAX_CONTACTS {
+        let has_room = self.contacts.len() < MAX_CONTACTS || self.contacts.contains_key(&peer.id);
+        if self.kinds.is_disjoint(&peer.direct) || !has_room {
             return;
         }
         let contact = || Contact {
@@ -161,41 +165,22 @@ impl Lines {
             has_data: false,
             tries: 0,
             try_at: now,
-            forget_at: None,
+            used: now,
             state: State::Closed,
         };
-        let contact = self.contacts.entry(peer.id).or_insert_with(contact);
-        contact.files.insert(file);
-        contact.forget_at = None;
-    }
-
-    /// A peer left the swarm of a file.
-    pub(super) fn left(&mut self, file: FileId, peer: PeerId, now: Instant) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        if contact.files.remove(&file) && contact.files.is_empty() {
-            contact.forget_at = Some(now + KEEP);
-            self.look_at = self.look_at.min(contact.forget_at).or(contact.forget_at);
-        }
-    }
-
-    /// This peer left the swarm of a file.
-    pub(super) fn left_swarm(&mut self, file: FileId, now: Instant) {
-        let peers: Vec<_> = self.contacts.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.left(file, peer, now));
+        self.contacts.entry(peer.id).or_insert_with(contact).files.insert(file);
     }
 
     /// A peer is not to be talked with any more.
-    pub(super) fn dropped(&mut self, peer: PeerId, now: Instant) {
-        if let Some(contact) = self.contacts.get_mut(&peer) {
-            contact.files.clear();
-            contact.forget_at = Some(now);
-            self.look_at = Some(now);
-        }
+    pub(super) fn dropped(&mut self, peer: PeerId) {
+        self.dropped.push(peer);
+        self.look_at = Some(Instant::default());
     }
 
     /// The line by which to say something to a peer, if there is one. Notes data for which one would be of use.
-    pub(super) fn route(&mut self, to: PeerId, data: Option<(StoreId, u64)>) -> Option<LineId> {
+    pub(super) fn route(&mut self, to: PeerId, data: Option<(StoreId, u64)>, now: Instant) -> Option<LineId> {
         let contact = self.contacts.get_mut(&to)?;
+        contact.used = now;
         if data.is_some() && !contact.has_data {
             contact.has_data = true;
             self.look_at = Some(Instant::default());
@@ -242,11 +227,13 @@ impl Lines {
     }
 
     /// Begins to open a line to a peer; `offered` is its number, if the peer offers it.
-    fn begin(&mut self, peer: PeerId, offered: Option<u32>, now: Instant) -> Option<LineId> {
+    fn begin(&mut self, own: Option<PeerId>, peer: PeerId, offered: Option<u32>, now: Instant) -> Option<LineId> {
         let contact = self.contacts.get_mut(&peer)?;
         self.last = self.last.wrapping_add(1);
         let id = LineId(self.last);
-        let line = Naming { id, number: offered.unwrap_or(id.0), is_own: offered.is_none() };
+        // Both count from one, so one takes the even numbers and the other the odd ones.
+        let own_number = id.0.wrapping_mul(2).wrapping_add(u32::from(own > Some(peer)));
+        let line = Naming { id, number: offered.unwrap_or(own_number), is_own: offered.is_none() };
         contact.state = State::Opening { line, give_up: now + OPENING, is_theirs: false };
         self.peers.insert(id, peer);
         self.look_at = Some(now);
@@ -271,7 +258,10 @@ impl Client {
             Some((peer, contact)) if matches!(contact.state, State::Opening { .. }) => {
                 let State::Opening { line, is_theirs, .. } = contact.state else { return };
                 let (held, sending) = (VecDeque::new(), BTreeMap::new());
-                contact.state = State::Open { line, is_theirs, held, held_bytes: 0, sending };
+                let moves_by = (!is_theirs).then_some(now + OPENING);
+                contact.state = State::Open { line, moves_by, held, held_bytes: 0, sending };
+                contact.used = now;
+                self.lines.look_at = Some(now);
                 info!(%peer, "a direct line is open");
                 self.signal(peer, line.number, SignalStep::Moved, String::new());
             }
@@ -305,7 +295,8 @@ impl Client {
 
     fn handle_line_frame(&mut self, id: LineId, len: usize, message: Result<PeerMessage, ParseError>, now: Instant) {
         let Some((peer, contact)) = self.lines.of(id) else { return };
-        let State::Open { is_theirs, held, held_bytes, .. } = &mut contact.state else { return };
+        contact.used = now;
+        let State::Open { moves_by, held, held_bytes, .. } = &mut contact.state else { return };
         match message {
             // Of lines and of manifests the two speak through the tracker.
             Ok(
@@ -315,7 +306,7 @@ impl Client {
                 | PeerMessage::NoManifest { .. },
             ) => {}
             Ok(message @ PeerMessage::Block { .. }) => self.hear(peer, message, now),
-            Ok(message) if *is_theirs => self.hear(peer, message, now),
+            Ok(message) if moves_by.is_none() => self.hear(peer, message, now),
             Ok(message) if *held_bytes + len <= MAX_HELD => {
                 *held_bytes += len;
                 held.push_back(message);
@@ -349,7 +340,7 @@ impl Client {
             | Kind::Request
             | Kind::Cancel => {
                 if contact.is_moved() {
-                    // It found that the line is broken, and begins anew.
+                    // It found that the line is broken, and begins anew; so does this peer, for every file.
                     self.hang_up(from, now);
                 }
             }
@@ -363,9 +354,8 @@ impl Client {
             SignalStep::Moved => self.handle_moved(from, number, now),
             SignalStep::Over => {
                 let line = self.lines.contacts.get(&from).and_then(Contact::line);
-                if let Some(line) = line.filter(|line| line.number == number) {
-                    self.outputs.push_back(Output::HangUp { line: line.id });
-                    self.end_line(from, now);
+                if line.is_some_and(|line| line.number == number) {
+                    self.hang_up(from, now);
                 }
             }
             SignalStep::Other => {}
@@ -373,7 +363,7 @@ impl Client {
     }
 
     fn handle_offer(&mut self, from: PeerId, number: u32, offer: String, now: Instant) {
-        let own = self.identity.as_ref().map(|identity| identity.id);
+        let own = self.own_id();
         let Some(contact) = self.lines.contacts.get(&from) else { return };
         match contact.state {
             // Both offer one: that of the smaller id counts.
@@ -382,11 +372,12 @@ impl Client {
             State::Opening { .. } | State::Open { .. } => self.hang_up(from, now),
             State::Closed => {}
         }
-        if !self.lines.has_room() {
-            return self.signal(from, number, SignalStep::Over, String::new());
-        }
-        if let Some(line) = self.lines.begin(from, Some(number), now) {
-            self.outputs.push_back(Output::Dial { line, offer });
+        let may_dial = |contact: &Contact| contact.try_at <= now && contact.tries < MOST_TRIES;
+        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.has_room();
+        let line = if is_welcome { self.lines.begin(own, from, Some(number), now) } else { None };
+        match line {
+            Some(line) => self.outputs.push_back(Output::Dial { line, offer }),
+            None => self.signal(from, number, SignalStep::Over, String::new()),
         }
     }
 
@@ -397,8 +388,8 @@ impl Client {
         }
         match &mut contact.state {
             State::Opening { is_theirs, .. } => *is_theirs = true,
-            State::Open { is_theirs, held, .. } => {
-                *is_theirs = true;
+            State::Open { moves_by, held, .. } => {
+                *moves_by = None;
                 for message in std::mem::take(held) {
                     self.hear(from, message, now);
                 }
@@ -416,16 +407,23 @@ impl Client {
         for (store, bytes) in std::mem::take(&mut self.lines.lost) {
             self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
         }
+        for peer in std::mem::take(&mut self.lines.dropped) {
+            if let Some(contact) = self.lines.contacts.get_mut(&peer) {
+                contact.tries = MOST_TRIES;
+                self.close_line(peer, now);
+            }
+        }
         let is_late = |contact: &Contact| contact.ends_at().is_some_and(|at| at <= now);
         let late = self.lines.contacts.iter().filter(|(_, contact)| is_late(contact));
         for peer in late.map(|(peer, _)| *peer).collect::<Vec<_>>() {
             self.close_line(peer, now);
         }
         self.lines.contacts.retain(|_, contact| !is_late(contact));
+        let own = self.own_id();
         while self.lines.has_room() {
             let is_due = |contact: &Contact| contact.offer_at().is_some_and(|at| at <= now);
             let due = self.lines.contacts.iter().find(|(_, contact)| is_due(contact));
-            let Some(line) = due.map(|(peer, _)| *peer).and_then(|peer| self.lines.begin(peer, None, now)) else {
+            let Some(line) = due.map(|(peer, _)| *peer).and_then(|peer| self.lines.begin(own, peer, None, now)) else {
                 break;
             };
             self.outputs.push_back(Output::Offer { line });
@@ -451,14 +449,15 @@ impl Client {
 
     /// Ends a line of which the other side knows already that it is over.
     fn hang_up(&mut self, peer: PeerId, now: Instant) {
-        if let Some((line, ..)) = self.forget_line(peer, now) {
+        if let Some(line) = self.lines.contacts.get(&peer).and_then(Contact::line) {
             self.outputs.push_back(Output::HangUp { line: line.id });
+            self.end_line(peer, now);
         }
     }
 
-    /// A line is over: what was said by it last may be lost.
+    /// A line is over: what was said by it last may be lost, of whatever file.
     fn end_line(&mut self, peer: PeerId, now: Instant) {
-        if self.forget_line(peer, now).is_some_and(|(_, was_open)| was_open) {
+        if self.forget_line(peer, now) {
             let files = self.lines.contacts.get(&peer).map(|contact| contact.files.clone()).unwrap_or_default();
             for file in files {
                 if let Some(transfer) = self.transfers.get_mut(&file) {
@@ -468,16 +467,17 @@ impl Client {
         }
     }
 
-    /// Forgets a line; gives it, and whether it was open. Whoever could not dial may be reached itself, so the other side is to
-    /// try next.
-    fn forget_line(&mut self, peer: PeerId, now: Instant) -> Option<(Naming, bool)> {
-        let contact = self.lines.contacts.get_mut(&peer)?;
-        let line = contact.line()?;
+    /// Forgets a line; tells whether it was open. Whoever could not dial may be reached itself, so the other side is to try next.
+    fn forget_line(&mut self, peer: PeerId, now: Instant) -> bool {
+        let Some(contact) = self.lines.contacts.get_mut(&peer) else { return false };
+        let Some(line) = contact.line() else { return false };
         let state = std::mem::replace(&mut contact.state, State::Closed);
         let sending = if let State::Open { sending, .. } = state { Some(sending) } else { None };
         let was_open = sending.is_some();
         if was_open {
             contact.offers = line.is_own;
+            // If nothing more is exchanged, none is needed.
+            contact.has_data = false;
         } else {
             contact.offers = !line.is_own;
             contact.tries += 1;
@@ -488,7 +488,39 @@ impl Client {
         self.lines.peers.remove(&line.id);
         self.lines.look_at = Some(now);
         self.lines.lost.extend(sending.into_iter().flatten());
-        Some((line, was_open))
+        was_open
+    }
+
+    /// A peer left the swarm of a file. By the line words of it may be on their way that would come too late, so it ends.
+    pub(super) fn left_by(&mut self, peer: PeerId, file: FileId, now: Instant) {
+        if self.lines.contacts.get_mut(&peer).is_some_and(|contact| contact.files.remove(&file)) {
+            self.close_line(peer, now);
+            self.note_left(peer, now);
+        }
+    }
+
+    /// This peer leaves the swarm of a file: so do the lines to those who are in it.
+    pub(super) fn leave_with_lines(&mut self, file: FileId, now: Instant) {
+        let shares = |(_, contact): &(&PeerId, &Contact)| contact.files.contains(&file);
+        let peers: Vec<_> = self.lines.contacts.iter().filter(shares).map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            self.close_line(peer, now);
+            if let Some(contact) = self.lines.contacts.get_mut(&peer) {
+                contact.files.remove(&file);
+            }
+            self.note_left(peer, now);
+        }
+    }
+
+    fn note_left(&mut self, peer: PeerId, now: Instant) {
+        if let Some(contact) = self.lines.contacts.get_mut(&peer) {
+            contact.used = now;
+            self.lines.look_at = Some(now);
+        }
+    }
+
+    fn own_id(&self) -> Option<PeerId> {
+        self.identity.as_ref().map(|identity| identity.id)
     }
 
     fn signal(&mut self, to: PeerId, line: u32, step: SignalStep, data: String) {
@@ -496,11 +528,6 @@ impl Client {
         if let Some(file) = file.map(FileId::tag) {
             self.say_through_tracker(to, PeerMessage::Signal { file, line, step, data });
         }
-    }
-
-    /// How many bytes and to whom a direct line leads, for people.
-    pub fn is_direct(&self, peer: PeerId) -> bool {
-        self.lines.contacts.get(&peer).and_then(Contact::open_line).is_some()
     }
 }
 

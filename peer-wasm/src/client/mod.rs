@@ -394,8 +394,10 @@ impl Client {
 
     /// Puts another transfer, or none, in the place of a file's, and gives back its storage; tells whether there was one.
     fn replace(&mut self, file: FileId, transfer: Option<Transfer>, now: Instant) -> bool {
+        if self.transfers.contains_key(&file) {
+            self.leave_with_lines(file, now);
+        }
         let old = self.transfers.remove(&file);
-        self.lines.left_swarm(file, now);
         if let Some(store) = old.as_ref().and_then(Transfer::store) {
             self.stores.remove(&store);
         }

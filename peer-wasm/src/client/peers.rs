@@ -65,7 +65,7 @@ impl Client {
 
     /// A peer left a swarm.
     pub(super) fn handle_peer_left(&mut self, file: FileId, peer: PeerId, now: Instant) {
-        self.lines.left(file, peer, now);
+        self.left_by(peer, file, now);
         if let Some(transfer) = self.transfers.get_mut(&file) {
             transfer.peer_left(peer, now);
             self.ask_for_manifest(file, now);

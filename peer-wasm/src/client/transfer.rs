@@ -421,7 +421,7 @@ impl Transfer {
                     None
                 };
                 self.sending += bytes.unwrap_or_default();
-                let line = lines.route(to, bytes.map(|bytes| (store, bytes)));
+                let line = lines.route(to, bytes.map(|bytes| (store, bytes)), now);
                 let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes, line }));
                 outputs.push_back(match line {
                     Some(line) => Output::SendDirect { line, frame: encode_direct(transmit.message), receipt },
@@ -449,7 +449,7 @@ impl Transfer {
                     Event::Dropped { peer, violation } => {
                         debug!(?file, %peer, %violation, "dropped a peer");
                         self.contacts.remove(&peer);
-                        lines.dropped(peer, now);
+                        lines.dropped(peer);
                     }
                     Event::WantsPeers => self.wants_peers = true,
                     Event::StorageFailed(error) => failed = Some(error),

@@ -69,6 +69,7 @@ impl Swarm {
         }
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
         neighbour.said.is_introduced = true;
+        neighbour.told.begins = false;
         neighbour.asked.forget_refusals();
         let gone: Vec<_> = neighbour.said.has.iter().filter(|index| !has.has(*index)).collect();
         gone.into_iter().for_each(|index| self.unlearn(from, index));

@@ -98,11 +98,19 @@ impl Swarm {
         match runs {
             Some(runs) if runs.is_empty() => {}
             Some(blocks) if blocks.len() <= MAX_HAVE_RUNS => self.send(to, PeerMessage::Have { file, blocks }),
-            Some(_) | None => self.send_bitfield(to, false),
+            Some(_) => self.send_bitfield(to, false),
+            None => {
+                // If one that began anew was refused, the neighbour still has to begin anew.
+                let begins = self.neighbours.get(&to).is_some_and(|neighbour| neighbour.told.begins);
+                self.send_bitfield(to, begins);
+            }
         }
     }
 
     pub(super) fn send_bitfield(&mut self, to: PeerId, begin: bool) {
+        if let Some(neighbour) = self.neighbours.get_mut(&to) {
+            neighbour.told.begins = begin;
+        }
         let blocks = self.stored().to_bytes();
         self.send(to, PeerMessage::Bitfield { file: self.tag(), blocks, begin });
     }

@@ -3,6 +3,8 @@
 /// What a neighbour was told. `None` is what it has to be told whatever is so.
 #[derive(Debug)]
 pub(in crate::swarm) struct Told {
+    /// Whether the last bitfield began anew, and no answer came to it.
+    pub(in crate::swarm) begins: bool,
     /// How many of the new blocks; `None` if it is to get a bitfield.
     pub(in crate::swarm) blocks: Option<usize>,
     /// Whether this peer is interested.
@@ -14,6 +16,6 @@ pub(in crate::swarm) struct Told {
 impl Told {
     /// A neighbour that was told nothing takes it that this peer is not interested and chokes it.
     pub(in crate::swarm) const fn nothing() -> Self {
-        Self { blocks: None, interested: Some(false), served: Some(false) }
+        Self { begins: false, blocks: None, interested: Some(false), served: Some(false) }
     }
 }

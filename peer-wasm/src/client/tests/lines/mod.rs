@@ -6,6 +6,8 @@ use protocol::{LineKind, SignalStep, decode_direct_text};
 mod pair;
 
 const TCP: LineKind = LineKind::Tcp;
+/// What the first line is called that this peer offers to peer 2, whose id is larger.
+const LINE: u32 = 2;
 
 /// A peer that is near.
 fn near(number: u8) -> PeerInfo {
@@ -39,6 +41,34 @@ impl Lab {
         lab.client.handle_line_opened(line, lab.now);
         lab.drain();
         (lab, line, asked)
+    }
+
+    /// One that shares a file, after it sent a block of it to peer 2, with an open line to that; and the file's storage.
+    fn shares_with_line(manifest: &Arc<Manifest>) -> (Self, LineId, StoreId) {
+        let config = Config { upload_budget: 64 << 10, ..Config::default() };
+        let mut lab = Self::with_lines(BTreeSet::from([TCP]), config);
+        lab.register();
+        lab.client.share(Arc::clone(manifest), lab.now);
+        lab.drain();
+        let file = manifest.file();
+        lab.respond(None, &Response::Peers { file, peers: vec![near(2)] });
+        lab.read_for(2, file);
+        let store = lab.client.store(file).unwrap();
+        assert!(lab.read_next(store));
+        let line = lab.offered().unwrap();
+        lab.client.handle_line_opened(line, lab.now);
+        lab.drain();
+        lab.signal(2, manifest, LINE, SignalStep::Moved);
+        (lab, line, store)
+    }
+
+    /// Answers a read; `false` if there is none.
+    fn read_next(&mut self, store: StoreId) -> bool {
+        let read = self.outputs.iter().position(|output| matches!(output, Output::Read { .. }));
+        let Some(Output::Read { id, len, .. }) = read.map(|place| self.outputs.remove(place)) else { return false };
+        self.client.handle_read(store, id, Ok(vec![0; len as usize].into()), self.now);
+        self.drain();
+        true
     }
 
     /// A peer has everything and serves this one.
@@ -153,13 +183,13 @@ fn words_that_come_by_the_line_wait_for_those_that_were_said_before() {
         let (mut lab, line, _) = Lab::with_line(&content, &manifest);
         let file = manifest.file().tag();
         if last_word_first {
-            lab.signal(2, &manifest, 1, SignalStep::Moved);
+            lab.signal(2, &manifest, LINE, SignalStep::Moved);
         }
         lab.hear_by(line, PeerMessage::Choke { file });
         assert_eq!(lab.is_served(&manifest), !last_word_first);
         if !last_word_first {
             lab.say(2, PeerMessage::Unchoke { file });
-            lab.signal(2, &manifest, 1, SignalStep::Moved);
+            lab.signal(2, &manifest, LINE, SignalStep::Moved);
         }
         assert!(!lab.is_served(&manifest));
     }
@@ -170,11 +200,11 @@ fn when_a_line_breaks_everything_is_said_anew_through_the_tracker() {
     let (content, manifest) = large(100);
     let ends: [fn(&mut Lab, LineId, &Manifest); 2] = [
         |lab, line, _| lab.client.handle_line_closed(line, lab.now),
-        |lab, _, manifest| lab.signal(2, manifest, 1, SignalStep::Over),
+        |lab, _, manifest| lab.signal(2, manifest, LINE, SignalStep::Over),
     ];
     for end in ends {
         let (mut lab, line, _) = Lab::with_line(&content, &manifest);
-        lab.signal(2, &manifest, 1, SignalStep::Moved);
+        lab.signal(2, &manifest, LINE, SignalStep::Moved);
         lab.sent();
         end(&mut lab, line, &manifest);
         lab.drain();
@@ -193,7 +223,7 @@ fn whoever_speaks_through_the_tracker_again_has_no_line_any_more() {
     let (content, manifest) = large(100);
     let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
     let file = manifest.file().tag();
-    lab.signal(2, &manifest, 1, SignalStep::Moved);
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
     lab.send_blocks(&content, &manifest, &asked);
     assert_eq!(lab.hung_up(), [], "what was asked before may still come");
     lab.sent();
@@ -201,14 +231,9 @@ fn whoever_speaks_through_the_tracker_again_has_no_line_any_more() {
     lab.say(2, PeerMessage::Bitfield { file, blocks, begin: true });
     assert_eq!(lab.hung_up(), [line]);
     let (tracker, by_line) = lab.said_both_ways();
-    assert!(
-        tracker.iter().all(|said| !matches!(said, PeerMessage::Bitfield { begin: true, .. })),
-        "it began anew itself"
-    );
-    assert!(
-        by_line.is_empty() && tracker.iter().any(|said| matches!(said, PeerMessage::Bitfield { .. })),
-        "{tracker:?}"
-    );
+    assert!(tracker.iter().any(|said| matches!(said, PeerMessage::Bitfield { begin: true, .. })), "{tracker:?}");
+    assert!(tracker.iter().any(|said| matches!(said, PeerMessage::Bitfield { begin: false, .. })), "{tracker:?}");
+    assert_eq!(by_line, []);
 }
 
 #[test]
@@ -297,27 +322,11 @@ fn nobody_who_is_far_or_unknown_makes_this_peer_dial() {
 #[test]
 fn blocks_that_a_broken_line_did_not_carry_hold_no_room() {
     let (_, manifest) = large(100);
-    let mut lab = Lab::with_lines(BTreeSet::from([TCP]), Config { upload_budget: 64 << 10, ..Config::default() });
-    lab.register();
-    lab.client.share(Arc::clone(&manifest), lab.now);
-    lab.drain();
+    let (mut lab, line, store) = Lab::shares_with_line(&manifest);
     let file = manifest.file();
-    lab.respond(None, &Response::Peers { file, peers: vec![near(2)] });
-    let id = lab.read_for(2, file);
-    let store = lab.client.store(file).unwrap();
-    let block = |len: usize| Ok(Bytes::from(vec![0; len]));
-    lab.client.handle_read(store, id, block(4_096), lab.now);
-    lab.drain();
-    let line = lab.offered().unwrap();
-    lab.client.handle_line_opened(line, lab.now);
-    lab.signal(2, &manifest, 1, SignalStep::Moved);
     (0..100).for_each(|index| lab.hear_by(line, PeerMessage::Request { file: file.tag(), index, count: 1 }));
     let mut lost = 0;
-    loop {
-        let reads = lab.outputs.iter().position(|output| matches!(output, Output::Read { .. }));
-        let Some(Output::Read { id, len, .. }) = reads.map(|place| lab.outputs.remove(place)) else { break };
-        lab.client.handle_read(store, id, block(len as usize), lab.now);
-        lab.drain();
+    while lab.read_next(store) {
         lost += 1;
     }
     assert!((2..50).contains(&lost), "{lost} reads: there is no room for more");
@@ -328,21 +337,95 @@ fn blocks_that_a_broken_line_did_not_carry_hold_no_room() {
 }
 
 #[test]
-fn a_line_to_somebody_with_whom_there_is_nothing_to_do_is_closed_after_a_while() {
+fn a_line_ends_when_one_of_the_two_leaves_a_swarm_that_both_are_in() {
+    let (content, manifest) = large(100);
+    let file = manifest.file();
+    let leave: [fn(&mut Lab, FileId); 3] = [
+        |lab, file| lab.respond(None, &Response::PeerLeft { file, peer: peer(2) }),
+        |lab, file| lab.client.stop(file, lab.now),
+        |lab, _| lab.client.handle_closed(None, lab.now),
+    ];
+    for leave in leave {
+        let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+        lab.signal(2, &manifest, LINE, SignalStep::Moved);
+        leave(&mut lab, file);
+        lab.drain();
+        assert_eq!(lab.hung_up(), [line]);
+    }
+}
+
+#[test]
+fn a_line_by_which_nothing_is_said_for_a_minute_is_closed_and_none_opened_without_data() {
     let (content, manifest) = large(100);
     let (mut lab, line, _) = Lab::with_line(&content, &manifest);
-    lab.respond(None, &Response::PeerLeft { file: manifest.file(), peer: peer(2) });
+    let file = manifest.file().tag();
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    for _ in 0..4 {
+        lab.hear_by(line, PeerMessage::Choke { file });
+        lab.wait(Duration::from_secs(50));
+        assert_eq!(lab.hung_up(), []);
+    }
+    lab.client.stop(manifest.file(), lab.now);
+    lab.drain();
+    lab.sent();
+    let (mut lab, line, _) = Lab::shares_with_line(&manifest);
+    lab.hear_by(line, PeerMessage::Have { file, blocks: vec![protocol::HaveRun(0, 100)] });
     lab.wait(Duration::from_secs(59));
     assert_eq!(lab.hung_up(), []);
     lab.wait(Duration::from_secs(2));
     assert_eq!(lab.hung_up(), [line]);
+    lab.sent();
+    lab.wait(Duration::from_secs(200));
+    assert_eq!(lab.offered(), None);
+}
+
+#[test]
+fn a_line_whose_other_side_does_not_move_is_given_up() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.wait(Duration::from_secs(9));
+    assert_eq!(lab.hung_up(), []);
+    lab.wait(Duration::from_secs(2));
+    assert_eq!(lab.hung_up(), [line]);
+    assert!(lab.said_both_ways().0.iter().any(|said| matches!(said, PeerMessage::Bitfield { begin: true, .. })));
+}
+
+#[test]
+fn who_begins_anew_says_so_again_if_that_was_refused() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    lab.client.handle_line_closed(line, lab.now);
+    lab.drain();
+    lab.sent();
+    let about = Subject { kind: Kind::Bitfield, tag: manifest.file().tag(), index: 0, count: 1 };
+    let code = ErrorCode::Busy;
+    lab.respond(None, &Response::Error { code, message: String::new(), to: Some(peer(2)), about: Some(about) });
+    lab.wait(Duration::from_secs(2));
+    assert!(lab.said_both_ways().0.iter().any(|said| matches!(said, PeerMessage::Bitfield { begin: true, .. })));
+}
+
+#[test]
+fn offers_without_end_make_this_peer_dial_six_times() {
+    let (_, manifest) = large(100);
+    let mut lab = Lab::with_tcp();
+    lab.begin(&manifest);
+    lab.respond(None, &Response::PeerJoined { file: manifest.file(), peer: near(2) });
+    let mut dialled = 0;
+    for number in 0..500 {
+        lab.signal(2, &manifest, number, SignalStep::Offer);
+        dialled += lab.dialled().len();
+        lab.sent();
+        lab.wait(Duration::from_secs(1));
+    }
+    assert_eq!(dialled, 6);
 }
 
 #[test]
 fn who_lies_by_a_line_is_dropped_with_it() {
     let (content, manifest) = large(100);
     let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
-    lab.signal(2, &manifest, 1, SignalStep::Moved);
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
     let (index, count) = asked[0];
     let data = vec![0xff; count as usize * 4_096].into();
     let message = PeerMessage::Block { file: manifest.file().tag(), index, count, data };
