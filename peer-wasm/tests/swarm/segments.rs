@@ -508,6 +508,29 @@ fn a_block_of_which_a_part_was_served_comes_before_what_others_ask_for() {
     assert_eq!(whole, [(0, true), (8, true), (4, true), (12, true)], "{order:?}");
 }
 
+#[test]
+fn of_two_blocks_of_which_a_part_was_served_the_one_that_was_served_last_is_sent_to_its_end_first() {
+    for (first, second) in [(id_of(7), id_of(8)), (id_of(8), id_of(7))] {
+        let mut alone = one_of_two_seeds(EIGHT / 2, Config { upload_budget: 0, ..Config::default() });
+        alone.meet_taker(first, &alone.nothing());
+        alone.meet_taker(second, &alone.nothing());
+        alone.swarm.set_room(Room { in_flight: 0, upload: 1 }, alone.now);
+        // Each has nothing more to ask for a moment.
+        for (peer, index) in [(first, 0), (second, 8)] {
+            alone.ask(peer, index, 1);
+            assert_eq!(read_next(&mut alone), Some(index));
+        }
+        alone.swarm.set_room(Room { in_flight: 0, upload: 0 }, alone.now);
+        for index in 1..4 {
+            alone.ask(first, index, 1);
+            alone.ask(second, 8 + index, 1);
+        }
+        alone.swarm.set_room(Room { in_flight: 0, upload: 1 }, alone.now);
+        let order: Vec<_> = std::iter::from_fn(|| read_next(&mut alone)).collect();
+        assert_eq!(order, [9, 10, 11, 1, 2, 3]);
+    }
+}
+
 /// The seed of a new file in blocks of four segments; something is on its way to another peer, so that it is not idle.
 fn busy_seed(of: &[PeerId]) -> Alone {
     let mut alone = with(EIGHT / 2, Bitfield::full(9));
