@@ -296,7 +296,6 @@ fn lock(expected: &Expected) -> MutexGuard<'_, BTreeMap<Secret, (LineId, Lead)>>
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
     use peer_wasm::client::LineId;

@@ -222,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_in_one_and_not_in_the_other_is_noticed_whichever_has_more() {
+        let of = |indices: &[u32]| {
+            let mut blocks = Bitfield::empty(130);
+            indices.iter().for_each(|index| _ = blocks.set(*index));
+            blocks
+        };
+        for (own, other, expected) in [
+            (&[][..], &[][..], false),
+            (&[3, 129], &[3, 129], false),
+            (&[129], &[3, 129], false),
+            (&[3, 129], &[129], true),
+            (&[129], &[3], true),
+            (&[129], &[3, 4], true),
+            (&[3, 4], &[129], true),
+        ] {
+            assert_eq!(of(own).has_other_than(&of(other)), expected, "{own:?} {other:?}");
+        }
+    }
+
+    #[test]
     fn what_is_set_in_both_is_found_from_any_start() {
         let some = |blocks: &[u32]| {
             let mut bitfield = Bitfield::empty(300);

@@ -415,12 +415,12 @@ pub fn decode_direct_binary(frame: &Bytes) -> Result<PeerMessage, ParseError> {
 
 /// The block whose head and data came one after the other.
 fn with_payload(head: PeerMessage, payload: Bytes) -> Result<PeerMessage, ParseError> {
-    match head {
-        PeerMessage::Block { file, index, count, data } if data.is_empty() => {
-            Ok(PeerMessage::Block { file, index, count, data: payload })
-        }
-        _ => Err(ParseError::malformed("the head of a binary frame must be a block without data")),
+    if let PeerMessage::Block { file, index, count, data } = head
+        && data.is_empty()
+    {
+        return Ok(PeerMessage::Block { file, index, count, data: payload });
     }
+    Err(ParseError::malformed("the head of a binary frame must be a block without data"))
 }
 
 /// Reads an envelope: the receiver, what the message is about, and the message as it came. The message is read whole,

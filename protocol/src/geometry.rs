@@ -331,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_last_segment_may_be_shorter() {
+        let segments = |size, block: u32| Geometry::new(size, BlockSize::try_from(block).unwrap()).unwrap().segments();
+        for segment in [4 << 10, 16 << 10] {
+            for (size, expected) in [(0, 0), (1, 1), (u64::from(segment), 1), (u64::from(segment) + 1, 2)] {
+                assert_eq!(segments(size, segment), expected, "{size} in {segment}");
+            }
+        }
+        assert_eq!([65_536, 65_537].map(|size| segments(size, 1 << 20)), [4, 5]);
+    }
+
+    #[test]
     fn the_default_block_size_makes_neither_few_blocks_nor_many() {
         for size in [16 << 20, 20_000_000, 50_000_000, 64 << 20, (256 << 20) - 1] {
             let blocks = Geometry::new(size, BlockSize::for_file(size)).unwrap().blocks();

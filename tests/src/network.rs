@@ -17,15 +17,13 @@ pub struct Network {
     hosts: usize,
 }
 
-/// What the line of a host carries, in the words of `tc`, such as `100mbit`; and how long it takes, such as `5ms`.
+/// What the line of a host carries, in the words of `tc`, such as `100mbit`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates<'a> {
     /// What it sends.
     pub up: &'a str,
     /// What it receives.
     pub down: &'a str,
-    /// The time from a host to the bridge, if it is to take some.
-    pub delay: Option<&'a str>,
 }
 
 impl Network {
@@ -53,12 +51,9 @@ impl Network {
             run(&format!("ip -n {name} address add {}/24 dev line", network.address(host)))?;
             run(&format!("ip -n {name} link set lo up"))?;
             run(&format!("ip -n {name} link set line up"))?;
-            let shape = |rate: &str| format!("root handle 1: tbf rate {rate} burst 16kb latency 200ms");
+            let shape = |rate: &str| format!("root tbf rate {rate} burst 16kb latency 200ms");
             run(&format!("tc -n {name} qdisc add dev line {}", shape(rates.up)))?;
             run(&format!("tc qdisc add dev {line} {}", shape(rates.down)))?;
-            if let Some(delay) = rates.delay {
-                run(&format!("tc -n {name} qdisc add dev line parent 1: netem delay {delay}"))?;
-            }
         }
         Ok(Some(network))
     }

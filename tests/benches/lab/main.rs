@@ -46,7 +46,7 @@ const GROUPS: [Group; 4] = [
     },
     Group {
         rows: &[
-            row("terminals_12_over_bound", "12 terminals, 60 MB, 50 Mbit/s, 5 ms to the bridge: the same", 1.20),
+            row("terminals_12_over_bound", "12 terminals, 60 MB, 50 Mbit/s: the same", 1.20),
             row("tracker_bytes_over_file", "what crossed the tracker's line meanwhile / the file", 0.3),
         ],
         measure: |scale| measure(scale, &[TWELVE], |took| vec![took[0].over_bound, took[0].tracker_bytes_over_file]),
@@ -77,10 +77,9 @@ const GROUPS: [Group; 4] = [
     },
 ];
 
-const FIVE: Trial =
-    Trial { fetching: 5, megabytes: Scaled(100, 2), mbit: 100, delay: None, relay_only: false, cut: None };
+const FIVE: Trial = Trial { fetching: 5, megabytes: Scaled(100, 2), mbit: 100, relay_only: false, cut: None };
 const THREE: Trial = Trial { fetching: 3, megabytes: Scaled(20, 2), ..FIVE };
-const TWELVE: Trial = Trial { fetching: 12, megabytes: Scaled(60, 2), mbit: 50, delay: Some("5ms"), ..FIVE };
+const TWELVE: Trial = Trial { fetching: 12, megabytes: Scaled(60, 2), mbit: 50, ..FIVE };
 
 /// Runs trials one after the other; `None` if there can be no lab here.
 fn measure(scale: Scale, trials: &[Trial], figures: fn(&[lab::Took]) -> Vec<f64>) -> Result<Option<Vec<f64>>> {
