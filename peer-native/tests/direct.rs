@@ -16,7 +16,7 @@ use tracker_ws::{Config, Direct, Limits};
 /// The hosts: one shares, the others fetch.
 const SEED: usize = 0;
 const FETCHING: [usize; 2] = [1, 2];
-const RATES: Rates<'_> = Rates { up: "20mbit", down: "20mbit" };
+const RATES: Rates = Rates { up: 20, down: 20 };
 /// Some four seconds of a line.
 const SIZE: usize = 8 << 20;
 const LONGEST: Duration = Duration::from_secs(60);

@@ -5,14 +5,19 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::fs;
 
-/// What was measured, by name.
+/// What was measured, by name, or why nothing was.
 #[derive(Debug, Default)]
-pub struct Figures(Map<String, Value>);
+pub struct Figures(Map<String, Value>, Option<String>);
 
 impl Figures {
     /// Adds a figure.
     pub fn add(&mut self, name: &str, value: f64) {
         self.0.insert(name.to_owned(), json!((value * 1e4).round() / 1e4));
+    }
+
+    /// Notes why nothing can be measured here.
+    pub fn impossible(&mut self, why: &str) {
+        self.1 = Some(why.to_owned());
     }
 
     /// A figure that was added.
@@ -29,7 +34,7 @@ impl Figures {
         let folder = scale.figures_dir();
         fs::create_dir_all(&folder)?;
         let file = folder.join(name).with_extension("json");
-        fs::write(&file, format!("{:#}\n", json!({ "metrics": self.0 })))?;
+        fs::write(&file, format!("{:#}\n", json!({ "metrics": self.0, "impossible": self.1 })))?;
         Ok(file.display().to_string())
     }
 }

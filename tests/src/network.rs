@@ -17,13 +17,13 @@ pub struct Network {
     hosts: usize,
 }
 
-/// What the line of a host carries, in the words of `tc`, such as `100mbit`.
+/// What the line of a host carries, in Mbit/s, headers included.
 #[derive(Debug, Clone, Copy)]
-pub struct Rates<'a> {
+pub struct Rates {
     /// What it sends.
-    pub up: &'a str,
+    pub up: u32,
     /// What it receives.
-    pub down: &'a str,
+    pub down: u32,
 }
 
 impl Network {
@@ -31,7 +31,7 @@ impl Network {
     ///
     /// # Errors
     /// If some of it can be done, and the rest cannot.
-    pub fn new(hosts: usize, rates: Rates<'_>) -> Result<Option<Self>> {
+    pub fn new(hosts: usize, rates: Rates) -> Result<Option<Self>> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         // A name of an interface has at most 15 characters.
         let (id, made) = (process::id(), MADE.fetch_add(1, Relaxed) % 10);
@@ -51,7 +51,9 @@ impl Network {
             run(&format!("ip -n {name} address add {}/24 dev line", network.address(host)))?;
             run(&format!("ip -n {name} link set lo up"))?;
             run(&format!("ip -n {name} link set line up"))?;
-            let shape = |rate: &str| format!("root tbf rate {rate} burst 16kb latency 200ms");
+            // The kernel looks 250 times a second, so a line has to be able to send as much at once.
+            let burst_kb = |rate: u32| (rate / 2).max(16);
+            let shape = |rate| format!("root tbf rate {rate}mbit burst {}kb latency 200ms", burst_kb(rate));
             run(&format!("tc -n {name} qdisc add dev line {}", shape(rates.up)))?;
             run(&format!("tc qdisc add dev {line} {}", shape(rates.down)))?;
         }

@@ -76,8 +76,7 @@ struct Terminal {
 impl Lab {
     /// A room whose file is shared; `None` if there can be none here.
     pub(crate) fn new(trial: &Trial, scale: Scale) -> Result<Option<Self>> {
-        let rate = format!("{}mbit", trial.mbit);
-        let rates = Rates { up: &rate, down: &rate };
+        let rates = Rates { up: trial.mbit, down: trial.mbit };
         let Some(network) = Network::new(FIRST + trial.fetching, rates)? else { return Ok(None) };
         let mut command = network.command(TRACKER, &path(program(scale, "tracker-ws")?));
         command.args(["--host", &network.address(TRACKER).to_string(), "--port", "0", "--page", "web/dist"]);

@@ -100,6 +100,7 @@ fn main() -> Result<()> {
     println!("| row | what | to reach | measured | |\n|---|---|---|---|---|");
     for Group { rows, measure } in GROUPS.iter().filter(is_wanted) {
         let Some(values) = measure(scale)? else {
+            figures.impossible("no network namespaces may be made here");
             println!("\nno network namespaces may be made here, so there is nothing to measure with");
             break;
         };
