@@ -50,7 +50,7 @@ impl Room {
     async fn fetch(&self, flags: &[&str], meanwhile: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
         let get = |host: usize| {
             let folder = self.sample.folder.path().join(host.to_string());
-            let arguments = [flags, &["get", "sample.bin", "--stay"]].concat();
+            let arguments = [&["get", "sample.bin", "--stay"], flags].concat();
             Minibit::run_in(self.network.host(host), &self.tracker.http_url(), &folder, &arguments)
         };
         let mut fetching = FETCHING.into_iter().map(get).collect::<anyhow::Result<Vec<_>>>()?;
