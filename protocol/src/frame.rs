@@ -396,20 +396,24 @@ pub fn decode_tracker_binary(frame: &Bytes) -> Result<TrackerFrame, ParseError> 
     }
 }
 
-/// Reads a text frame that came by a direct line.
+/// Reads a text frame that came by a direct line: a small message.
 ///
 /// # Errors
-/// If it is no message of this protocol.
+/// If it is no message of this protocol, or larger than the tracker would have passed on.
 pub fn decode_direct_text(text: &str) -> Result<PeerMessage, ParseError> {
+    if text.len() > MAX_SMALL_BYTES {
+        return Err(ParseError::malformed(format!("a message in text has at most {MAX_SMALL_BYTES} bytes")));
+    }
     read_message(text)
 }
 
 /// Reads a binary frame that came by a direct line, which is always a block.
 ///
 /// # Errors
-/// If the frame is shorter than it says, or its head is not that of a block without `data`.
+/// If the frame is shorter than it says, its data empty or too long, or its head not that of a block without `data`.
 pub fn decode_direct_binary(frame: &Bytes) -> Result<PeerMessage, ParseError> {
     let (head, payload) = split_binary(frame)?;
+    check_data_len(payload.len())?;
     with_payload(read_message(head)?, payload)
 }
 

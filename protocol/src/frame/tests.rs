@@ -52,9 +52,19 @@ fn a_binary_frame_by_a_direct_line_is_a_block_whose_head_has_no_data() {
         assert!(decode_direct_binary(&binary(&head)).is_err(), "{head}");
     }
     let whole = binary(&without);
-    for len in 0..whole.len() - b"bytes".len() {
+    for len in 0..=whole.len() - b"bytes".len() {
         assert!(decode_direct_binary(&whole.slice(..len)).is_err(), "{len}");
     }
+    let head = &whole[..whole.len() - b"bytes".len()];
+    let of = |len: u32| decode_direct_binary(&[head, &vec![0; len as usize][..]].concat().into()).is_ok();
+    assert_eq!([MAX_SPAN_BYTES, MAX_SPAN_BYTES + 1].map(of), [true, false]);
+}
+
+#[test]
+fn a_text_frame_by_a_direct_line_is_no_larger_than_one_through_the_tracker() {
+    let said = |padding: usize| format!(r#"{{"type":"choke","file":"{}","x":"{}"}}"#, FILE.tag(), "x".repeat(padding));
+    let most = MAX_SMALL_BYTES - said(0).len();
+    assert_eq!([most, most + 1].map(|padding| decode_direct_text(&said(padding)).is_ok()), [true, false]);
 }
 
 #[test]
