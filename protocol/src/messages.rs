@@ -1,6 +1,6 @@
 //! Every message, as it stands in JSON.
 
-use crate::{FileFacts, FileId, FileTag, ManifestPart, PeerId, PeerName, RoomName, Secret, Subject, encoding};
+use crate::{FileFacts, FileId, FileTag, Kind, ManifestPart, PeerId, PeerName, RoomName, Secret, Subject, encoding};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
@@ -438,6 +438,26 @@ impl PeerMessage {
     /// A part of a manifest.
     pub fn manifest(facts: FileFacts, part: ManifestPart) -> Self {
         Self::Manifest { facts: Box::new(facts), part: Box::new(part) }
+    }
+
+    /// Its `type`.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::GetManifest { .. } => Kind::GetManifest,
+            Self::Manifest { .. } => Kind::Manifest,
+            Self::NoManifest { .. } => Kind::NoManifest,
+            Self::Bitfield { .. } => Kind::Bitfield,
+            Self::Have { .. } => Kind::Have,
+            Self::Interested { .. } => Kind::Interested,
+            Self::NotInterested { .. } => Kind::NotInterested,
+            Self::Choke { .. } => Kind::Choke,
+            Self::Unchoke { .. } => Kind::Unchoke,
+            Self::Request { .. } => Kind::Request,
+            Self::Cancel { .. } => Kind::Cancel,
+            Self::Block { .. } => Kind::Block,
+            Self::Reject { .. } => Kind::Reject,
+            Self::Signal { .. } => Kind::Signal,
+        }
     }
 
     /// The tag of the file that the message is about.

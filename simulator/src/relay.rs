@@ -63,21 +63,21 @@ impl Relay {
 
 /// What a message is about, as the relay reads it.
 pub(crate) const fn subject(message: &PeerMessage) -> Subject {
-    let (kind, index, count) = match *message {
-        PeerMessage::GetManifest { .. } => (Kind::GetManifest, 0, 1),
-        PeerMessage::Manifest { .. } => (Kind::Manifest, 0, 1),
-        PeerMessage::NoManifest { .. } => (Kind::NoManifest, 0, 1),
-        PeerMessage::Bitfield { .. } => (Kind::Bitfield, 0, 1),
-        PeerMessage::Have { .. } => (Kind::Have, 0, 1),
-        PeerMessage::Interested { .. } => (Kind::Interested, 0, 1),
-        PeerMessage::NotInterested { .. } => (Kind::NotInterested, 0, 1),
-        PeerMessage::Choke { .. } => (Kind::Choke, 0, 1),
-        PeerMessage::Unchoke { .. } => (Kind::Unchoke, 0, 1),
-        PeerMessage::Request { index, count, .. } => (Kind::Request, index, count),
-        PeerMessage::Cancel { index, count, .. } => (Kind::Cancel, index, count),
-        PeerMessage::Block { index, count, .. } => (Kind::Block, index, count),
-        PeerMessage::Reject { index, count, .. } => (Kind::Reject, index, count),
-        PeerMessage::Signal { .. } => (Kind::Signal, 0, 1),
+    let (index, count) = match *message {
+        PeerMessage::Request { index, count, .. }
+        | PeerMessage::Cancel { index, count, .. }
+        | PeerMessage::Block { index, count, .. }
+        | PeerMessage::Reject { index, count, .. } => (index, count),
+        PeerMessage::GetManifest { .. }
+        | PeerMessage::Manifest { .. }
+        | PeerMessage::NoManifest { .. }
+        | PeerMessage::Bitfield { .. }
+        | PeerMessage::Have { .. }
+        | PeerMessage::Interested { .. }
+        | PeerMessage::NotInterested { .. }
+        | PeerMessage::Choke { .. }
+        | PeerMessage::Unchoke { .. }
+        | PeerMessage::Signal { .. } => (0, 1),
     };
-    Subject { kind, tag: message.tag(), index, count }
+    Subject { kind: message.kind(), tag: message.tag(), index, count }
 }

@@ -372,7 +372,8 @@ impl Client {
             State::Opening { .. } | State::Open { .. } => self.hang_up(from, now),
             State::Closed => {}
         }
-        let may_dial = |contact: &Contact| contact.try_at <= now && contact.tries < MOST_TRIES;
+        // The other side may have noticed a little sooner that the last one was over.
+        let may_dial = |contact: &Contact| contact.try_at <= now + OPENING && contact.tries < MOST_TRIES;
         let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.has_room();
         let line = if is_welcome { self.lines.begin(own, from, Some(number), now) } else { None };
         match line {
@@ -528,25 +529,5 @@ impl Client {
         if let Some(file) = file.map(FileId::tag) {
             self.say_through_tracker(to, PeerMessage::Signal { file, line, step, data });
         }
-    }
-}
-
-/// What a message is about.
-pub(super) const fn kind_of(message: &PeerMessage) -> Kind {
-    match message {
-        PeerMessage::GetManifest { .. } => Kind::GetManifest,
-        PeerMessage::Manifest { .. } => Kind::Manifest,
-        PeerMessage::NoManifest { .. } => Kind::NoManifest,
-        PeerMessage::Bitfield { .. } => Kind::Bitfield,
-        PeerMessage::Have { .. } => Kind::Have,
-        PeerMessage::Interested { .. } => Kind::Interested,
-        PeerMessage::NotInterested { .. } => Kind::NotInterested,
-        PeerMessage::Choke { .. } => Kind::Choke,
-        PeerMessage::Unchoke { .. } => Kind::Unchoke,
-        PeerMessage::Request { .. } => Kind::Request,
-        PeerMessage::Cancel { .. } => Kind::Cancel,
-        PeerMessage::Block { .. } => Kind::Block,
-        PeerMessage::Reject { .. } => Kind::Reject,
-        PeerMessage::Signal { .. } => Kind::Signal,
     }
 }

@@ -1,6 +1,6 @@
 //! What other peers say, and finding manifests: asking others for theirs, and sending ours.
 
-use super::{Client, Output, Receipt, lines::kind_of, manifests::Wanted, output::Sent, transfer::Transfer};
+use super::{Client, Output, Receipt, manifests::Wanted, output::Sent, transfer::Transfer};
 use crate::Instant;
 use protocol::{ErrorCode, FileFacts, FileId, Kind, ManifestPart, PeerId, PeerMessage, Subject, encode_envelope};
 use tracing::trace;
@@ -11,7 +11,7 @@ pub(super) const MANIFEST_SHARE: u64 = 8;
 impl Client {
     /// A message came through the tracker.
     pub(super) fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
-        self.heard_through_tracker(from, kind_of(&message), now);
+        self.heard_through_tracker(from, message.kind(), now);
         if let PeerMessage::Signal { line, step, data, .. } = message {
             self.handle_signal(from, line, step, data, now);
             self.settle(now);

@@ -12,6 +12,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tests::{
+    eventually::eventually,
     network::{Network, Rates},
     noise::noise,
     scale::{Scale, Scaled},
@@ -22,6 +23,8 @@ use tests::{
 const TRACKER: usize = 0;
 const SEED: usize = 1;
 const FIRST: usize = 2;
+/// How long half of a file may take.
+const LONGEST: Duration = Duration::from_secs(60);
 /// The share of those who fetch that are separated from each other, so that about half of all direct lines are cut.
 const CUT_SHARE: (usize, usize) = (4, 5);
 
@@ -43,7 +46,7 @@ pub(crate) struct Trial {
 pub(crate) enum Cut {
     /// All of them, from the beginning.
     Before,
-    /// Most of those who fetch, when half of the time has passed that it should take.
+    /// Most of those who fetch, when the seed has sent half of the file.
     InTheMiddle,
 }
 
@@ -96,10 +99,7 @@ impl Lab {
     }
 
     /// Lets all others fetch the file.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it is time that is measured, and in the middle of it that lines are cut"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "it is time that is measured")]
     pub(crate) fn run(&self) -> Result<Took> {
         let Trial { fetching, mbit, cut, .. } = self.trial;
         let fetchers = FIRST..FIRST + fetching;
@@ -122,7 +122,7 @@ impl Lab {
                 })
                 .collect();
             if cut == Some(Cut::InTheMiddle) {
-                thread::sleep(Duration::from_secs_f64(bound / 2.0).saturating_sub(begun.elapsed()));
+                self.until_half_is_sent()?;
                 self.network.separate(fetchers.take(fetching * CUT_SHARE.0 / CUT_SHARE.1))?;
             }
             let mut last = Duration::ZERO;
@@ -140,6 +140,17 @@ impl Lab {
         let crossed = self.network.bytes(TRACKER)? - before;
         let seconds = last.as_secs_f64();
         Ok(Took { seconds, over_bound: seconds / bound, tracker_bytes_over_file: crossed as f64 / size })
+    }
+
+    fn until_half_is_sent(&self) -> Result<()> {
+        let before = self.network.bytes(SEED)?;
+        let half = self.content.len() as u64 / 2;
+        let sent = async || {
+            let sent = self.network.bytes(SEED)? - before;
+            Ok(if sent >= half { Ok(()) } else { Err(sent) })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(eventually("half of the file", LONGEST, sent))
     }
 
     fn fetch(&self, host: usize) -> Result<Terminal> {

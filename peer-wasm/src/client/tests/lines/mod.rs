@@ -406,6 +406,19 @@ fn who_begins_anew_says_so_again_if_that_was_refused() {
 }
 
 #[test]
+fn after_a_break_an_offer_that_comes_a_little_early_is_taken_and_an_earlier_one_is_not() {
+    let (content, manifest) = large(100);
+    for (seconds, is_taken) in [(49, false), (55, true)] {
+        let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+        lab.client.handle_line_closed(line, lab.now);
+        lab.wait(Duration::from_secs(seconds));
+        lab.sent();
+        lab.signal(2, &manifest, 3, SignalStep::Offer);
+        assert_eq!(lab.dialled().len(), usize::from(is_taken), "{seconds} s");
+    }
+}
+
+#[test]
 fn offers_without_end_make_this_peer_dial_six_times() {
     let (_, manifest) = large(100);
     let mut lab = Lab::with_tcp();
