@@ -182,7 +182,7 @@ impl Driver {
                         self.client.handle_closed(None, self.now());
                     }
                 }
-                Output::Offer { line } => match self.direct.offer(line).await {
+                Output::Offer { line, kind: _ } => match self.direct.offer(line).await {
                     Ok(offer) => self.client.handle_reachable(line, offer, self.now()),
                     Err(error) => {
                         tracing::debug!(%error, "no line can be offered");
@@ -195,6 +195,7 @@ impl Driver {
                         self.close_line(line);
                     }
                 }
+                Output::Signal { line: _, step: _, data: _ } => {}
                 Output::SendDirect { line, frame, receipt } => {
                     if !self.direct.send(line, frame, receipt) {
                         self.close_line(line);

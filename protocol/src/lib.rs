@@ -14,6 +14,7 @@ mod ids;
 mod manifest;
 mod messages;
 mod names;
+mod pieces;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use frame::{
@@ -33,9 +34,10 @@ pub use manifest::{
 };
 pub use messages::{
     ErrorCode, FileInfo, HaveRun, Identity, Limits, LineKind, PROTOCOL_VERSION, PeerInfo, PeerMessage, Request,
-    Response, SignalStep,
+    Response, SignalStep, Stun,
 };
 pub use names::{FileName, MediaType, NameError, PeerName, RoomName};
+pub use pieces::{Assembly, MAX_PIECE_BYTES, PieceError, cut};
 
 /// Codes with which the tracker closes a connection, beside those of RFC 6455 section 7.4.1.
 pub mod close {

@@ -105,6 +105,9 @@ pub enum Response {
         resumed: bool,
         /// What the tracker allows.
         limits: Limits,
+        /// Where to learn one's own addresses.
+        #[serde(default, skip_serializing_if = "Stun::is_empty")]
+        stun: Stun,
     },
     /// Answers `announce`.
     Announced {
@@ -203,6 +206,9 @@ pub struct PeerInfo {
 pub enum LineKind {
     /// TLS over TCP, to a program that listens.
     Tcp,
+    /// A WebRTC data channel (RFC 8831).
+    #[serde(rename = "webrtc")]
+    WebRtc,
     /// A kind of a newer client.
     #[serde(other)]
     Other,
@@ -218,6 +224,24 @@ pub struct FileInfo {
     pub sources: u32,
     /// All peers of its swarm.
     pub peers: u32,
+}
+
+/// Who tells a client by STUN (RFC 8489) under which address others see it, for direct lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stun {
+    /// The UDP port at which the tracker itself answers, under the name by which the client reached it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Other servers, as URIs such as `stun:stun.example.org:3478` (RFC 7064).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+}
+
+impl Stun {
+    /// Whether nobody does.
+    pub const fn is_empty(&self) -> bool {
+        self.port.is_none() && self.servers.is_empty()
+    }
 }
 
 /// What the tracker allows one client. The default is nothing; what a tracker allows by default is its own matter.
@@ -424,6 +448,10 @@ pub enum PeerMessage {
 pub enum SignalStep {
     /// The sender may be reached as `data` says.
     Offer,
+    /// How the sender takes the offer.
+    Answer,
+    /// One more way to reach the sender.
+    Candidate,
     /// The last of the sender's messages that came through the tracker; the next one comes by the line. Answers to requests may
     /// still come through the tracker.
     Moved,

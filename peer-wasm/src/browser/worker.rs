@@ -273,7 +273,11 @@ impl Session {
             Output::Connect => self.connect(now, worker, generations),
             Output::Disconnect => self.socket = None,
             // A worker says of no kind that it can have it.
-            Output::Offer { .. } | Output::Dial { .. } | Output::SendDirect { .. } | Output::HangUp { .. } => {}
+            Output::Offer { .. }
+            | Output::Dial { .. }
+            | Output::Signal { .. }
+            | Output::SendDirect { .. }
+            | Output::HangUp { .. } => {}
             Output::Send { frame, receipt } => {
                 if let Some((_, socket)) = &mut self.socket {
                     socket.send(frame, receipt);

@@ -71,6 +71,8 @@ pub(super) struct Lines {
 struct Contact {
     /// The files in whose swarms the two know each other.
     files: BTreeSet<FileId>,
+    /// The best kind of line that both can have.
+    kind: LineKind,
     /// Whether it is this peer's turn to offer a line: who asked the tracker for the other one begins.
     offers: bool,
     /// Data went from one to the other.
@@ -156,11 +158,11 @@ impl Lines {
     /// The tracker introduced a peer in the swarm of a file.
     pub(super) fn introduced(&mut self, file: FileId, peer: &PeerInfo, was_asked_for: bool, now: Instant) {
         let has_room = self.contacts.len() < MAX_CONTACTS || self.contacts.contains_key(&peer.id);
-        if self.kinds.is_disjoint(&peer.direct) || !has_room {
-            return;
-        }
+        // They are in the order of what a byte costs.
+        let Some(&kind) = self.kinds.intersection(&peer.direct).next().filter(|_| has_room) else { return };
         let contact = || Contact {
             files: BTreeSet::new(),
+            kind,
             offers: was_asked_for,
             has_data: false,
             tries: 0,
@@ -248,6 +250,16 @@ impl Client {
             && let Some(Naming { number, is_own: true, .. }) = contact.line()
         {
             self.signal(peer, number, SignalStep::Offer, offer);
+        }
+        self.settle(now);
+    }
+
+    /// The shell has something to say to the other peer's shell of a line that it opens: an answer, or a candidate.
+    pub fn handle_signal(&mut self, line: LineId, step: SignalStep, data: String, now: Instant) {
+        if let Some((peer, contact)) = self.lines.of(line)
+            && let Some(Naming { number, .. }) = contact.line()
+        {
+            self.signal(peer, number, step, data);
         }
         self.settle(now);
     }
@@ -348,9 +360,15 @@ impl Client {
     }
 
     /// A peer speaks of a line.
-    pub(super) fn handle_signal(&mut self, from: PeerId, number: u32, step: SignalStep, data: String, now: Instant) {
+    pub(super) fn hear_signal(&mut self, from: PeerId, number: u32, step: SignalStep, data: String, now: Instant) {
         match step {
             SignalStep::Offer => self.handle_offer(from, number, data, now),
+            SignalStep::Answer | SignalStep::Candidate => {
+                let line = self.lines.contacts.get(&from).and_then(Contact::line);
+                if let Some(line) = line.filter(|line| line.number == number) {
+                    self.outputs.push_back(Output::Signal { line: line.id, step, data });
+                }
+            }
             SignalStep::Moved => self.handle_moved(from, number, now),
             SignalStep::Over => {
                 let line = self.lines.contacts.get(&from).and_then(Contact::line);
@@ -424,10 +442,9 @@ impl Client {
         while self.lines.has_room() {
             let is_due = |contact: &Contact| contact.offer_at().is_some_and(|at| at <= now);
             let due = self.lines.contacts.iter().find(|(_, contact)| is_due(contact));
-            let Some(line) = due.map(|(peer, _)| *peer).and_then(|peer| self.lines.begin(own, peer, None, now)) else {
-                break;
-            };
-            self.outputs.push_back(Output::Offer { line });
+            let Some((peer, kind)) = due.map(|(peer, contact)| (*peer, contact.kind)) else { break };
+            let Some(line) = self.lines.begin(own, peer, None, now) else { break };
+            self.outputs.push_back(Output::Offer { line, kind });
         }
         self.lines.look_at = self.lines.next_look();
     }

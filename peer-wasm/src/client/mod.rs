@@ -43,7 +43,7 @@ use link::{Link, OnLine};
 use manifests::Manifests;
 use output::Sent;
 use protocol::{
-    Bitfield, FileId, FileTag, Identity, LineKind, Manifest, PeerName, Request, RoomName, Run, close,
+    Bitfield, FileId, FileTag, Identity, LineKind, Manifest, PeerName, Request, RoomName, Run, Stun, close,
     decode_tracker_binary, decode_tracker_text,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
@@ -99,6 +99,7 @@ pub struct Client {
     last_store: StoreId,
     stores: BTreeMap<StoreId, FileId>,
     manifests: Manifests,
+    stun: Stun,
     lines: Lines,
     rooms: Rooms,
     outputs: VecDeque<Output>,
@@ -119,6 +120,7 @@ impl Client {
             last_store: StoreId::FIRST,
             stores: BTreeMap::new(),
             manifests: Manifests::default(),
+            stun: Stun::default(),
             rooms: Rooms::default(),
             outputs: VecDeque::new(),
         };
@@ -310,6 +312,11 @@ impl Client {
         let swarms = self.transfers.values().filter_map(Transfer::swarm);
         let rate: u64 = swarms.map(|swarm| swarm.rates(now).1).sum();
         (rate / UNSENT_PER_SECOND).clamp(LEAST_UNSENT, MOST_UNSENT)
+    }
+
+    /// Who tells this peer its own addresses, as the tracker said the last time.
+    pub const fn stun(&self) -> &Stun {
+        &self.stun
     }
 
     /// Every file that is fetched or shared.

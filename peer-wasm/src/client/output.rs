@@ -3,7 +3,7 @@
 use super::LineId;
 use crate::{page::Update, swarm::ReadId};
 use bytes::Bytes;
-use protocol::{FileId, Frame, Manifest, Run};
+use protocol::{FileId, Frame, LineKind, Manifest, Run, SignalStep};
 use std::{fmt, sync::Arc};
 
 /// Names one storage of one file, so that what an old one still answers is not taken for a new one's.
@@ -52,6 +52,8 @@ pub enum Output {
     Offer {
         /// What to call it.
         line: LineId,
+        /// Of which kind; one of those that the client was told at the start.
+        kind: LineKind,
     },
     /// Open a direct line that another peer offers; answer with `handle_line_opened` or `handle_line_closed`.
     Dial {
@@ -59,6 +61,15 @@ pub enum Output {
         line: LineId,
         /// What the other peer's shell said of it.
         offer: String,
+    },
+    /// Something that the other peer's shell says of a line that is being opened, or was a moment ago.
+    Signal {
+        /// Which.
+        line: LineId,
+        /// What: an answer or a candidate.
+        step: SignalStep,
+        /// The other shell's words.
+        data: String,
     },
     /// Send a frame by a direct line that is open; otherwise as [`Output::Send`].
     SendDirect {

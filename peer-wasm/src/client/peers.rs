@@ -13,7 +13,7 @@ impl Client {
     pub(super) fn handle_envelope(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
         self.heard_through_tracker(from, message.kind(), now);
         if let PeerMessage::Signal { line, step, data, .. } = message {
-            self.handle_signal(from, line, step, data, now);
+            self.hear_signal(from, line, step, data, now);
             self.settle(now);
         } else {
             self.hear(from, message, now);

@@ -34,7 +34,8 @@ impl Client {
 
     fn handle_response(&mut self, seq: Option<u32>, response: Response, now: Instant) {
         match response {
-            Response::Registered { identity, room, limits, .. } => {
+            Response::Registered { identity, room, limits, stun, .. } => {
+                self.stun = stun;
                 self.rooms.set_queue(limits.queue_bytes.into());
                 self.registered(identity, room);
             }

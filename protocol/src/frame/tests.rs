@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FileId, Identity, Limits, LineKind, RoomName, Secret, SignalStep};
+use crate::{FileId, Identity, Limits, LineKind, RoomName, Secret, SignalStep, Stun};
 use proptest::prelude::*;
 
 const ALICE: PeerId = PeerId::from_bytes([0xa1; 8]);
@@ -102,6 +102,7 @@ fn responses_and_requests_keep_their_number() {
         room: RoomName::default(),
         resumed: false,
         limits: Limits::default(),
+        stun: Stun { port: Some(9000), servers: vec!["stun:stun.example.org".to_owned()] },
     };
     let text = encode_response(Some(9), &response);
     assert_eq!(decode_tracker_text(&text), Ok(TrackerFrame::Response { seq: Some(9), response }));

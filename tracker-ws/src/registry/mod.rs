@@ -43,7 +43,7 @@ use crate::{Limits, address::AddressKey};
 use open::OpenRequests;
 use protocol::{
     Bitfield, BitfieldError, ErrorCode, FileFacts, FileId, Geometry, Identity, LineKind, PROTOCOL_VERSION, PeerId,
-    PeerName, Request, Response, RoomName, close,
+    PeerName, Request, Response, RoomName, Stun, close,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use room::Room;
@@ -273,7 +273,13 @@ impl Registry {
         self.rooms.entry(peer.room.clone()).or_default().peers.insert(id);
         self.conns.insert(peer.conn, Conn::Registered(id));
         let identity = Identity { id, secret: self.secrets.of(id) };
-        let response = Response::Registered { identity, room: peer.room.clone(), resumed, limits: self.limits.told() };
+        let response = Response::Registered {
+            identity,
+            room: peer.room.clone(),
+            resumed,
+            limits: self.limits.told(),
+            stun: Stun::default(),
+        };
         self.peers.insert(id, peer);
         Ok(response)
     }

@@ -33,9 +33,8 @@ async fn transfers_go_on_with_a_tracker_that_was_killed_and_started_again() -> a
     let mut line = JoinSet::new();
     line.spawn(narrow_line(listener, tracker.host.clone()));
     // Direct lines would go around the narrow one.
-    let peers = [("seed", &narrow_url), ("a", &url), ("b", &url)].map(|(name, url)| {
-        Peer::start(PeerConfig { direct: false, ..PeerConfig::new(url, folder.path().join(name)) })
-    });
+    let peers = [("seed", &narrow_url), ("a", &url), ("b", &url)]
+        .map(|(name, url)| Peer::start(PeerConfig { direct: false, ..PeerConfig::new(url, folder.path().join(name)) }));
     let [seed, first, second] = &peers;
     let file = seed.share(&path).await?;
 

@@ -4,7 +4,7 @@ use super::{tracker::PEERS_WANTED, *};
 use crate::page::{self, Transfer as Report};
 use protocol::{
     BlockSize, ClientFrame, ErrorCode, Frame, Geometry, Kind, Limits, ManifestHasher, ManifestPart, MediaType, PeerId,
-    PeerInfo, PeerMessage, Response, Secret, Subject, TrackerFrame, decode_client_text, encode_envelope,
+    PeerInfo, PeerMessage, Response, Secret, Stun, Subject, TrackerFrame, decode_client_text, encode_envelope,
     encode_response, forwarded_head,
 };
 
@@ -62,7 +62,7 @@ impl Lab {
         self.client.handle_opened(self.now);
         let identity = Identity { id: ME, secret: Secret::from_bytes([9; 16]) };
         let room = RoomName::default();
-        self.respond(None, &Response::Registered { identity, room, resumed: false, limits });
+        self.respond(None, &Response::Registered { identity, room, resumed: false, limits, stun: Stun::default() });
     }
 
     fn respond(&mut self, seq: Option<u32>, response: &Response) {

@@ -81,7 +81,7 @@ impl Lab {
 
     /// The lines that this peer wants to offer since the last look.
     fn offered(&mut self) -> Option<LineId> {
-        let offer = |output: &Output| if let Output::Offer { line } = output { Some(*line) } else { None };
+        let offer = |output: &Output| if let Output::Offer { line, .. } = output { Some(*line) } else { None };
         self.outputs.iter().find_map(offer)
     }
 

@@ -233,7 +233,7 @@ impl Pair {
                     Frame::Binary { .. } => self.ends[other].by_tracker.push_back(Letter::ByTracker(frame)),
                 }
             }
-            Output::Offer { line } => {
+            Output::Offer { line, .. } => {
                 let offer = format!("{line:?} of {number}");
                 self.offers.insert(offer.clone(), (number, line));
                 self.ends[number].client.handle_reachable(line, offer, now);
@@ -250,6 +250,7 @@ impl Pair {
                     self.ends[end].by_line.push_back(Letter::Opened(self.last_line));
                 }
             }
+            Output::Signal { .. } => panic!("these shells say nothing more"),
             Output::SendDirect { line, frame, receipt } => {
                 self.ends[number].receipts.extend(receipt);
                 let named = self.ends[number].lines.iter().find(|(_, id)| **id == line);
@@ -295,6 +296,7 @@ impl Pair {
                 room: RoomName::default(),
                 resumed: false,
                 limits: Limits { queue_bytes: 16 << 20, ..Limits::default() },
+                stun: Stun::default(),
             },
             Request::Announce { facts, .. } => Response::Announced { file: facts.file },
             Request::GetPeers { file, .. } => {
