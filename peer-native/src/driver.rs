@@ -245,6 +245,7 @@ impl Driver {
             Update::Ready
             | Update::Hashing { .. }
             | Update::Shared { .. }
+            | Update::Line { .. }
             | Update::NotShared { .. }
             | Update::Saved { .. } => {}
         });

@@ -1,10 +1,10 @@
 //! What the page and its worker say to each other.
 //!
 //! Each message crosses as a JavaScript array `[json, attachment]`: the JSON of a [`Command`] or an [`Update`], and
-//! the one `File` that some of them carry. The page never sees a protocol message, the worker never a widget.
+//! the one `File` or channel that some of them carry. The page never sees a protocol message, the worker never a widget.
 
 use crate::{
-    client::WaitsFor,
+    client::{LineId, WaitsFor},
     swarm::{NeighbourStatus, StorageError},
 };
 use protocol::{ErrorCode, FileId, FileName, MediaType, PeerId, PeerName, RoomName};
@@ -20,6 +20,9 @@ pub enum Command {
         url: String,
         /// The room.
         room: RoomName,
+        /// Whether other peers may be told the addresses of this device, to talk without the tracker. Of the same room it can
+        /// be told again.
+        direct: bool,
     },
     /// Hashes the attached `File` and shares it.
     Share {
@@ -40,6 +43,15 @@ pub enum Command {
     Save {
         /// The file.
         file: FileId,
+    },
+    /// What became of a direct line.
+    Line {
+        /// The session and the line that [`Update::Line`] named.
+        session: u32,
+        /// The line.
+        line: LineId,
+        /// What.
+        event: LineEvent,
     },
     /// The page was shown, came online or was thawed: the connection may be dead.
     Wake,
@@ -105,11 +117,75 @@ pub enum Update {
         /// The name to save it under.
         name: FileName,
     },
+    /// Something to do for a direct line.
+    Line {
+        /// The worker's number for the stay in a room that the line belongs to, to answer by.
+        session: u32,
+        /// The line.
+        line: LineId,
+        /// What.
+        task: LineTask,
+    },
     /// Something that concerns no transfer went wrong.
     Problem {
         /// What.
         problem: Problem,
     },
+}
+
+/// What the page does for a direct line: only windows have connections. What goes over them is the worker's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum LineTask {
+    /// Make ready for another peer; answer with [`LineEvent::Channel`] and [`LineEvent::Offered`].
+    Offer {
+        /// URIs of those who tell this device's addresses.
+        stun: Vec<String>,
+    },
+    /// Take another peer's offer; answer with [`LineEvent::Channel`] and [`LineEvent::Answered`].
+    Answer {
+        /// The offer.
+        offer: String,
+        /// As above.
+        stun: Vec<String>,
+    },
+    /// The other peer took the offer.
+    Accept {
+        /// Its answer.
+        answer: String,
+    },
+    /// One more way to reach the other peer.
+    Candidate {
+        /// Which.
+        candidate: String,
+    },
+    /// Close the line, and say nothing more of it.
+    Close,
+}
+
+/// What happens to a direct line in the page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum LineEvent {
+    /// Its channel is attached. It is the worker's from now on, and opens later.
+    Channel,
+    /// Whoever is told this can take it.
+    Offered {
+        /// What to tell.
+        offer: String,
+    },
+    /// The other peer's offer is taken.
+    Answered {
+        /// What to tell it.
+        answer: String,
+    },
+    /// One more way to reach this device.
+    Candidate {
+        /// What to tell the other peer.
+        candidate: String,
+    },
+    /// It cannot be opened, or broke.
+    Closed,
 }
 
 /// The connection to the tracker.
@@ -175,12 +251,36 @@ pub struct Transfer {
     pub up_rate: u64,
     /// Seconds until done at this rate, where there is one.
     pub seconds_left: Option<u64>,
+    /// Bytes of blocks that came, and that were sent.
+    pub received: Carried,
+    /// As above.
+    pub sent: Carried,
     /// Connected peers that have all of it.
     pub sources: u32,
     /// One character per block: `.` missing, `o` requested, `s` being stored, `#` verified and stored.
     pub mosaic: String,
     /// The peers of its swarm that this tab talks to.
     pub peers: Vec<Peer>,
+}
+
+/// Bytes of blocks, by the way that they took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// By direct lines.
+    pub direct: u64,
+    /// Through the tracker.
+    pub relayed: u64,
+}
+
+impl Carried {
+    /// Counts so many bytes more.
+    pub const fn add(&mut self, bytes: u64, is_direct: bool) {
+        if is_direct {
+            self.direct += bytes;
+        } else {
+            self.relayed += bytes;
+        }
+    }
 }
 
 /// What a transfer is called.
@@ -230,6 +330,8 @@ pub enum Storage {
 pub struct Peer {
     /// What it calls itself.
     pub name: Option<PeerName>,
+    /// Whether there is a direct line to it; otherwise the tracker passes on what the two say.
+    pub direct: bool,
     /// How it stands.
     #[serde(flatten)]
     pub status: NeighbourStatus,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Event, EventTarget, File, FileList, HtmlAnchorElement, HtmlElement, Url};
 
+/// Where the choice is kept that nothing goes to others directly.
+const ONLY_THROUGH_TRACKER: &str = "minibit-only-through-tracker";
 /// How long a saved file's address stays valid: the browser has opened the file by then.
 const SAVE_ADDRESS_LIFE: Duration = Duration::from_secs(60);
 
@@ -76,6 +78,23 @@ pub(crate) fn keep_locale_in_address(locale: Locale) {
         window().history().and_then(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(&address)));
     if let Err(error) = replaced {
         web_sys::console::error_1(&error);
+    }
+}
+
+/// Whether other peers may be told this device's addresses, as was chosen on this device. A browser that keeps nothing (a private
+/// window may not) has no such choice.
+pub(crate) fn kept_direct() -> bool {
+    let storage = window().local_storage().ok().flatten();
+    storage.and_then(|storage| storage.get_item(ONLY_THROUGH_TRACKER).ok().flatten()).is_none()
+}
+
+/// Keeps that choice.
+pub(crate) fn keep_direct(direct: bool) {
+    let Ok(Some(storage)) = window().local_storage() else { return };
+    let kept =
+        if direct { storage.remove_item(ONLY_THROUGH_TRACKER) } else { storage.set_item(ONLY_THROUGH_TRACKER, "1") };
+    if let Err(error) = kept {
+        web_sys::console::warn_1(&error);
     }
 }
 

@@ -18,10 +18,13 @@ mod mosaic;
 mod peers;
 mod problems;
 mod route;
+mod signals;
 mod texts;
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
+#[cfg(target_arch = "wasm32")]
+mod lines;
 #[cfg(target_arch = "wasm32")]
 mod model;
 #[cfg(target_arch = "wasm32")]

@@ -1,10 +1,11 @@
 //! What the page knows, as signals: updates of the worker change them, the views show them.
 
-use crate::{browser, format, locale::Locale, problems::Notice, route::Route, texts::Texts};
+use crate::{browser, format, lines::Lines, locale::Locale, problems::Notice, route::Route, texts::Texts};
 use leptos::prelude::*;
 use peer_wasm::page::{self, Command, Connection, Problem, RoomFile, Stage, Transfer};
 use protocol::{FileId, FileName, RoomName};
 use std::collections::BTreeMap;
+use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::File;
 
 /// The most notices shown at a time; the oldest goes first.
@@ -30,6 +31,8 @@ pub(crate) struct Model {
     pub(crate) said: RwSignal<Option<Said>>,
     /// Whether files are being dragged over the page.
     pub(crate) dragging: RwSignal<bool>,
+    /// Whether other peers may be told this device's addresses.
+    pub(crate) direct: RwSignal<bool>,
     /// Counts changes of the colour scheme, for what is painted and not styled.
     pub(crate) scheme: RwSignal<u32>,
     joined: StoredValue<Option<RoomName>>,
@@ -38,7 +41,7 @@ pub(crate) struct Model {
 }
 
 /// Takes the commands of the page.
-type Outbox = dyn Fn(Command, Option<File>);
+type Outbox = dyn Fn(Command, &JsValue);
 
 /// A file on its way to be shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,7 @@ impl Model {
             notices: RwSignal::new(Vec::new()),
             said: RwSignal::new(None),
             dragging: RwSignal::new(false),
+            direct: RwSignal::new(browser::kept_direct()),
             scheme: RwSignal::new(0),
             joined: StoredValue::new(None),
             next_number: StoredValue::new(0),
@@ -80,7 +84,7 @@ impl Model {
     }
 
     /// Says where commands go.
-    pub(crate) fn set_outbox(self, outbox: impl Fn(Command, Option<File>) + 'static) {
+    pub(crate) fn set_outbox(self, outbox: impl Fn(Command, &JsValue) + 'static) {
         self.outbox.set_value(Some(Box::new(outbox)));
     }
 
@@ -95,13 +99,14 @@ impl Model {
     }
 
     pub(crate) fn send(self, command: Command) {
-        self.send_with(command, None);
+        self.send_with(command, &JsValue::UNDEFINED);
     }
 
-    fn send_with(self, command: Command, file: Option<File>) {
+    /// Sends a command with the file or the channel that belongs to it.
+    pub(crate) fn send_with(self, command: Command, attachment: &JsValue) {
         self.outbox.with_value(|outbox| {
             if let Some(outbox) = outbox {
-                outbox(command, file);
+                outbox(command, attachment);
             }
         });
     }
@@ -120,9 +125,23 @@ impl Model {
         self.transfers.set(Vec::new());
         self.hashing.set(Vec::new());
         match browser::tracker() {
-            Some(url) => self.send(Command::Join { url, room }),
+            Some(url) => self.send(Command::Join { url, room, direct: self.is_direct() }),
             None => self.notify(Notice::Problem(Problem::BadAddress)),
         }
+    }
+
+    /// Lets other peers of the network be reached without the tracker, or not.
+    pub(crate) fn set_direct(self, direct: bool) {
+        self.direct.set(direct);
+        browser::keep_direct(direct);
+        let room = self.joined.with_value(Clone::clone);
+        if let Some((url, room)) = browser::tracker().zip(room) {
+            self.send(Command::Join { url, room, direct: self.is_direct() });
+        }
+    }
+
+    fn is_direct(self) -> bool {
+        self.direct.get_untracked() && Lines::are_possible()
     }
 
     /// Shares files: shows them at once and hands them to the worker.
@@ -132,7 +151,7 @@ impl Model {
             // JavaScript has no integers; sizes of files are whole and far below 2^53.
             let total = file.size() as u64;
             self.hashing.update(|all| all.push(Hashing { share, name: file.name(), done: 0, total }));
-            self.send_with(Command::Share { share }, Some(file));
+            self.send_with(Command::Share { share }, &file);
         }
     }
 
@@ -150,10 +169,11 @@ impl Model {
         });
     }
 
-    /// Takes an update of the worker, with the file attached to it.
-    pub(crate) fn apply(self, update: page::Update, attachment: Option<File>) {
+    /// Takes an update of the worker, with what is attached to it.
+    pub(crate) fn apply(self, update: page::Update, attachment: &JsValue) {
         match update {
-            page::Update::Ready => {}
+            // Lines are no matter of what is shown.
+            page::Update::Ready | page::Update::Line { .. } => {}
             page::Update::Connection { connection } => {
                 if matches!(connection, Connection::Online { .. }) {
                     self.been_online.set(true);
@@ -178,7 +198,7 @@ impl Model {
             page::Update::Room { files } => self.files.set(files.into_iter().map(|file| (file.file, file)).collect()),
             page::Update::Transfer { transfer } => self.apply_transfer(*transfer),
             page::Update::Stopped { file } => self.transfers.update(|all| all.retain(|(other, _)| *other != file)),
-            page::Update::Saved { file: _, name } => self.save(&name, attachment.as_ref()),
+            page::Update::Saved { file: _, name } => self.save(&name, attachment.dyn_ref()),
             page::Update::Problem { problem } => self.notify(Notice::Problem(problem)),
         }
     }

@@ -18,7 +18,7 @@ macro_rules! texts {
 texts! {
     /// All texts of one language.
     Texts {
-        number: NumberStyle, page: PageTexts, connection: ConnectionTexts, room: RoomTexts, share: ShareTexts,
+        number: NumberStyle, page: PageTexts, connection: ConnectionTexts, room: RoomTexts, ways: WayTexts, share: ShareTexts,
         files: FileTexts, link: LinkTexts, transfers: TransferTexts, waits: WaitTexts, peers: PeerTexts,
         said: SaidTexts, problems: ProblemTexts,
     }
@@ -34,6 +34,8 @@ texts! {
     }
     /// The choice of a room.
     RoomTexts { label: String, enter: String, invalid: String, leaves: String }
+    /// The ways that bytes take between two devices.
+    WayTexts { only_tracker: String, who_learns: String, impossible: String, direct: String, relayed: String, received: String, sent: String }
     /// Choosing, dropping and hashing files.
     ShareTexts {
         title: String, hint: String, input: String, overlay: String, hashing: String, waiting: String,

@@ -5,7 +5,7 @@ use js_sys::Array;
 use peer_wasm::page::{Command, Update};
 use std::{cell::RefCell, rc::Rc};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, Event, File, MessageEvent, Worker};
+use web_sys::{ErrorEvent, Event, MessageEvent, RtcDataChannel, Worker};
 
 /// Where the build puts the worker's loader, beside the page.
 const LOADER: &str = "worker_loader.js";
@@ -25,9 +25,9 @@ pub(crate) struct WorkerHandle {
 struct Waiting(Rc<RefCell<Option<Vec<Array>>>>);
 
 impl WorkerHandle {
-    /// Starts the worker. `tell` hears every update after `Ready`, with the file attached to it, and a notice when the
+    /// Starts the worker. `tell` hears every update after `Ready`, with what is attached to it, and a notice when the
     /// worker does not start or breaks down.
-    pub(crate) fn start(tell: impl Fn(Result<(Update, Option<File>), Notice>) + 'static) -> Result<Self, Notice> {
+    pub(crate) fn start(tell: impl Fn(Result<(Update, JsValue), Notice>) + 'static) -> Result<Self, Notice> {
         let worker = Worker::new(LOADER).map_err(|error| Notice::WorkerFailed { detail: words_of(&error) })?;
         let waiting = Rc::new(RefCell::new(Some(Vec::new())));
         let tell = Rc::new(tell);
@@ -62,8 +62,8 @@ impl WorkerHandle {
         Ok(Self { worker, waiting: Waiting(waiting), _on_message: on_message, _on_error: on_error })
     }
 
-    /// Sends a command, with the file that belongs to it.
-    pub(crate) fn send(&self, command: &Command, file: Option<&File>) {
+    /// Sends a command, with the file or the channel that belongs to it. A channel is of no use here any more.
+    pub(crate) fn send(&self, command: &Command, attachment: &JsValue) {
         let json = match serde_json::to_string(command) {
             Ok(json) => json,
             Err(error) => {
@@ -71,7 +71,7 @@ impl WorkerHandle {
                 return;
             }
         };
-        let message = Array::of2(&json.into(), &file.map_or(JsValue::UNDEFINED, JsValue::from));
+        let message = Array::of2(&json.into(), attachment);
         match &mut *self.waiting.0.borrow_mut() {
             Some(waiting) => waiting.push(message),
             None => post(&self.worker, &message),
@@ -86,16 +86,22 @@ impl Drop for WorkerHandle {
 }
 
 fn post(worker: &Worker, message: &Array) {
-    if let Err(error) = worker.post_message(message) {
+    let attachment = message.get(1);
+    let posted = if attachment.is_instance_of::<RtcDataChannel>() {
+        worker.post_message_with_transfer(message, &Array::of1(&attachment))
+    } else {
+        worker.post_message(message)
+    };
+    if let Err(error) = posted {
         web_sys::console::error_1(&error);
     }
 }
 
-fn read(data: &JsValue) -> Result<(Update, Option<File>), String> {
+fn read(data: &JsValue) -> Result<(Update, JsValue), String> {
     let message: &Array = data.dyn_ref().ok_or("a message that is no array")?;
     let json = message.get(0).as_string().ok_or("a message without text")?;
     let update = serde_json::from_str(&json).map_err(|error| error.to_string())?;
-    Ok((update, message.get(1).dyn_into().ok()))
+    Ok((update, message.get(1)))
 }
 
 /// What a thrown value says of itself.

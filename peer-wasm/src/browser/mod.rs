@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `worker` | the event loop: every event becomes one input, then the outputs are drained |
 //! | `socket` | the WebSocket and what waits to be sent |
+//! | `channel` | the same for a direct line |
 //! | `disk` | the tab's folder in the origin private file system |
 //! | `ahead` | reading the person's own `File`, ahead of what is asked for |
 //! | `store` | one file's bytes: the person's own `File`, a file on disk, or memory |
@@ -12,6 +13,7 @@
 //! | `port` | messages from and to the page |
 
 mod ahead;
+mod channel;
 mod disk;
 mod hashing;
 mod port;

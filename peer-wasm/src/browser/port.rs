@@ -1,4 +1,4 @@
-//! Messages from and to the page: a JavaScript array of the JSON and the one `File` that some carry.
+//! Messages from and to the page: a JavaScript array of the JSON and what some carry, a `File` or a channel.
 
 use crate::page::{Command, Update};
 use js_sys::Array;
@@ -20,9 +20,9 @@ pub(super) fn post(update: &Update, attachment: Option<&File>) {
     }
 }
 
-/// Reads what the page sent.
-pub(super) fn read(data: &JsValue) -> Option<(Command, Option<File>)> {
+/// Reads what the page sent, and what is attached to it.
+pub(super) fn read(data: &JsValue) -> Option<(Command, JsValue)> {
     let message = data.dyn_ref::<Array>()?;
     let command = serde_json::from_str(&message.get(0).as_string()?).ok()?;
-    Some((command, message.get(1).dyn_into().ok()))
+    Some((command, message.get(1)))
 }

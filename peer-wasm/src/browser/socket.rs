@@ -19,9 +19,12 @@ pub(super) enum SocketEvent {
     Closed(u16),
 }
 
+/// Frames with block data that wait for room.
+pub(super) type Waiting = VecDeque<(Frame, Receipt)>;
+
 pub(super) struct Socket {
     socket: WebSocket,
-    waiting: VecDeque<(Frame, Receipt)>,
+    waiting: Waiting,
     /// Where a binary frame is put together; kept, so that it is allocated once.
     frame: Vec<u8>,
     /// One closure of each kind for the socket's whole life.
@@ -56,7 +59,7 @@ impl Socket {
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Ok(Self {
             socket,
-            waiting: VecDeque::new(),
+            waiting: Waiting::new(),
             frame: Vec::new(),
             _on_open: on_open,
             _on_message: on_message,

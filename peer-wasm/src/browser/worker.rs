@@ -2,6 +2,7 @@
 
 use super::{
     ahead::Reading,
+    channel::{Channel, ChannelEvent},
     disk::Disk,
     hashing,
     port::{post, read, scope},
@@ -10,12 +11,12 @@ use super::{
 };
 use crate::{
     Instant,
-    client::{Client, ClientConfig, Output, StoreId},
-    page::{Command, Problem, Update},
+    client::{Client, ClientConfig, LineId, Output, Receipt, StoreId},
+    page::{Command, LineEvent, LineTask, Problem, Update},
     swarm::{Config, StorageError},
 };
 use gloo_timers::callback::Timeout;
-use protocol::{Bitfield, FileId, Manifest, RoomName};
+use protocol::{Bitfield, FileId, LineKind, Manifest, RoomName, SignalStep};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,9 +25,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use wasm_bindgen::{JsCast as _, closure::Closure};
+use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{File, MessageEvent};
+use web_sys::{File, MessageEvent, Url};
 
 /// How long to wait before looking again whether the browser has room for more data; it tells nobody by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
@@ -53,6 +54,8 @@ struct Session {
     room: RoomName,
     client: Client,
     socket: Option<(u32, Socket)>,
+    /// The direct lines that the page was asked for, and their channels once they are there.
+    lines: BTreeMap<LineId, Option<Channel>>,
     stores: BTreeMap<StoreId, Store>,
     /// The timer that is set, and for when.
     timer: Option<(Instant, Timeout)>,
@@ -88,11 +91,11 @@ impl Worker {
         })))
     }
 
-    fn command(&self, command: Command, attachment: Option<File>) {
+    fn command(&self, command: Command, attachment: JsValue) {
         match command {
-            Command::Join { url, room } => self.join(url, room),
+            Command::Join { url, room, direct } => self.join(url, room, direct),
             Command::Share { share } => {
-                if let Some(file) = attachment {
+                if let Ok(file) = attachment.dyn_into() {
                     self.0.borrow_mut().to_hash.push_back((share, file));
                     self.hash_next();
                 }
@@ -100,19 +103,26 @@ impl Worker {
             Command::Download { file } => self.input(None, |session, now| session.client.fetch(file, now)),
             Command::Stop { file } => self.input(None, |session, now| session.client.stop(file, now)),
             Command::Save { file } => self.save(file),
+            Command::Line { session, line, event: LineEvent::Channel } => self.take_channel(session, line, attachment),
+            Command::Line { session, line, event } => {
+                self.input(Some(session), |session, now| session.line_event(line, event, now));
+            }
             Command::Wake => self.input(None, |session, now| session.client.wake(now)),
         }
     }
 
-    fn join(&self, url: String, room: RoomName) {
+    fn join(&self, url: String, room: RoomName, direct: bool) {
+        let direct: BTreeSet<_> = direct.then_some(LineKind::WebRtc).into_iter().collect();
         let mut state = self.0.borrow_mut();
         if state.session.as_ref().is_some_and(|session| session.url == url && session.room == room) {
-            return;
+            drop(state);
+            return self.input(None, |session, now| session.client.set_lines(direct, now));
         }
         // It only spreads choices; no secret depends on it.
         let seed = getrandom::u64().unwrap_or_else(|_| clock_ms().to_bits());
         let now = state.now();
         if let Some(old) = state.session.take() {
+            old.lines.keys().for_each(|line| old.ask_page(*line, LineTask::Close));
             for file in old.client.files() {
                 post(&Update::Stopped { file }, None);
             }
@@ -123,19 +133,14 @@ impl Worker {
             state.to_hash.clear();
         }
         state.generation += 1;
-        let config = ClientConfig {
-            room: room.clone(),
-            name: None,
-            binary: true,
-            direct: BTreeSet::new(),
-            swarm: Config::default(),
-        };
+        let config = ClientConfig { room: room.clone(), name: None, binary: true, direct, swarm: Config::default() };
         state.session = Some(Session {
             generation: state.generation,
             url,
             room,
             client: Client::new(config, seed, now),
             socket: None,
+            lines: BTreeMap::new(),
             stores: BTreeMap::new(),
             timer: None,
         });
@@ -159,9 +164,7 @@ impl Worker {
             while let Some(output) = session.client.poll_output() {
                 session.perform(output, now, self, disk, &mut state.generation);
             }
-            let Some(receipt) = session.socket.as_mut().and_then(|(_, socket)| socket.send_waiting(target)) else {
-                break;
-            };
+            let Some(receipt) = session.send_waiting(target) else { break };
             session.client.handle_sent(receipt, now);
         }
         session.set_timer(now, self);
@@ -181,6 +184,33 @@ impl Worker {
                     session.client.handle_closed(Some(code), now);
                 }
             }
+        });
+    }
+
+    /// Takes the channel that the page made for a direct line.
+    fn take_channel(&self, generation: u32, line: LineId, channel: JsValue) {
+        let Ok(channel) = channel.dyn_into() else { return };
+        let worker = self.clone();
+        let channel = Channel::new(channel, move |event| worker.channel_event(generation, line, event));
+        self.input(Some(generation), |session, now| {
+            // It may be wanted no longer.
+            let Some(place) = session.lines.get_mut(&line) else { return };
+            let is_open = channel.is_open();
+            *place = Some(channel);
+            if is_open {
+                session.client.handle_line_opened(line, now);
+            }
+        });
+    }
+
+    fn channel_event(&self, generation: u32, line: LineId, event: ChannelEvent) {
+        self.input(Some(generation), |session, now| match event {
+            ChannelEvent::Opened => session.client.handle_line_opened(line, now),
+            ChannelEvent::Text(text) => session.client.handle_line_text(line, &text, now),
+            ChannelEvent::Binary(frame) => session.client.handle_line_binary(line, &frame, now),
+            // Every input looks at what waits.
+            ChannelEvent::Room => {}
+            ChannelEvent::Closed => session.close_line(line, now),
         });
     }
 
@@ -272,12 +302,26 @@ impl Session {
         match output {
             Output::Connect => self.connect(now, worker, generations),
             Output::Disconnect => self.socket = None,
-            // A worker says of no kind that it can have it.
-            Output::Offer { .. }
-            | Output::Dial { .. }
-            | Output::Signal { .. }
-            | Output::SendDirect { .. }
-            | Output::HangUp { .. } => {}
+            // A page has one kind only.
+            Output::Offer { line, kind: _ } => {
+                self.lines.insert(line, None);
+                self.ask_page(line, LineTask::Offer { stun: self.stun() });
+            }
+            Output::Dial { line, offer } => {
+                self.lines.insert(line, None);
+                self.ask_page(line, LineTask::Answer { offer, stun: self.stun() });
+            }
+            Output::Signal { line, step, data } => match step {
+                SignalStep::Answer => self.ask_page(line, LineTask::Accept { answer: data }),
+                SignalStep::Candidate => self.ask_page(line, LineTask::Candidate { candidate: data }),
+                SignalStep::Offer | SignalStep::Moved | SignalStep::Over | SignalStep::Other => {}
+            },
+            Output::SendDirect { line, frame, receipt } => {
+                if self.channel(line).is_none_or(|channel| !channel.send(frame, receipt)) {
+                    self.close_line(line, now);
+                }
+            }
+            Output::HangUp { line } => self.hang_up(line),
             Output::Send { frame, receipt } => {
                 if let Some((_, socket)) = &mut self.socket {
                     socket.send(frame, receipt);
@@ -321,6 +365,58 @@ impl Session {
                 self.client.handle_closed(None, now);
             }
         }
+    }
+
+    fn ask_page(&self, line: LineId, task: LineTask) {
+        post(&Update::Line { session: self.generation, line, task }, None);
+    }
+
+    /// URIs of those who tell this device's addresses.
+    fn stun(&self) -> Vec<String> {
+        let stun = self.client.stun();
+        let host = Url::new(&self.url).map(|url| url.hostname()).ok();
+        let own = stun.port.zip(host).map(|(port, host)| format!("stun:{host}:{port}"));
+        own.into_iter().chain(stun.servers.iter().cloned()).collect()
+    }
+
+    /// What the page says of a direct line.
+    fn line_event(&mut self, line: LineId, event: LineEvent, now: Instant) {
+        match event {
+            // It came with something that is none.
+            LineEvent::Channel => {}
+            LineEvent::Offered { offer } => self.client.handle_reachable(line, offer, now),
+            LineEvent::Answered { answer } => self.client.handle_signal(line, SignalStep::Answer, answer, now),
+            LineEvent::Candidate { candidate } => {
+                self.client.handle_signal(line, SignalStep::Candidate, candidate, now);
+            }
+            LineEvent::Closed => self.close_line(line, now),
+        }
+    }
+
+    fn close_line(&mut self, line: LineId, now: Instant) {
+        self.hang_up(line);
+        self.client.handle_line_closed(line, now);
+    }
+
+    fn hang_up(&mut self, line: LineId) {
+        self.lines.remove(&line);
+        self.ask_page(line, LineTask::Close);
+    }
+
+    fn channel(&mut self, line: LineId) -> Option<&mut Channel> {
+        self.lines.get_mut(&line)?.as_mut()
+    }
+
+    /// Sends the next frame with block data that finds room: the tracker's socket and those channels that have something to
+    /// send share what may be unsent.
+    fn send_waiting(&mut self, target: u64) -> Option<Receipt> {
+        if let Some(receipt) = self.socket.as_mut().and_then(|(_, socket)| socket.send_waiting(target)) {
+            return Some(receipt);
+        }
+        let waiting = self.lines.values().flatten().filter(|channel| channel.is_waiting()).count() as u64;
+        let each = target / waiting.max(1);
+        let mut channels = self.lines.values_mut().flatten().filter(|channel| channel.is_waiting());
+        channels.find_map(|channel| channel.send_waiting(each))
     }
 
     fn create(&self, store: StoreId, manifest: &Manifest, worker: &Worker, disk: Option<Rc<Disk>>) {
@@ -396,13 +492,13 @@ mod tests {
     #[wasm_bindgen_test]
     async fn a_file_chosen_before_there_is_a_room_is_shared_in_the_first_and_in_no_other() {
         let worker = Worker::new(None);
-        worker.command(Command::Share { share: 1 }, Some(chosen("early")));
-        worker.command(Command::Share { share: 2 }, Some(chosen("early too")));
+        worker.command(Command::Share { share: 1 }, chosen("early").into());
+        worker.command(Command::Share { share: 2 }, chosen("early too").into());
         worker.join_for_test("first");
         worker.shares_for_test(2).await;
-        worker.command(Command::Share { share: 3 }, Some(chosen("left behind")));
+        worker.command(Command::Share { share: 3 }, chosen("left behind").into());
         worker.join_for_test("second");
-        worker.command(Command::Share { share: 4 }, Some(chosen("here")));
+        worker.command(Command::Share { share: 4 }, chosen("here").into());
         worker.shares_for_test(1).await;
         let here = hashing::hash(&chosen("here"), |_| true).await.expect("hashed").expect("wanted").file();
         let files: Vec<_> = worker.0.borrow().session.iter().flat_map(|session| session.client.files()).collect();
@@ -417,7 +513,8 @@ mod tests {
         /// Nobody listens there: nothing that is asked for here needs a line.
         fn join_for_test(&self, room: &str) {
             let url = "ws://127.0.0.1:9/ws".to_owned();
-            self.command(Command::Join { url, room: room.parse().expect("a room") }, None);
+            let room = room.parse().expect("a room");
+            self.command(Command::Join { url, room, direct: true }, JsValue::UNDEFINED);
         }
 
         /// Waits until so many files are shared and none is to be.

@@ -14,6 +14,7 @@ use protocol::{
     FileId, Kind, LineKind, ParseError, PeerId, PeerInfo, PeerMessage, SignalStep, decode_direct_binary,
     decode_direct_text,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -38,7 +39,7 @@ const MAX_CONTACTS: usize = 512;
 const MAX_HELD: usize = 1 << 20;
 
 /// Names one direct line of this peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LineId(u32);
 
 impl LineId {
@@ -151,6 +152,11 @@ impl Lines {
         Self { kinds, ..Self::default() }
     }
 
+    /// Tells whether they are others than before.
+    pub(super) fn set_kinds(&mut self, kinds: BTreeSet<LineKind>) -> bool {
+        std::mem::replace(&mut self.kinds, kinds) != self.kinds
+    }
+
     pub(super) const fn kinds(&self) -> &BTreeSet<LineKind> {
         &self.kinds
     }
@@ -177,6 +183,11 @@ impl Lines {
     pub(super) fn dropped(&mut self, peer: PeerId) {
         self.dropped.push(peer);
         self.look_at = Some(Instant::default());
+    }
+
+    /// Whether there is an open line to a peer.
+    pub(super) fn is_open(&self, peer: PeerId) -> bool {
+        self.contacts.get(&peer).is_some_and(|contact| matches!(contact.state, State::Open { .. }))
     }
 
     /// The line by which to say something to a peer, if there is one. Notes data for which one would be of use.
@@ -317,8 +328,8 @@ impl Client {
                 | PeerMessage::Manifest { .. }
                 | PeerMessage::NoManifest { .. },
             ) => {}
-            Ok(message @ PeerMessage::Block { .. }) => self.hear(peer, message, now),
-            Ok(message) if moves_by.is_none() => self.hear(peer, message, now),
+            Ok(message @ PeerMessage::Block { .. }) => self.hear(peer, message, true, now),
+            Ok(message) if moves_by.is_none() => self.hear(peer, message, true, now),
             Ok(message) if *held_bytes + len <= MAX_HELD => {
                 *held_bytes += len;
                 held.push_back(message);
@@ -410,7 +421,7 @@ impl Client {
             State::Open { moves_by, held, .. } => {
                 *moves_by = None;
                 for message in std::mem::take(held) {
-                    self.hear(from, message, now);
+                    self.hear(from, message, true, now);
                 }
             }
             State::Closed => {}

@@ -182,6 +182,19 @@ impl Client {
         self.settle(now);
     }
 
+    /// Has direct lines of these kinds from now on, and none of others. The tracker hears of that when a peer registers only, so
+    /// this connects anew if they are not the ones from before.
+    pub fn set_lines(&mut self, kinds: BTreeSet<LineKind>, now: Instant) {
+        if !self.lines.set_kinds(kinds) {
+            return;
+        }
+        if self.link.is_online() || self.link.is_registering() {
+            self.outputs.push_back(Output::Disconnect);
+            self.handle_closed(None, now);
+            self.wake(now);
+        }
+    }
+
     /// The socket that [`Output::Connect`] asked for is open.
     pub fn handle_opened(&mut self, now: Instant) {
         self.link.opened(now);

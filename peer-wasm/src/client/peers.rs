@@ -16,12 +16,12 @@ impl Client {
             self.hear_signal(from, line, step, data, now);
             self.settle(now);
         } else {
-            self.hear(from, message, now);
+            self.hear(from, message, false, now);
         }
     }
 
-    /// A peer says something, whichever way it came.
-    pub(super) fn hear(&mut self, from: PeerId, message: PeerMessage, now: Instant) {
+    /// A peer says something, by a direct line or through the tracker.
+    pub(super) fn hear(&mut self, from: PeerId, message: PeerMessage, is_direct: bool, now: Instant) {
         let tag = message.tag();
         trace!(%from, %tag, "message");
         if let PeerMessage::GetManifest { file, part } = message {
@@ -33,6 +33,9 @@ impl Client {
         } else if let Some(file) = self.tagged(tag)
             && let Some(transfer) = self.transfers.get_mut(&file)
         {
+            if let PeerMessage::Block { data, .. } = &message {
+                transfer.received.add(data.len() as u64, is_direct);
+            }
             transfer.with_swarm(now, |swarm| swarm.handle_message(from, message, now));
             self.settle_one(file, now);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     WaitsFor,
+    lines::Lines,
     transfer::{Stage, Transfer},
 };
 use crate::{
@@ -27,7 +28,7 @@ impl Transfer {
     }
 
     /// How the transfer stands, for people.
-    pub(super) fn report(&self, waits_for: Option<WaitsFor>, now: Instant) -> page::Transfer {
+    pub(super) fn report(&self, waits_for: Option<WaitsFor>, lines: &Lines, now: Instant) -> page::Transfer {
         let stage = match &self.stage {
             Stage::Searching(_) => page::Stage::Searching,
             Stage::Preparing { .. } => page::Stage::Downloading,
@@ -52,12 +53,15 @@ impl Transfer {
             down_rate,
             up_rate,
             seconds_left: (left > 0 && down_rate > 0).then(|| left.div_ceil(down_rate)),
+            received: self.received,
+            sent: self.sent,
             sources: peers.iter().filter(|peer| peer.blocks == blocks).count() as u32,
             mosaic: swarm.map_or_else(String::new, |swarm| swarm.block_states().iter().map(tile).collect()),
             peers: peers
                 .into_iter()
                 .map(|status| page::Peer {
                     name: self.contacts.get(&status.peer).and_then(|contact| contact.name.clone()),
+                    direct: lines.is_open(status.peer),
                     status,
                 })
                 .collect(),

@@ -3,7 +3,7 @@
 use super::{Output, Receipt, StoreId, WaitsFor, lines::Lines, output::Sent, search::Search, seconds};
 use crate::{
     Instant,
-    page::{About, Problem, Storage, Update},
+    page::{About, Carried, Problem, Storage, Update},
     swarm::{Event, ReadId, Room, StorageError, StorageRequest, Swarm},
 };
 use bytes::Bytes;
@@ -85,6 +85,8 @@ pub(super) struct Transfer {
     /// Bytes being read, and those of blocks in the shell's hands.
     reading: BTreeMap<ReadId, u64>,
     sending: u64,
+    pub(super) received: Carried,
+    pub(super) sent: Carried,
 }
 
 /// What a swarm wants of the client's room.
@@ -140,6 +142,8 @@ impl Transfer {
             wanted: Wanted::default(),
             reading: BTreeMap::new(),
             sending: 0,
+            received: Carried::default(),
+            sent: Carried::default(),
         }
     }
 
@@ -420,8 +424,9 @@ impl Transfer {
                 } else {
                     None
                 };
-                self.sending += bytes.unwrap_or_default();
                 let line = lines.route(to, bytes.map(|bytes| (store, bytes)), now);
+                self.sending += bytes.unwrap_or_default();
+                self.sent.add(bytes.unwrap_or_default(), line.is_some());
                 let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes, line }));
                 outputs.push_back(match line {
                     Some(line) => Output::SendDirect { line, frame: encode_direct(transmit.message), receipt },
@@ -471,7 +476,7 @@ impl Transfer {
         if self.report_at.take_if(|at| *at <= now).is_some() {
             self.last_report = now;
             self.said_to_wait = waits_for;
-            let report = self.report(waits_for, now);
+            let report = self.report(waits_for, lines, now);
             if report.down_rate + report.up_rate > 0 {
                 // A rate falls without anything happening.
                 self.report_at = Some(now + REPORT_EVERY);

@@ -2,6 +2,7 @@
 
 use crate::{
     browser,
+    lines::Lines,
     locale::Locale,
     model::{Model, Said},
     problems::{self, Notice},
@@ -47,6 +48,30 @@ pub(crate) fn Header(model: Model) -> impl IntoView {
             </label>
         </header>
     }
+}
+
+/// The choice of the ways that bytes may take.
+#[component]
+pub(crate) fn Ways(model: Model) -> impl IntoView {
+    let choose = move |event| model.set_direct(!event_target_checked(&event));
+    if !Lines::are_possible() {
+        return view! { <p>{model.text(|texts| &texts.ways.impossible)}</p> }.into_any();
+    }
+    view! {
+        <p>
+            <label class="choice">
+                <input
+                    type="checkbox"
+                    aria-describedby="who-learns"
+                    prop:checked=move || !model.direct.get()
+                    on:change=choose
+                />
+                {model.text(|texts| &texts.ways.only_tracker)}
+            </label>
+        </p>
+        <p id="who-learns">{model.text(|texts| &texts.ways.who_learns)}</p>
+    }
+    .into_any()
 }
 
 /// What went wrong, each until it is dismissed.

@@ -14,9 +14,9 @@ mod transfers;
 #[cfg(test)]
 mod tests;
 
-use crate::{browser, model::Model, worker::WorkerHandle};
+use crate::{browser, lines::Lines, model::Model, worker::WorkerHandle};
 use leptos::prelude::*;
-use peer_wasm::page::Command;
+use peer_wasm::page::{self, Command};
 use wasm_bindgen::JsValue;
 
 /// Shows the page and starts the worker.
@@ -55,6 +55,7 @@ fn Page(model: Model) -> impl IntoView {
         </main>
         <footer>
             <p>{model.text(|texts| &texts.page.footer)}</p>
+            <frame::Ways model />
         </footer>
         <frame::Announcer model />
         <share::Overlay model />
@@ -63,12 +64,14 @@ fn Page(model: Model) -> impl IntoView {
 
 /// Joins the model to a worker of its own.
 fn connect(model: Model) {
+    let lines = Lines::new(model);
     let worker = WorkerHandle::start(move |told| match told {
-        Ok((update, file)) => model.apply(update, file),
+        Ok((page::Update::Line { session, line, task }, _)) => lines.perform((session, line), task),
+        Ok((update, attachment)) => model.apply(update, &attachment),
         Err(notice) => model.notify(notice),
     });
     match worker {
-        Ok(worker) => model.set_outbox(move |command, file| worker.send(&command, file.as_ref())),
+        Ok(worker) => model.set_outbox(move |command, attachment| worker.send(&command, attachment)),
         Err(notice) => model.notify(notice),
     }
 }

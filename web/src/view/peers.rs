@@ -60,9 +60,15 @@ fn PeerItem(model: Model, transfer: RwSignal<Transfer>, id: PeerId) -> impl Into
             .map(|phrase| view! { <span class="phrase" class:active=phrase.active>{phrase.text}</span> })
             .collect_view()
     };
+    let way = move || {
+        let words = &model.texts().ways;
+        let is_direct = peer.with(|peer| peer.as_ref().is_some_and(|peer| peer.direct));
+        if is_direct { words.direct.as_str() } else { words.relayed.as_str() }
+    };
     view! {
         <li class="peer">
             <span class="peer-name">{name}</span>
+            <span class="quiet way">{way}</span>
             <span class="quiet">{share}</span>
             {phrases}
         </li>

@@ -5,12 +5,14 @@ use crate::{locale::Locale, model::Model, problems, problems::Notice, route::Rou
 use leptos::{mount::mount_to, prelude::*, task::tick};
 use peer_wasm::{
     client::WaitsFor,
-    page::{About, Command, Connection, Peer, Problem, RoomFile, Stage, Storage, Transfer, Update as FromWorker},
+    page::{
+        About, Carried, Command, Connection, Peer, Problem, RoomFile, Stage, Storage, Transfer, Update as FromWorker,
+    },
     swarm::{NeighbourStatus, StorageError},
 };
 use protocol::{FileId, PeerId};
 use std::{cell::RefCell, rc::Rc};
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::{DataTransfer, DragEvent, DragEventInit, Element, File, HtmlElement, HtmlInputElement};
 
@@ -259,7 +261,7 @@ async fn a_worker_that_cannot_be_loaded_is_told() {
         move |what| *told.borrow_mut() = what.err()
     });
     let worker = worker.expect("it fails only when it is loaded");
-    worker.send(&Command::Wake, None);
+    worker.send(&Command::Wake, &JsValue::UNDEFINED);
     while told.borrow().is_none() {
         frame().await;
     }
@@ -284,9 +286,9 @@ fn mounted(locale: Locale) -> Mounted {
         let (commands, files, kept) = (commands.clone(), files.clone(), kept.clone());
         move || {
             let model = Model::new(locale);
-            model.set_outbox(move |command, file| {
+            model.set_outbox(move |command, attachment| {
                 commands.borrow_mut().push(command);
-                files.borrow_mut().extend(file.map(|file| file.name()));
+                files.borrow_mut().extend(attachment.dyn_ref().map(File::name));
             });
             share::watch_drags(model);
             *kept.borrow_mut() = Some(model);
@@ -299,7 +301,7 @@ fn mounted(locale: Locale) -> Mounted {
 
 impl Mounted {
     async fn tell(&self, update: FromWorker) {
-        self.model.apply(update, None);
+        self.model.apply(update, &JsValue::UNDEFINED);
         tick().await;
     }
 
@@ -366,7 +368,9 @@ fn transfer(byte: u8, stage: Stage, verified: u64) -> FromWorker {
             seconds_left: Some(98),
             sources: 2,
             mosaic: "#".repeat(512) + &"so..".repeat(128),
-            peers: vec![Peer { name: None, status }],
+            received: Carried::default(),
+            sent: Carried::default(),
+            peers: vec![Peer { name: None, direct: false, status }],
         }),
     }
 }

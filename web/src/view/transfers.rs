@@ -9,7 +9,7 @@ use crate::{browser, format, model::Model, problems, texts::fill};
 use leptos::{html, leptos_dom::helpers::TimeoutHandle, prelude::*};
 use peer_wasm::{
     client::WaitsFor,
-    page::{Command, Stage, Storage, Transfer},
+    page::{Carried, Command, Stage, Storage, Transfer},
 };
 use protocol::FileId;
 use std::time::Duration;
@@ -100,6 +100,7 @@ fn TransferItem(
             <p class="quiet" role="status" hidden=move || waits_for().is_none()>{waiting}</p>
             <Progress model file transfer />
             <Figures model transfer />
+            <Ways model transfer />
             <p class="quiet" hidden=move || !in_memory()>{model.text(|texts| &texts.transfers.memory)}</p>
             <Mosaic model transfer />
             <Peers model transfer />
@@ -175,6 +176,24 @@ fn Progress(model: Model, file: FileId, transfer: RwSignal<Transfer>) -> impl In
             <strong class="percent">{words}</strong>
             <span class="quiet">{amount}</span>
         </div>
+    }
+}
+
+/// The bytes by each way, as soon as some took the direct one.
+#[component]
+fn Ways(model: Model, transfer: RwSignal<Transfer>) -> impl IntoView {
+    let carried = Memo::new(move |_| transfer.with(|transfer| (transfer.received, transfer.sent)));
+    let line = move |template: &str, Carried { direct, relayed }: Carried| {
+        let texts = model.texts();
+        let words = |bytes| format::size(bytes, texts);
+        let filled = fill(template, &[("direct", &words(direct)), ("relayed", &words(relayed))]);
+        (direct > 0).then(|| view! { <span>{filled}</span> })
+    };
+    view! {
+        <p class="figures quiet ways">
+            {move || line(&model.texts().ways.received, carried.get().0)}
+            {move || line(&model.texts().ways.sent, carried.get().1)}
+        </p>
     }
 }
 

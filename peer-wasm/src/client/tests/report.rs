@@ -4,7 +4,7 @@ use super::*;
 
 impl Lab {
     fn report(&self, file: FileId) -> Report {
-        self.client.transfers[&file].report(None, self.now)
+        self.client.transfers[&file].report(None, &self.client.lines, self.now)
     }
 }
 
