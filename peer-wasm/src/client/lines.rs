@@ -63,8 +63,8 @@ pub(super) struct Lines {
     look_at: Option<Instant>,
     /// Bytes of blocks, and of which storage, that broken lines did not carry.
     lost: Vec<(StoreId, u64)>,
-    /// Peers that did what they may not.
-    dropped: Vec<PeerId>,
+    /// Peers to whom a line is of no use, or who did what they may not.
+    to_close: BTreeSet<PeerId>,
 }
 
 /// A peer that is near.
@@ -102,6 +102,8 @@ enum State {
         moves_by: Option<Instant>,
         held: VecDeque<PeerMessage>,
         held_bytes: usize,
+        /// A block came by it.
+        has_delivered: bool,
         /// Bytes of blocks that the shell has, and of which storage.
         sending: BTreeMap<StoreId, u64>,
     },
@@ -181,8 +183,11 @@ impl Lines {
 
     /// A peer is not to be talked with any more.
     pub(super) fn dropped(&mut self, peer: PeerId) {
-        self.dropped.push(peer);
-        self.look_at = Some(Instant::default());
+        if let Some(contact) = self.contacts.get_mut(&peer) {
+            contact.tries = MOST_TRIES;
+            self.to_close.insert(peer);
+            self.look_at = Some(Instant::default());
+        }
     }
 
     /// Whether there is an open line to a peer.
@@ -212,6 +217,18 @@ impl Lines {
         let Some(left) = sending.get_mut(&store) else { return false };
         *left = left.saturating_sub(bytes);
         true
+    }
+
+    /// A peer was asked for blocks and is silent. A line by which none ever came may be one that loses what is large.
+    pub(super) fn found_silent(&mut self, peer: PeerId) {
+        if let Some(contact) = self.contacts.get_mut(&peer)
+            && matches!(contact.state, State::Open { moves_by: None, has_delivered: false, .. })
+            && self.to_close.insert(peer)
+        {
+            // It is no better from the other side.
+            contact.tries += 2;
+            self.look_at = Some(Instant::default());
+        }
     }
 
     /// When something is to be done if nothing happens before.
@@ -282,7 +299,7 @@ impl Client {
                 let State::Opening { line, is_theirs, .. } = contact.state else { return };
                 let (held, sending) = (VecDeque::new(), BTreeMap::new());
                 let moves_by = (!is_theirs).then_some(now + OPENING);
-                contact.state = State::Open { line, moves_by, held, held_bytes: 0, sending };
+                contact.state = State::Open { line, moves_by, held, held_bytes: 0, has_delivered: false, sending };
                 contact.used = now;
                 self.lines.look_at = Some(now);
                 info!(%peer, "a direct line is open");
@@ -319,7 +336,8 @@ impl Client {
     fn handle_line_frame(&mut self, id: LineId, len: usize, message: Result<PeerMessage, ParseError>, now: Instant) {
         let Some((peer, contact)) = self.lines.of(id) else { return };
         contact.used = now;
-        let State::Open { moves_by, held, held_bytes, .. } = &mut contact.state else { return };
+        let State::Open { moves_by, held, held_bytes, has_delivered, .. } = &mut contact.state else { return };
+        *has_delivered |= matches!(message, Ok(PeerMessage::Block { .. }));
         match message {
             // Of lines and of manifests the two speak through the tracker.
             Ok(
@@ -437,11 +455,8 @@ impl Client {
         for (store, bytes) in std::mem::take(&mut self.lines.lost) {
             self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
         }
-        for peer in std::mem::take(&mut self.lines.dropped) {
-            if let Some(contact) = self.lines.contacts.get_mut(&peer) {
-                contact.tries = MOST_TRIES;
-                self.close_line(peer, now);
-            }
+        for peer in std::mem::take(&mut self.lines.to_close) {
+            self.close_line(peer, now);
         }
         let is_late = |contact: &Contact| contact.ends_at().is_some_and(|at| at <= now);
         let late = self.lines.contacts.iter().filter(|(_, contact)| is_late(contact));
@@ -544,6 +559,8 @@ impl Client {
     fn note_left(&mut self, peer: PeerId, now: Instant) {
         if let Some(contact) = self.lines.contacts.get_mut(&peer) {
             contact.used = now;
+            // Nothing was wrong with the line, and they may have other files in common.
+            contact.try_at = contact.try_at.min(now + OPENING);
             self.lines.look_at = Some(now);
         }
     }

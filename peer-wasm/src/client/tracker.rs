@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Instant,
     page::{Connection, Problem, RoomFile, Update},
+    swarm::Swarm,
 };
 use protocol::{
     ErrorCode, FileId, FileInfo, Identity, PROTOCOL_VERSION, ParseError, PeerInfo, Request, Response, RoomName,
@@ -127,6 +128,7 @@ impl Client {
     pub(super) fn transfer_timeout(&mut self, file: FileId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         let due = transfer.timeout(now);
+        transfer.swarm().into_iter().flat_map(Swarm::silent).for_each(|peer| self.lines.found_silent(peer));
         if due.tell_tracker
             && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
         {

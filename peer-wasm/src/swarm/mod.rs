@@ -252,6 +252,11 @@ impl Swarm {
         !self.asking.is_empty()
     }
 
+    /// The neighbours that were asked for something and have sent nothing for longer than it takes.
+    pub fn silent(&self) -> impl Iterator<Item = PeerId> {
+        self.neighbours.iter().filter(|(_, neighbour)| neighbour.asked.is_snubbed()).map(|(&peer, _)| peer)
+    }
+
     /// Whether the peer was dropped for a violation.
     pub fn is_banned(&self, peer: PeerId) -> bool {
         self.banned.contains_key(&peer)

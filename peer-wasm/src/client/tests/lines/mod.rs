@@ -102,6 +102,18 @@ impl Lab {
         self.say(from, PeerMessage::Signal { file: manifest.file().tag(), line, step, data });
     }
 
+    /// A block that was asked for comes by a line; tells how many bytes it has.
+    fn deliver_by(&mut self, line: LineId, content: &[u8], manifest: &Manifest, (index, count): (u32, u32)) -> u64 {
+        let block = manifest.geometry().block_size().bytes() as usize;
+        let data = Bytes::copy_from_slice(&content[index as usize * block..][..count as usize * block]);
+        let bytes = data.len() as u64;
+        let message = PeerMessage::Block { file: manifest.file().tag(), index, count, data };
+        let Frame::Binary { head, payload } = protocol::encode_direct(message) else { panic!("a block is binary") };
+        self.client.handle_line_binary(line, &[head, payload.to_vec()].concat().into(), self.now);
+        self.drain();
+        bytes
+    }
+
     fn hear_by(&mut self, line: LineId, message: PeerMessage) {
         let Frame::Text(text) = protocol::encode_direct(message) else { panic!("a block is no text") };
         self.client.handle_line_text(line, &text, self.now);
@@ -357,9 +369,13 @@ fn a_line_ends_when_one_of_the_two_leaves_a_swarm_that_both_are_in() {
 #[test]
 fn a_line_by_which_nothing_is_said_for_a_minute_is_closed_and_none_opened_without_data() {
     let (content, manifest) = large(100);
-    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
     let file = manifest.file().tag();
     lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    lab.hear_by(line, PeerMessage::Choke { file });
+    for span in asked {
+        lab.deliver_by(line, &content, &manifest, span);
+    }
     for _ in 0..4 {
         lab.hear_by(line, PeerMessage::Choke { file });
         lab.wait(Duration::from_secs(50));
@@ -459,4 +475,120 @@ fn a_line_by_which_nonsense_comes_is_closed_for_good() {
     lab.sent();
     lab.wait(Duration::from_secs(200));
     assert_eq!(lab.offered(), None);
+}
+
+#[test]
+fn the_line_is_of_the_best_kind_that_both_can_have() {
+    let (content, manifest) = large(100);
+    let (tcp, rtc) = (LineKind::Tcp, LineKind::WebRtc);
+    for (ours, theirs, kind) in [
+        (vec![tcp, rtc], vec![rtc, tcp], Some(tcp)),
+        (vec![tcp, rtc], vec![rtc], Some(rtc)),
+        (vec![rtc], vec![tcp, rtc, LineKind::Other], Some(rtc)),
+        (vec![tcp], vec![rtc], None),
+    ] {
+        let mut lab = Lab::with_lines(ours.iter().copied().collect(), Config::default());
+        lab.register();
+        lab.begin(&manifest);
+        let peer = PeerInfo { direct: theirs.iter().copied().collect(), ..near(2) };
+        lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![peer] });
+        lab.serve(2, &manifest);
+        let asked = lab.blocks_asked(&manifest);
+        lab.get(&content, &manifest, &asked[..1]);
+        let offer = |output: &Output| if let Output::Offer { kind, .. } = output { Some(*kind) } else { None };
+        assert_eq!(lab.outputs.iter().find_map(offer), kind, "{ours:?} {theirs:?}");
+    }
+}
+
+#[test]
+fn what_the_shells_say_of_a_line_goes_through_the_tracker() {
+    let (content, manifest) = large(100);
+    let (mut lab, _) = Lab::fetching(&content, &manifest);
+    let line = lab.offered().unwrap();
+    lab.sent();
+    lab.client.handle_reachable(line, "here".to_owned(), lab.now);
+    lab.client.handle_signal(line, SignalStep::Candidate, "or here".to_owned(), lab.now);
+    lab.drain();
+    assert_eq!(signals(&lab.said_both_ways().0), [(SignalStep::Offer, "here"), (SignalStep::Candidate, "or here")]);
+    for (number, step) in [(LINE, SignalStep::Answer), (LINE, SignalStep::Candidate), (LINE + 2, SignalStep::Candidate)]
+    {
+        let data = format!("{number} {step:?}");
+        lab.say(2, PeerMessage::Signal { file: manifest.file().tag(), line: number, step, data });
+    }
+    let heard = |output: &Output| {
+        if let Output::Signal { line, step, data } = output { Some((*line, *step, data.clone())) } else { None }
+    };
+    let heard: Vec<_> = lab.outputs.iter().filter_map(heard).collect();
+    let of_it = |step| (line, step, format!("{LINE} {step:?}"));
+    assert_eq!(heard, [of_it(SignalStep::Answer), of_it(SignalStep::Candidate)], "another number is none of this line");
+    lab.sent();
+    lab.client.handle_signal(LineId::for_test(99), SignalStep::Answer, "nobody's".to_owned(), lab.now);
+    lab.drain();
+    assert_eq!(signals(&lab.said_both_ways().0), []);
+}
+
+#[test]
+fn a_line_by_which_no_block_ever_comes_is_given_up() {
+    let (content, manifest) = large(100);
+    for delivers in [false, true] {
+        let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
+        let file = manifest.file().tag();
+        lab.signal(2, &manifest, LINE, SignalStep::Moved);
+        if delivers {
+            lab.deliver_by(line, &content, &manifest, asked[0]);
+        }
+        // What is small goes through.
+        for _ in 0..30 {
+            lab.wait(Duration::from_secs(1));
+            lab.hear_by(line, PeerMessage::Have { file, blocks: Vec::new() });
+        }
+        assert_eq!(lab.hung_up().contains(&line), !delivers, "delivers: {delivers}");
+    }
+}
+
+#[test]
+fn lines_can_be_forbidden_and_allowed_again() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.client.set_lines(BTreeSet::from([TCP]), lab.now);
+    lab.drain();
+    assert!(lab.hung_up().is_empty() && !lab.wants_to_connect(), "as it was");
+    for (kinds, hung_up) in [(BTreeSet::new(), vec![line]), (BTreeSet::from([TCP]), vec![])] {
+        lab.client.set_lines(kinds.clone(), lab.now);
+        lab.drain();
+        assert_eq!(lab.hung_up(), hung_up);
+        assert!(lab.wants_to_connect(), "the tracker hears of it when a peer registers");
+        lab.client.handle_opened(lab.now);
+        lab.drain();
+        let registered = lab.requests().into_iter().find_map(|(_, request)| {
+            if let Request::Register { direct, resume, .. } = request { Some((direct, resume.is_some())) } else { None }
+        });
+        assert_eq!(registered, Some((kinds, true)), "and the peer stays who it is");
+        lab.register();
+        lab.sent();
+    }
+}
+
+#[test]
+fn it_is_told_which_way_blocks_went_and_to_whom_there_is_a_line() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
+    let file = manifest.file();
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    let relayed = lab.client.transfers[&file].received.relayed;
+    assert!(relayed > 0, "the first block");
+    let direct = lab.deliver_by(line, &content, &manifest, asked[0]);
+    lab.wait(Duration::from_secs(1));
+    let report = lab.last_report();
+    assert_eq!(report.received, page::Carried { direct, relayed });
+    assert!(report.peers.iter().all(|peer| peer.direct));
+
+    let (mut lab, line, store) = Lab::shares_with_line(&large(100).1);
+    let file = lab.client.files().next().unwrap();
+    let before = lab.client.transfers[&file].sent;
+    assert!(before.relayed > 0 && before.direct == 0);
+    lab.hear_by(line, PeerMessage::Request { file: file.tag(), index: 1, count: 1 });
+    assert!(lab.read_next(store));
+    let after = lab.client.transfers[&file].sent;
+    assert!(after.direct > 0 && after.relayed == before.relayed);
 }
