@@ -7,16 +7,18 @@
 //!
 //! When a line breaks, what was said last may be lost: both begin anew on the relay, as after an introduction.
 
+mod contacts;
+
+pub use contacts::LineId;
+pub(super) use contacts::Lines;
+
 use super::{Client, Output, StoreId, seconds};
 use crate::Instant;
 use bytes::Bytes;
-use protocol::{
-    FileId, Kind, LineKind, ParseError, PeerId, PeerInfo, PeerMessage, SignalStep, decode_direct_binary,
-    decode_direct_text,
-};
-use serde::{Deserialize, Serialize};
+use contacts::{Contact, Naming, State};
+use protocol::{FileId, Kind, ParseError, PeerId, PeerMessage, SignalStep, decode_direct_binary, decode_direct_text};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 use tracing::{debug, info};
@@ -37,239 +39,6 @@ const KEEP: Duration = seconds(60);
 const MAX_CONTACTS: usize = 512;
 /// Bytes that may come by a line before the other side's last word through the tracker.
 const MAX_HELD: usize = 1 << 20;
-
-/// Names one direct line of this peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LineId(u32);
-
-impl LineId {
-    /// An id for tests of shells.
-    #[doc(hidden)]
-    pub const fn for_test(number: u32) -> Self {
-        Self(number)
-    }
-}
-
-/// The direct lines of a client, and those to whom it could have some.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    /// The kinds that the shell can have.
-    kinds: BTreeSet<LineKind>,
-    last: u32,
-    contacts: BTreeMap<PeerId, Contact>,
-    /// To whom the lines lead that are open or opening.
-    peers: BTreeMap<LineId, PeerId>,
-    /// When something is to be done.
-    look_at: Option<Instant>,
-    /// Bytes of blocks, and of which storage, that broken lines did not carry.
-    lost: Vec<(StoreId, u64)>,
-    /// Peers to whom a line is of no use, or who did what they may not.
-    to_close: BTreeSet<PeerId>,
-}
-
-/// A peer that is near.
-#[derive(Debug)]
-struct Contact {
-    /// The files in whose swarms the two know each other.
-    files: BTreeSet<FileId>,
-    /// The best kind of line that both can have.
-    kind: LineKind,
-    /// Whether it is this peer's turn to offer a line: who asked the tracker for the other one begins.
-    offers: bool,
-    /// Data went from one to the other.
-    has_data: bool,
-    tries: u32,
-    /// When a line may be tried; by the side whose turn it is not, a while later.
-    try_at: Instant,
-    /// When something was said by a line, or the last common file was left.
-    used: Instant,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Closed,
-    Opening {
-        line: Naming,
-        give_up: Instant,
-        /// The other side has it open.
-        is_theirs: bool,
-    },
-    Open {
-        line: Naming,
-        /// When the other side's last word through the tracker has to be there; none once it is. Until then, what comes by the
-        /// line waits.
-        moves_by: Option<Instant>,
-        held: VecDeque<PeerMessage>,
-        held_bytes: usize,
-        /// A block came by it.
-        has_delivered: bool,
-        /// Bytes of blocks that the shell has, and of which storage.
-        sending: BTreeMap<StoreId, u64>,
-    },
-}
-
-/// What both sides call a line.
-#[derive(Debug, Clone, Copy)]
-struct Naming {
-    id: LineId,
-    /// The number under which it was offered.
-    number: u32,
-    /// Whether this side offered it.
-    is_own: bool,
-}
-
-impl Contact {
-    const fn line(&self) -> Option<Naming> {
-        match self.state {
-            State::Closed => None,
-            State::Opening { line, .. } | State::Open { line, .. } => Some(line),
-        }
-    }
-
-    /// Whether the other side says nothing through the tracker any more, as far as is known.
-    const fn is_moved(&self) -> bool {
-        matches!(self.state, State::Open { moves_by: None, .. } | State::Opening { is_theirs: true, .. })
-    }
-
-    /// When this peer may offer a line, if it is to do so. Whose turn it is not waits for the other, and not for ever.
-    fn offer_at(&self) -> Option<Instant> {
-        let is_to = self.has_data && !self.files.is_empty() && self.tries < MOST_TRIES;
-        let at = if self.offers { self.try_at } else { self.try_at + TRY_AGAIN };
-        (is_to && matches!(self.state, State::Closed)).then_some(at)
-    }
-
-    /// When what is opening takes too long, or nothing was said for so long that the line, or the peer, is not needed.
-    fn ends_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Opening { give_up, .. } => Some(give_up),
-            State::Open { moves_by, .. } => Some(moves_by.unwrap_or(self.used + KEEP)),
-            State::Closed => self.files.is_empty().then_some(self.used + KEEP),
-        }
-    }
-}
-
-impl Lines {
-    pub(super) fn new(kinds: BTreeSet<LineKind>) -> Self {
-        Self { kinds, ..Self::default() }
-    }
-
-    /// Tells whether they are others than before.
-    pub(super) fn set_kinds(&mut self, kinds: BTreeSet<LineKind>) -> bool {
-        std::mem::replace(&mut self.kinds, kinds) != self.kinds
-    }
-
-    pub(super) const fn kinds(&self) -> &BTreeSet<LineKind> {
-        &self.kinds
-    }
-
-    /// The tracker introduced a peer in the swarm of a file.
-    pub(super) fn introduced(&mut self, file: FileId, peer: &PeerInfo, was_asked_for: bool, now: Instant) {
-        let has_room = self.contacts.len() < MAX_CONTACTS || self.contacts.contains_key(&peer.id);
-        // They are in the order of what a byte costs.
-        let Some(&kind) = self.kinds.intersection(&peer.direct).next().filter(|_| has_room) else { return };
-        let contact = || Contact {
-            files: BTreeSet::new(),
-            kind,
-            offers: was_asked_for,
-            has_data: false,
-            tries: 0,
-            try_at: now,
-            used: now,
-            state: State::Closed,
-        };
-        self.contacts.entry(peer.id).or_insert_with(contact).files.insert(file);
-    }
-
-    /// A peer is not to be talked with any more.
-    pub(super) fn dropped(&mut self, peer: PeerId) {
-        if let Some(contact) = self.contacts.get_mut(&peer) {
-            contact.tries = MOST_TRIES;
-            self.to_close.insert(peer);
-            self.look_at = Some(Instant::default());
-        }
-    }
-
-    /// Whether there is an open line to a peer.
-    pub(super) fn is_open(&self, peer: PeerId) -> bool {
-        self.contacts.get(&peer).is_some_and(|contact| matches!(contact.state, State::Open { .. }))
-    }
-
-    /// The line by which to say something to a peer, if there is one. Notes data for which one would be of use.
-    pub(super) fn route(&mut self, to: PeerId, data: Option<(StoreId, u64)>, now: Instant) -> Option<LineId> {
-        let contact = self.contacts.get_mut(&to)?;
-        contact.used = now;
-        if data.is_some() && !contact.has_data {
-            contact.has_data = true;
-            self.look_at = Some(Instant::default());
-        }
-        let State::Open { line, sending, .. } = &mut contact.state else { return None };
-        if let Some((store, bytes)) = data {
-            *sending.entry(store).or_default() += bytes;
-        }
-        Some(line.id)
-    }
-
-    /// Bytes of a block left the shell by a line; tells whether they were counted.
-    pub(super) fn sent(&mut self, line: LineId, store: StoreId, bytes: u64) -> bool {
-        let Some((_, contact)) = self.of(line) else { return false };
-        let State::Open { sending, .. } = &mut contact.state else { return false };
-        let Some(left) = sending.get_mut(&store) else { return false };
-        *left = left.saturating_sub(bytes);
-        true
-    }
-
-    /// A peer was asked for blocks and is silent. A line by which none ever came may be one that loses what is large.
-    pub(super) fn found_silent(&mut self, peer: PeerId) {
-        if let Some(contact) = self.contacts.get_mut(&peer)
-            && matches!(contact.state, State::Open { moves_by: None, has_delivered: false, .. })
-            && self.to_close.insert(peer)
-        {
-            // It is no better from the other side.
-            contact.tries += 2;
-            self.look_at = Some(Instant::default());
-        }
-    }
-
-    /// When something is to be done if nothing happens before.
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.look_at
-    }
-
-    /// When there will be something to do, as far as it is known.
-    fn next_look(&self) -> Option<Instant> {
-        let has_room = self.has_room();
-        let offers = self.contacts.values().filter_map(Contact::offer_at).filter(|_| has_room);
-        self.contacts.values().filter_map(Contact::ends_at).chain(offers).min()
-    }
-
-    fn of(&mut self, line: LineId) -> Option<(PeerId, &mut Contact)> {
-        let peer = *self.peers.get(&line)?;
-        Some((peer, self.contacts.get_mut(&peer)?))
-    }
-
-    fn opening(&self) -> usize {
-        self.contacts.values().filter(|contact| matches!(contact.state, State::Opening { .. })).count()
-    }
-
-    fn has_room(&self) -> bool {
-        self.opening() < MOST_OPENING && self.peers.len() < MOST_LINES
-    }
-
-    /// Begins to open a line to a peer; `offered` is its number, if the peer offers it.
-    fn begin(&mut self, own: Option<PeerId>, peer: PeerId, offered: Option<u32>, now: Instant) -> Option<LineId> {
-        let contact = self.contacts.get_mut(&peer)?;
-        self.last = self.last.wrapping_add(1);
-        let id = LineId(self.last);
-        // Both count from one, so one takes the even numbers and the other the odd ones.
-        let own_number = id.0.wrapping_mul(2).wrapping_add(u32::from(own > Some(peer)));
-        let line = Naming { id, number: offered.unwrap_or(own_number), is_own: offered.is_none() };
-        contact.state = State::Opening { line, give_up: now + OPENING, is_theirs: false };
-        self.peers.insert(id, peer);
-        self.look_at = Some(now);
-        Some(id)
-    }
-}
 
 impl Client {
     /// The shell made itself ready for the line that [`Output::Offer`] asked for; whoever has `offer` can open it.
@@ -362,7 +131,7 @@ impl Client {
     }
 
     /// Looks at what a peer says through the tracker.
-    pub(super) fn heard_through_tracker(&mut self, from: PeerId, kind: Kind, now: Instant) {
+    pub(in crate::client) fn heard_through_tracker(&mut self, from: PeerId, kind: Kind, now: Instant) {
         let Some(contact) = self.lines.contacts.get_mut(&from) else { return };
         match kind {
             // An answer may come from before, or be the tracker's.
@@ -389,7 +158,14 @@ impl Client {
     }
 
     /// A peer speaks of a line.
-    pub(super) fn hear_signal(&mut self, from: PeerId, number: u32, step: SignalStep, data: String, now: Instant) {
+    pub(in crate::client) fn hear_signal(
+        &mut self,
+        from: PeerId,
+        number: u32,
+        step: SignalStep,
+        data: String,
+        now: Instant,
+    ) {
         match step {
             SignalStep::Offer => self.handle_offer(from, number, data, now),
             SignalStep::Answer | SignalStep::Candidate => {
@@ -447,7 +223,7 @@ impl Client {
     }
 
     /// Offers lines to those who are near and exchange data, and ends what takes too long or is not needed.
-    pub(super) fn look_at_lines(&mut self, now: Instant) {
+    pub(in crate::client) fn look_at_lines(&mut self, now: Instant) {
         if self.lines.look_at.is_none_or(|at| at > now) {
             return;
         }
@@ -476,7 +252,7 @@ impl Client {
     }
 
     /// The line to the tracker is lost, and with it everything that began there.
-    pub(super) fn drop_lines(&mut self) {
+    pub(in crate::client) fn drop_lines(&mut self) {
         self.lines.contacts.clear();
         self.lines.look_at = None;
         let lines = std::mem::take(&mut self.lines.peers);
@@ -484,7 +260,7 @@ impl Client {
     }
 
     /// Ends a line and says so.
-    pub(super) fn close_line(&mut self, peer: PeerId, now: Instant) {
+    pub(in crate::client) fn close_line(&mut self, peer: PeerId, now: Instant) {
         let Some(line) = self.lines.contacts.get(&peer).and_then(Contact::line) else { return };
         self.outputs.push_back(Output::HangUp { line: line.id });
         self.signal(peer, line.number, SignalStep::Over, String::new());
@@ -536,7 +312,7 @@ impl Client {
     }
 
     /// A peer left the swarm of a file. By the line words of it may be on their way that would come too late, so it ends.
-    pub(super) fn left_by(&mut self, peer: PeerId, file: FileId, now: Instant) {
+    pub(in crate::client) fn left_by(&mut self, peer: PeerId, file: FileId, now: Instant) {
         if self.lines.contacts.get_mut(&peer).is_some_and(|contact| contact.files.remove(&file)) {
             self.close_line(peer, now);
             self.note_left(peer, now);
@@ -544,7 +320,7 @@ impl Client {
     }
 
     /// This peer leaves the swarm of a file: so do the lines to those who are in it.
-    pub(super) fn leave_with_lines(&mut self, file: FileId, now: Instant) {
+    pub(in crate::client) fn leave_with_lines(&mut self, file: FileId, now: Instant) {
         let shares = |(_, contact): &(&PeerId, &Contact)| contact.files.contains(&file);
         let peers: Vec<_> = self.lines.contacts.iter().filter(shares).map(|(peer, _)| *peer).collect();
         for peer in peers {
