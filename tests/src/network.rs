@@ -51,6 +51,8 @@ impl Network {
             run(&format!("ip -n {name} address add {}/24 dev line", network.address(host)))?;
             run(&format!("ip -n {name} link set lo up"))?;
             run(&format!("ip -n {name} link set line up"))?;
+            // Browsers have no addresses without a way to everywhere.
+            run(&format!("ip -n {name} route add default via {}", network.bridge()))?;
             // The kernel looks 250 times a second, so a line has to be able to send as much at once.
             let burst_kb = |rate: u32| (rate / 2).max(16);
             let shape = |rate| format!("root tbf rate {rate}mbit burst {}kb latency 200ms", burst_kb(rate));

@@ -1,10 +1,11 @@
 //! The process that speaks WebDriver to Chromium.
 
-use crate::process;
+use crate::{network::Network, process};
 use anyhow::{Context as _, Result};
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
@@ -19,7 +20,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct Chromedriver {
     child: Child,
-    port: u16,
+    address: SocketAddr,
     /// Kept open: a driver that cannot print would end.
     _stdout: BufReader<ChildStdout>,
 }
@@ -30,14 +31,35 @@ impl Chromedriver {
     /// # Errors
     /// If there is none, or it does not start.
     pub fn start() -> Result<Self> {
-        let program = env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
-        let program = Path::new(&program);
-        let earlier = (1..ATTEMPTS).find_map(|_| Self::start_once(program).ok());
-        earlier.map_or_else(|| Self::start_once(program), Ok)
+        Self::start_where(None)
     }
 
-    fn start_once(program: &Path) -> Result<Self> {
-        let mut child = Command::new(program)
+    /// Starts it, and with it its browsers, on a host of a network.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_on(network: &Network, host: usize) -> Result<Self> {
+        Self::start_where(Some((network, host)))
+    }
+
+    fn start_where(host: Option<(&Network, usize)>) -> Result<Self> {
+        let program = env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
+        let program = Path::new(&program);
+        let earlier = (1..ATTEMPTS).find_map(|_| Self::start_once(program, host).ok());
+        earlier.map_or_else(|| Self::start_once(program, host), Ok)
+    }
+
+    fn start_once(program: &Path, host: Option<(&Network, usize)>) -> Result<Self> {
+        let (mut command, address) = match host {
+            None => (Command::new(program), IpAddr::from(Ipv4Addr::LOCALHOST)),
+            Some((network, host)) => {
+                let mut command = network.command(host, &program.display().to_string());
+                // It is spoken to from outside of its host.
+                command.args(["--allowed-ips=", "--allowed-origins=*"]);
+                (command, network.address(host))
+            }
+        };
+        let mut child = command
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -56,12 +78,12 @@ impl Chromedriver {
                 break port.trim_end().trim_end_matches('.').parse().context("the driver's port")?;
             }
         };
-        Ok(Self { child, port, _stdout: stdout })
+        Ok(Self { child, address: SocketAddr::new(address, port), _stdout: stdout })
     }
 
     /// The address to speak WebDriver to.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// The seconds of CPU time that all processes of its browsers have used; on Linux only.

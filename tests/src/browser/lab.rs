@@ -1,7 +1,11 @@
 //! One test's world, and what is kept of it when the test fails.
 
 use super::{Browser, Chromedriver, Options};
-use crate::{noise::noise, tracker::TestTracker};
+use crate::{
+    network::{Network, Rates},
+    noise::noise,
+    tracker::TestTracker,
+};
 use anyhow::{Context as _, Result, ensure};
 use futures_util::FutureExt as _;
 use std::{
@@ -36,6 +40,8 @@ pub struct Lab {
     browsers: Vec<Arc<Browser>>,
     chromedriver: Arc<Chromedriver>,
     files: TempDir,
+    /// Last: what runs on its hosts is ended before.
+    network: Option<Network>,
 }
 
 /// Runs a test in a lab of its own, and ends everything afterwards, whatever became of it. `name` is where evidence of
@@ -47,10 +53,37 @@ pub struct Lab {
 /// # Panics
 /// As the test.
 pub fn in_lab(name: &str, test: impl AsyncFnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    run(name, None, test)
+}
+
+/// Runs a test in a lab whose browsers are on hosts of a network, with a tracker that all of them reach. Where no network may be
+/// made it says so, and that is all.
+///
+/// # Errors
+/// As above.
+///
+/// # Panics
+/// As above.
+pub fn in_network(
+    name: &str,
+    hosts: usize,
+    rates: Rates,
+    test: impl AsyncFnOnce(&mut Lab) -> Result<()>,
+) -> Result<()> {
+    match Network::new(hosts, rates)? {
+        Some(network) => run(name, Some(network), test),
+        None => {
+            eprintln!("not tried: network namespaces may not be made here");
+            Ok(())
+        }
+    }
+}
+
+fn run(name: &str, network: Option<Network>, test: impl AsyncFnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut lab = Lab::set_up(name).await?;
+        let mut lab = Lab::set_up(name, network).await?;
         let outcome = AssertUnwindSafe(test(&mut lab)).catch_unwind().await;
         if !matches!(outcome, Ok(Ok(()))) {
             lab.keep_evidence().await;
@@ -83,13 +116,19 @@ pub fn page_dir() -> Result<PathBuf> {
 }
 
 impl Lab {
-    async fn set_up(name: &str) -> Result<Self> {
+    async fn set_up(name: &str, network: Option<Network>) -> Result<Self> {
+        let config = Config { page_dir: page_dir()?, ..Config::default() };
+        let config = match &network {
+            Some(network) => Config { host: network.bridge().to_string(), ..config },
+            None => config,
+        };
         Ok(Self {
             name: name.to_owned(),
-            tracker: TestTracker::start_with(Config { page_dir: page_dir()?, ..Config::default() }).await?,
+            tracker: TestTracker::start_with(config).await?,
             browsers: Vec::new(),
             chromedriver: Arc::new(Chromedriver::start()?),
             files: tempfile::tempdir()?,
+            network,
         })
     }
 
@@ -109,6 +148,25 @@ impl Lab {
         let browser = Browser::start(Arc::clone(&self.chromedriver), options).await?;
         self.browsers.push(Arc::clone(&browser));
         Ok(browser)
+    }
+
+    /// Starts a browser on a host of the network.
+    ///
+    /// # Errors
+    /// If Chromium does not start, or there is no network.
+    pub async fn browser_on(&mut self, host: usize) -> Result<Arc<Browser>> {
+        let chromedriver = Chromedriver::start_on(self.network()?, host)?;
+        let browser = Browser::start(Arc::new(chromedriver), Options::default()).await?;
+        self.browsers.push(Arc::clone(&browser));
+        Ok(browser)
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("this lab has no network")
     }
 
     /// The tracker.

@@ -10,6 +10,6 @@ mod session;
 mod tab;
 
 pub use chromedriver::Chromedriver;
-pub use lab::{Lab, Sample, in_lab, page_dir, project_dir};
+pub use lab::{Lab, Sample, in_lab, in_network, page_dir, project_dir};
 pub use session::{Browser, Options};
 pub use tab::{Item, Tab};
