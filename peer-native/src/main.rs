@@ -4,7 +4,7 @@ mod progress;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
-use peer_native::{Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, explain};
+use peer_native::{Fingerprint, Peer, PeerConfig, RoomFile, Stage, State, Transfer, explain};
 use progress::{Moment, Progress, Reason, Wait};
 use protocol::{BlockSize, FileId, PeerName, RoomName};
 use std::{
@@ -117,7 +117,11 @@ async fn act(peer: &Peer, action: &Action, page: &Page, room: &RoomName) -> anyh
                 Err(_) => find(peer, file, room, &mut progress).await?,
             };
             let path = progress.during(peer.fetch(file), |state| Ok(fetching(state, file))).await;
-            progress.print(format_args!("{}", path.context("the file was not fetched")?.display()))?;
+            let path = path.context("the file was not fetched")?;
+            if let Some(ways) = ways(&peer.state().borrow(), file) {
+                progress.note(&ways);
+            }
+            progress.print(format_args!("{}", path.display()))?;
             if *stay { serve(&mut progress).await } else { Ok(()) }
         }
     }
@@ -158,7 +162,7 @@ fn fetching(state: &State, file: FileId) -> Moment {
     let Some((transfer, about)) = transfer.and_then(|transfer| Some((transfer, transfer.about.as_ref()?))) else {
         return Moment { doing: "fetching the file".to_owned(), amount: None, wait };
     };
-    let doing = format!("{} from {}", about.name, count(transfer.peers.len(), "peer"));
+    let doing = format!("{} from {}", about.name, peers([transfer]));
     Moment { doing, amount: Some((transfer.verified, about.size)), wait }
 }
 
@@ -167,8 +171,7 @@ async fn serve(progress: &mut Progress) -> anyhow::Result<()> {
     let serving = |state: &State| {
         sharing(state, || {
             let rate: u64 = state.transfers.values().map(|transfer| transfer.up_rate).sum();
-            let peers: usize = state.transfers.values().map(|transfer| transfer.peers.len()).sum();
-            format!("serving {} at {:.1} MB/s; Ctrl-C ends it", count(peers, "peer"), rate as f64 / 1e6)
+            format!("serving {} at {:.1} MB/s; Ctrl-C ends it", peers(state.transfers.values()), rate as f64 / 1e6)
         })
     };
     progress.during(pending::<anyhow::Result<()>>(), serving).await
@@ -184,8 +187,23 @@ fn sharing(state: &State, doing: impl FnOnce() -> String) -> anyhow::Result<Mome
     Ok(Moment { doing: doing(), amount: None, wait: progress::tracker(state) })
 }
 
-fn count(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+/// The peers of some transfers, and how many of them are reached without the tracker.
+fn peers<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> String {
+    let (mut peers, mut direct) = (0, 0);
+    for peer in transfers.into_iter().flat_map(|transfer| &transfer.peers) {
+        peers += 1;
+        direct += usize::from(peer.direct);
+    }
+    let peers = if peers == 1 { "1 peer".to_owned() } else { format!("{peers} peers") };
+    if direct == 0 { peers } else { format!("{peers} ({direct} directly)") }
+}
+
+/// Which way the bytes of a file came, if some came directly.
+fn ways(state: &State, file: FileId) -> Option<String> {
+    let came = state.transfers.get(&file)?.received;
+    let megabytes = |bytes| bytes as f64 / 1e6;
+    let (direct, relayed) = (megabytes(came.direct), megabytes(came.relayed));
+    (came.direct > 0).then(|| format!("{direct:.1} MB came directly, {relayed:.1} MB through the tracker"))
 }
 
 /// Where the tracker's page is.

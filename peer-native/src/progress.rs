@@ -97,6 +97,12 @@ impl Progress {
         self.bar.suspend(|| writeln!(io::stdout(), "{line}")).context("cannot write to the standard output")
     }
 
+    /// Writes a line beside the result.
+    pub(crate) fn note(&self, line: &str) {
+        // Whoever waits for the result does not need it.
+        _ = self.bar.suspend(|| writeln!(io::stderr(), "{line}"));
+    }
+
     /// Tells a moment; gives when to look at it again though nothing changed.
     fn show(&mut self, moment: &Moment) -> Option<Instant> {
         if self.bar.is_hidden() {

@@ -48,6 +48,9 @@ pub enum Request {
         /// The bytes of a bitfield.
         #[serde(with = "encoding")]
         blocks: Bytes,
+        /// Bytes of its blocks that came by direct lines since this was said the last time.
+        #[serde(default, skip_serializing_if = "is_nothing")]
+        direct: u64,
     },
     /// Asks for other peers of a swarm.
     GetPeers {
@@ -514,4 +517,8 @@ pub(crate) const fn one() -> u32 {
 
 const fn is_one(count: &u32) -> bool {
     *count == 1
+}
+
+const fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }

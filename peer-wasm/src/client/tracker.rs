@@ -132,7 +132,8 @@ impl Client {
         if due.tell_tracker
             && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
         {
-            self.request(None, &Request::UpdateBlocks { file, blocks });
+            let direct = transfer.take_untold();
+            self.request(None, &Request::UpdateBlocks { file, blocks, direct });
         }
         if due.try_another_cut {
             return self.try_another_cut(file, now);

@@ -86,6 +86,8 @@ pub(super) struct Transfer {
     reading: BTreeMap<ReadId, u64>,
     sending: u64,
     pub(super) received: Carried,
+    /// What of it the tracker was told of.
+    told_direct: u64,
     pub(super) sent: Carried,
 }
 
@@ -143,6 +145,7 @@ impl Transfer {
             reading: BTreeMap::new(),
             sending: 0,
             received: Carried::default(),
+            told_direct: 0,
             sent: Carried::default(),
         }
     }
@@ -404,6 +407,12 @@ impl Transfer {
         due.tell_tracker = self.tell_tracker_at.take_if(|at| *at <= now).is_some();
         due.ask_for_peers |= std::mem::take(&mut self.wants_peers);
         due
+    }
+
+    /// Bytes that came directly and that the tracker is now told of.
+    pub(super) const fn take_untold(&mut self) -> u64 {
+        let direct = self.received.direct;
+        direct - std::mem::replace(&mut self.told_direct, direct)
     }
 
     /// Moves what the swarm wants to the outputs, and reports if it is time; tells why the storage failed, if it did.

@@ -29,6 +29,12 @@ pub(super) fn render(status: &Status) -> String {
     }
     page.single("relayed_messages_total", Counter, "Envelopes passed on.", status.relayed_messages);
     page.single("relayed_bytes_total", Counter, "Bytes of the envelopes passed on.", status.relayed_bytes);
+    page.single(
+        "told_direct_bytes_total",
+        Counter,
+        "Bytes that went by direct lines, in the words of those who received them.",
+        status.census.told_direct_bytes,
+    );
     page.single("waiting_bytes", Gauge, "Bytes of data that wait for receivers.", status.waiting_bytes);
     page.single("incoming_bytes", Gauge, "Bytes of large messages that are coming in.", status.incoming_bytes);
     page.single("waiting_bytes_max", Gauge, "Bytes of data that may wait.", status.memory_bytes);

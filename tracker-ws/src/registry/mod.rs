@@ -77,6 +77,8 @@ pub(crate) struct Census {
     pub(crate) rooms: usize,
     pub(crate) peers: usize,
     pub(crate) files: usize,
+    /// Bytes that went by direct lines, in the words of those who received them.
+    pub(crate) told_direct_bytes: u64,
 }
 
 /// A request that is not granted, or an envelope that goes nowhere.
@@ -130,6 +132,7 @@ pub(crate) struct Registry {
     /// The rooms with a peer in them.
     rooms: BTreeMap<RoomName, Room>,
     timers: BTreeSet<(Duration, Timer)>,
+    told_direct_bytes: u64,
 }
 
 impl Registry {
@@ -144,6 +147,7 @@ impl Registry {
             peers: BTreeMap::new(),
             rooms: BTreeMap::new(),
             timers: BTreeSet::new(),
+            told_direct_bytes: 0,
         }
     }
 
@@ -238,7 +242,8 @@ impl Registry {
     /// How much there is of everything.
     pub(crate) fn census(&self) -> Census {
         let files = self.rooms.values().map(|room| room.swarms.len()).sum();
-        Census { rooms: self.rooms.len(), peers: self.peers.len(), files }
+        let told_direct_bytes = self.told_direct_bytes;
+        Census { rooms: self.rooms.len(), peers: self.peers.len(), files, told_direct_bytes }
     }
 
     fn register(
@@ -296,7 +301,7 @@ impl Registry {
                 Err(refusal(ErrorCode::AlreadyRegistered, "open another connection for another peer"))
             }
             Request::Announce { facts, blocks } => self.announce(id, facts, &blocks, now, out),
-            Request::UpdateBlocks { file, blocks } => self.update_blocks(id, file, &blocks, now),
+            Request::UpdateBlocks { file, blocks, direct } => self.update_blocks(id, file, &blocks, direct, now),
             Request::GetPeers { file, limit } => {
                 let peers = self.find(id, file, limit.unwrap_or(DEFAULT_PEERS), now, out);
                 Ok(Response::Peers { file, peers })
@@ -356,11 +361,21 @@ impl Registry {
         Ok(Response::Announced { file })
     }
 
-    fn update_blocks(&mut self, id: PeerId, file: FileId, blocks: &[u8], now: Duration) -> Result<Response, Refusal> {
+    fn update_blocks(
+        &mut self,
+        id: PeerId,
+        file: FileId,
+        blocks: &[u8],
+        direct: u64,
+        now: Duration,
+    ) -> Result<Response, Refusal> {
         let (peer, room) = self.place(id);
         let swarm = peer.files.get(&file).and_then(|key| room.swarms.get_mut(key));
         let swarm = swarm.ok_or_else(|| refusal(ErrorCode::UnknownFile, "announce the file first"))?;
-        if swarm.put(id, bitfield(blocks, swarm.geometry())?, now) {
+        let changed = swarm.put(id, bitfield(blocks, swarm.geometry())?, now);
+        let told = swarm.came_directly(id, direct);
+        self.told_direct_bytes = self.told_direct_bytes.saturating_add(told);
+        if changed {
             self.list_changed(id, now);
         }
         Ok(Response::Updated { file })

@@ -52,6 +52,8 @@ struct Member {
     blocks: Bitfield,
     /// When it announced the file first.
     joined: Duration,
+    /// Bytes that it says came to it by direct lines.
+    told_direct: u64,
     /// Its place in `order`.
     place: usize,
     /// Members that were told of this one or that this one was told of, always mutual; and how many signals each was sent.
@@ -91,12 +93,27 @@ impl Swarm {
             member.place
         } else {
             let place = self.order.len();
-            self.members.insert(id, Member { blocks, joined: now, place, acquaintances: BTreeMap::new() });
+            let acquaintances = BTreeMap::new();
+            self.members.insert(id, Member { blocks, joined: now, told_direct: 0, place, acquaintances });
             self.order.push(id);
             place
         };
         self.sort_in(place, is_full);
         before != (self.sources, self.order.len())
+    }
+
+    /// A member says that so many bytes more came to it by direct lines; tells how many of them can be so at most.
+    pub(super) fn came_directly(&mut self, id: PeerId, bytes: u64) -> u64 {
+        let bytes = bytes.min(self.geometry.size());
+        if let Some(member) = self.members.get_mut(&id) {
+            member.told_direct = member.told_direct.saturating_add(bytes);
+        }
+        bytes
+    }
+
+    /// Bytes that a member says came to it by direct lines.
+    pub(super) fn told_direct(&self, id: PeerId) -> u64 {
+        self.members.get(&id).map_or(0, |member| member.told_direct)
     }
 
     /// Puts the member at this place to the sources, or to the others, whichever it is not.

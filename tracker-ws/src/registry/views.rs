@@ -1,6 +1,6 @@
 //! What whoever runs the tracker may look at. Nothing here changes anything.
 
-use super::{ConnId, Registry};
+use super::{ConnId, Registry, swarm::SwarmKey};
 use protocol::{FileId, FileInfo, PeerId, PeerName, RoomName};
 use serde::Serialize;
 use std::{
@@ -40,6 +40,8 @@ struct PeerView {
 struct Holding {
     file: FileId,
     blocks: u32,
+    /// Bytes of it that came by direct lines, as the peer says.
+    told_direct_bytes: u64,
 }
 
 impl Registry {
@@ -60,8 +62,13 @@ impl Registry {
             if peers.len() >= limit || (holdings > MAX_HOLDINGS && !peers.is_empty()) {
                 break;
             }
-            let blocks = |key| room.swarms.get(key).map_or(0, |swarm| swarm.blocks_of(id));
-            let files = peer.files.values().map(|key| Holding { file: key.file, blocks: blocks(key) });
+            let holding = |key: &SwarmKey| {
+                let swarm = room.swarms.get(key);
+                let (blocks, told_direct_bytes) =
+                    swarm.map_or((0, 0), |swarm| (swarm.blocks_of(id), swarm.told_direct(id)));
+                Holding { file: key.file, blocks, told_direct_bytes }
+            };
+            let files = peer.files.values().map(holding);
             peers.push(PeerView {
                 id,
                 name: peer.name.clone(),
@@ -163,7 +170,7 @@ mod tests {
         let mut silent: Vec<_> = view.peers.iter().map(|peer| peer.last_seen_seconds).collect();
         silent.sort_unstable();
         assert_eq!(silent, [1, 3]);
-        assert_eq!(view.peers[0].files, [Holding { file: view.files[0].facts.file, blocks: 1 }]);
+        assert_eq!(view.peers[0].files, [Holding { file: view.files[0].facts.file, blocks: 1, told_direct_bytes: 0 }]);
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn peers_are_all_but_the_asker_or_a_random_choice_of_as_many_as_asked_for() {
 #[test]
 fn who_knows_no_source_is_given_one_unless_very_many_know_it() {
     let mut world = World::new(Limits::default());
-    let update = |blocks: &'static [u8]| Request::UpdateBlocks { file: file(1), blocks: Bytes::from_static(blocks) };
+    let update = |blocks| update(blocks, 0);
     let peers: Vec<_> = (0..40).map(|_| world.join("lobby")).collect();
     peers.iter().for_each(|peer| world.announce(peer, file(1), &[0]));
     let sources = [7, 8].map(|index| peers[index].identity.id);
@@ -226,10 +226,32 @@ fn asking_again_and_again_does_not_introduce_to_everybody() {
 }
 
 #[test]
+fn what_went_directly_is_what_peers_say_but_of_a_file_at_most_its_size_at_a_time() {
+    let mut world = World::new(Limits::default());
+    let [alice, bob] = [(); 2].map(|()| world.join("lobby"));
+    for peer in [&alice, &bob] {
+        world.announce(peer, file(1), &[0]);
+    }
+    world.ask(&alice, update(&[0], 2));
+    world.ask(&alice, update(&[0x80], 1));
+    world.ask(&bob, update(&[0], u64::MAX));
+    let size = facts(file(1), "f1").size;
+    assert_eq!(world.registry.census().told_direct_bytes, 3 + size);
+    assert_eq!(error(world.ask(&bob, update(&[0, 0], 1))), ErrorCode::InvalidBitfield);
+    assert_eq!(world.registry.census().told_direct_bytes, 3 + size, "what is refused counts nothing");
+    let view = world.registry.view(&RoomName::default(), None, 10, |_| Duration::ZERO).unwrap();
+    let view = serde_json::to_value(&view).unwrap();
+    let mut told: Vec<_> =
+        (0..2).map(|peer| view["peers"][peer]["files"][0]["told_direct_bytes"].as_u64().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, [3, size]);
+}
+
+#[test]
 fn a_bitfield_must_fit_its_file() {
     let mut world = World::new(Limits::default());
     let alice = world.join("lobby");
-    let update = |blocks: &'static [u8]| Request::UpdateBlocks { file: file(1), blocks: Bytes::from_static(blocks) };
+    let update = |blocks| update(blocks, 0);
     assert_eq!(error(world.ask(&alice, update(&[0]))), ErrorCode::UnknownFile);
     for blocks in [&[][..], &[0, 0], &[0x40]] {
         let announce = Request::Announce { facts: facts(file(1), "f1"), blocks: Bytes::from_static(blocks) };
@@ -372,11 +394,11 @@ fn nothing_is_left_of_those_who_left() {
         world.announce(peer, file(number as u8 % 3), &[0x80]);
         world.ask(peer, get_peers(file(number as u8 % 3), None));
     }
-    assert_eq!(world.registry.census(), Census { rooms: 2, peers: 10, files: 6 });
+    assert_eq!(world.registry.census(), Census { rooms: 2, peers: 10, files: 6, told_direct_bytes: 0 });
     peers.iter().for_each(|peer| drop(world.disconnect(peer)));
     world.now += Duration::from_secs(1);
     world.timeout();
-    assert_eq!(world.registry.census(), Census { rooms: 0, peers: 0, files: 0 });
+    assert_eq!(world.registry.census(), Census { rooms: 0, peers: 0, files: 0, told_direct_bytes: 0 });
     assert!(world.registry.conns.is_empty() && world.registry.timers.is_empty());
 }
 
@@ -542,6 +564,10 @@ fn sized(file: FileId, size: u64) -> FileFacts {
 fn facts(file: FileId, name: &str) -> FileFacts {
     let name = name.parse::<FileName>().unwrap();
     FileFacts { file, name, size: 3, media_type: MediaType::default(), block_size: BlockSize::for_file(3) }
+}
+
+fn update(blocks: &'static [u8], direct: u64) -> Request {
+    Request::UpdateBlocks { file: file(1), blocks: Bytes::from_static(blocks), direct }
 }
 
 fn register(room: &str, resume: Option<Identity>) -> Request {

@@ -115,7 +115,7 @@ fn who_changes_its_mind_leaves_those_who_did_not() {
     let answered = Subject { kind: Kind::Block, ..request };
     let refused = world.registry.relay(alice.conn, bob.identity.id, &answered).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotRequested);
-    let update = Request::UpdateBlocks { file: file(1), blocks: BLOCK };
+    let update = Request::UpdateBlocks { file: file(1), blocks: BLOCK, direct: 0 };
     world.ask(&bob, update);
     assert_eq!(world.sizes(&bob), [(TRUE_SIZE, 1, 1), (TRUE_SIZE + 1, 1, 1)]);
     let Response::Peers { peers, .. } = answer(world.ask(&alice, get_peers(file(1), None))) else { panic!("peers") };
@@ -158,5 +158,5 @@ fn each_opinion_counts_as_a_file_of_the_room_and_as_one_of_the_peer() {
     // To change one's mind needs no further file.
     assert_eq!(answer(world.ask(&peers[2], third(1))), Response::Announced { file: file(1) });
     peers.iter().for_each(|peer| drop(world.disconnect(peer)));
-    assert_eq!(world.registry.census(), Census { rooms: 0, peers: 0, files: 0 });
+    assert_eq!(world.registry.census(), Census { rooms: 0, peers: 0, files: 0, told_direct_bytes: 0 });
 }

@@ -102,7 +102,7 @@ impl Lab {
         self.say(from, PeerMessage::Signal { file: manifest.file().tag(), line, step, data });
     }
 
-    /// A block that was asked for comes by a line; tells how many bytes it has.
+    /// A block that was asked for comes by a line and is stored; tells how many bytes it has.
     fn deliver_by(&mut self, line: LineId, content: &[u8], manifest: &Manifest, (index, count): (u32, u32)) -> u64 {
         let block = manifest.geometry().block_size().bytes() as usize;
         let data = Bytes::copy_from_slice(&content[index as usize * block..][..count as usize * block]);
@@ -111,6 +111,7 @@ impl Lab {
         let Frame::Binary { head, payload } = protocol::encode_direct(message) else { panic!("a block is binary") };
         self.client.handle_line_binary(line, &[head, payload.to_vec()].concat().into(), self.now);
         self.drain();
+        self.store_all();
         bytes
     }
 
@@ -591,4 +592,23 @@ fn it_is_told_which_way_blocks_went_and_to_whom_there_is_a_line() {
     assert!(lab.read_next(store));
     let after = lab.client.transfers[&file].sent;
     assert!(after.direct > 0 && after.relayed == before.relayed);
+}
+
+#[test]
+fn the_tracker_is_told_how_much_came_directly_each_byte_once() {
+    let (content, manifest) = large(100);
+    let (mut lab, line, asked) = Lab::with_line(&content, &manifest);
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    lab.sent();
+    let told = |lab: &mut Lab| {
+        lab.wait(Duration::from_secs(2));
+        let direct =
+            |(_, request)| if let Request::UpdateBlocks { direct, .. } = request { Some(direct) } else { None };
+        lab.requests().into_iter().filter_map(direct).sum::<u64>()
+    };
+    told(&mut lab);
+    for span in asked {
+        let direct = lab.deliver_by(line, &content, &manifest, span);
+        assert_eq!(told(&mut lab), direct);
+    }
 }
