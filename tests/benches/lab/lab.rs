@@ -1,17 +1,18 @@
 //! One room on lines of its own.
 
-use anyhow::{Context as _, Result, ensure};
+use crate::member::{Member, Tab, Terminal};
+use anyhow::{Context as _, Result};
+use futures_util::future::try_join_all;
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    thread,
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tests::{
+    browser::{Browser, Chromedriver, Options, Sample, page_dir},
     eventually::eventually,
     network::{Network, Rates},
     noise::noise,
@@ -19,7 +20,7 @@ use tests::{
     server::{Server, program},
 };
 
-/// The hosts of the tracker and of the terminal that shares; those that fetch follow.
+/// The hosts of the tracker and of who shares; those that fetch follow.
 const TRACKER: usize = 0;
 const SEED: usize = 1;
 const FIRST: usize = 2;
@@ -27,17 +28,20 @@ const FIRST: usize = 2;
 const LONGEST: Duration = Duration::from_secs(60);
 /// The share of those who fetch that are separated from each other, so that about half of all direct lines are cut.
 const CUT_SHARE: (usize, usize) = (4, 5);
+/// The file's name.
+const NAME: &str = "lab.bin";
 
 /// What is tried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trial {
-    /// How many terminals fetch.
-    pub(crate) fetching: usize,
+    /// How many terminals fetch, and how many tabs, each in a browser of its own. If no terminal fetches, a tab shares the file.
+    pub(crate) terminals: usize,
+    pub(crate) tabs: usize,
     pub(crate) megabytes: Scaled<usize>,
     /// The rate of each line, each way.
     pub(crate) mbit: u32,
-    /// Whether the terminals were told to use no direct lines.
-    pub(crate) relay_only: bool,
+    /// Whether the tracker allows direct lines.
+    pub(crate) direct: bool,
     pub(crate) cut: Option<Cut>,
 }
 
@@ -61,135 +65,123 @@ pub(crate) struct Took {
 /// Hosts, a tracker, and a file that is shared.
 pub(crate) struct Lab {
     trial: Trial,
-    network: Network,
+    scale: Scale,
     tracker: SocketAddr,
-    minibit: String,
     folder: TempDir,
-    content: Vec<u8>,
+    sample: Arc<Sample>,
+    browsers: Vec<Arc<Browser>>,
     /// Kept until the end, the ones that use something before what they use.
-    _seed: Terminal,
+    seed: Option<Member>,
     _server: Server,
-}
-
-struct Terminal {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+    network: Network,
 }
 
 impl Lab {
     /// A room whose file is shared; `None` if there can be none here.
-    pub(crate) fn new(trial: &Trial, scale: Scale) -> Result<Option<Self>> {
+    pub(crate) async fn new(trial: Trial, scale: Scale) -> Result<Option<Self>> {
         let rates = Rates { up: trial.mbit, down: trial.mbit };
-        let Some(network) = Network::new(FIRST + trial.fetching, rates)? else { return Ok(None) };
+        let Some(network) = Network::new(FIRST + trial.terminals + trial.tabs, rates)? else { return Ok(None) };
         let mut command = network.command(TRACKER, &path(program(scale, "tracker-ws")?));
-        command.args(["--host", &network.address(TRACKER).to_string(), "--port", "0", "--page", "web/dist"]);
+        let host = network.address(TRACKER).to_string();
+        command.args(["--host", &host, "--port", "0", "--page", &path(page_dir()?)]);
+        command.args(["--direct", if trial.direct { "near" } else { "off" }]);
         let server = Server::start(command)?;
         let tracker = server.addr()?;
         let folder = tempfile::tempdir()?;
-        let content = noise(1, trial.megabytes.at(scale) * 1_000_000);
-        let shared = folder.path().join("lab.bin");
-        fs::write(&shared, &content)?;
-        let minibit = path(program(scale, "minibit")?);
-        let mut command = network.command(SEED, &minibit);
-        command.args(flags(trial, tracker)).arg("share").arg(&shared);
-        let mut seed = Terminal::start(command)?;
-        seed.line().context("the file is not shared")?;
-        let trial = *trial;
-        Ok(Some(Self { trial, network, tracker, minibit, folder, content, _seed: seed, _server: server }))
+        let bytes = noise(1, trial.megabytes.at(scale) * 1_000_000);
+        let shared = folder.path().join(NAME);
+        fs::write(&shared, &bytes)?;
+        let sample = Arc::new(Sample { name: NAME.to_owned(), path: shared, bytes });
+        let browsers = Vec::new();
+        let mut lab = Self { trial, scale, tracker, folder, sample, browsers, seed: None, _server: server, network };
+        let seed = if trial.terminals > 0 {
+            Member::Terminal(lab.terminal(SEED, &["share", &path(&lab.sample.path)])?)
+        } else {
+            Member::Tab(lab.tab(SEED).await?)
+        };
+        lab.seed = Some(seed.sharing(&lab.sample).await.context("the file is not shared")?);
+        Ok(Some(lab))
     }
 
     /// Lets all others fetch the file.
+    pub(crate) async fn run(mut self) -> Result<Took> {
+        let took = self.fetch_all().await;
+        for browser in &self.browsers {
+            browser.quit().await?;
+        }
+        took
+    }
+
     #[expect(clippy::disallowed_methods, reason = "it is time that is measured")]
-    pub(crate) fn run(&self) -> Result<Took> {
-        let Trial { fetching, mbit, cut, .. } = self.trial;
+    async fn fetch_all(&mut self) -> Result<Took> {
+        let Trial { terminals, tabs, mbit, cut, .. } = self.trial;
+        let fetching = terminals + tabs;
         let fetchers = FIRST..FIRST + fetching;
+        // A page is opened before somebody presses the button.
+        let mut opened = Vec::new();
+        for host in fetchers.clone().skip(terminals) {
+            opened.push(self.tab(host).await?);
+        }
         if cut == Some(Cut::Before) {
             self.network.separate(SEED..fetchers.end)?;
         }
         let before = self.network.bytes(TRACKER)?;
         let begun = Instant::now();
-        let terminals = fetchers.clone().map(|host| self.fetch(host)).collect::<Result<Vec<_>>>()?;
-        let (size, line) = (self.content.len() as f64, f64::from(mbit) * 1e6 / 8.0);
-        let bound = (size / line).max(fetching as f64 * size / ((fetching + 1) as f64 * line));
-        let last = thread::scope(|scope| -> Result<Duration> {
-            let waiting: Vec<_> = terminals
-                .into_iter()
-                .map(|mut terminal| {
-                    scope.spawn(move || -> Result<(Duration, PathBuf, Terminal)> {
-                        let path = terminal.line()?.into();
-                        Ok((begun.elapsed(), path, terminal))
-                    })
-                })
-                .collect();
+        let mut members: Vec<_> = opened.into_iter().map(Member::Tab).collect();
+        for host in fetchers.clone().take(terminals) {
+            members.push(Member::Terminal(self.get(host)?));
+        }
+        let waiting = members.into_iter().map(async |member| {
+            let member = member.fetched(&self.sample).await?;
+            anyhow::Ok((begun.elapsed(), member))
+        });
+        let cutting = async {
             if cut == Some(Cut::InTheMiddle) {
-                self.until_half_is_sent()?;
+                self.until_half_is_sent().await?;
                 self.network.separate(fetchers.take(fetching * CUT_SHARE.0 / CUT_SHARE.1))?;
             }
-            let mut last = Duration::ZERO;
-            let mut kept = Vec::new();
-            for terminal in waiting {
-                let (took, path, terminal) =
-                    terminal.join().map_err(|_| anyhow::anyhow!("a terminal was not read"))??;
-                ensure!(fs::read(&path)? == self.content, "{} is another file", path.display());
-                last = last.max(took);
-                // It serves the others.
-                kept.push(terminal);
-            }
-            Ok(last)
-        })?;
+            Ok(())
+        };
+        let (fetched, ()) = tokio::try_join!(try_join_all(waiting), cutting)?;
+        let last = fetched.iter().map(|(took, _)| *took).max().unwrap_or_default();
         let crossed = self.network.bytes(TRACKER)? - before;
+        for (_, member) in &fetched {
+            member.check(&self.sample).await?;
+        }
+        let (size, line) = (self.sample.bytes.len() as f64, f64::from(mbit) * 1e6 / 8.0);
+        let bound = (size / line).max(fetching as f64 * size / ((fetching + 1) as f64 * line));
         let seconds = last.as_secs_f64();
         Ok(Took { seconds, over_bound: seconds / bound, tracker_bytes_over_file: crossed as f64 / size })
     }
 
-    fn until_half_is_sent(&self) -> Result<()> {
+    async fn until_half_is_sent(&self) -> Result<()> {
         let before = self.network.bytes(SEED)?;
-        let half = self.content.len() as u64 / 2;
+        let half = self.sample.bytes.len() as u64 / 2;
         let sent = async || {
             let sent = self.network.bytes(SEED)? - before;
             Ok(if sent >= half { Ok(()) } else { Err(sent) })
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(eventually("half of the file", LONGEST, sent))
+        eventually("half of the file", LONGEST, sent).await
     }
 
-    fn fetch(&self, host: usize) -> Result<Terminal> {
+    fn get(&self, host: usize) -> Result<Terminal> {
         let folder = self.folder.path().join(host.to_string());
         fs::create_dir(&folder)?;
-        let mut command = self.network.command(host, &self.minibit);
-        command.args(flags(&self.trial, self.tracker)).args(["get", "lab.bin", "--stay", "--output"]).arg(folder);
-        Terminal::start(command)
-    }
-}
-
-impl Terminal {
-    fn start(mut command: Command) -> Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let stdout = BufReader::new(child.stdout.take().context("its output was not piped")?);
-        Ok(Self { child, stdout })
+        self.terminal(host, &["get", NAME, "--stay", "--output", &path(folder)])
     }
 
-    /// The next line that it says.
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        ensure!(line.ends_with('\n'), "it ended: {}", self.child.wait()?);
-        Ok(line.trim_end().to_owned())
+    fn terminal(&self, host: usize, arguments: &[&str]) -> Result<Terminal> {
+        let mut command = self.network.command(host, &path(program(self.scale, "minibit")?));
+        command.args(["--tracker", &self.tracker.to_string()]).args(arguments);
+        Terminal::start(command.into())
     }
-}
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // One that is gone already is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    async fn tab(&mut self, host: usize) -> Result<Tab> {
+        let chromedriver = Chromedriver::start_on(&self.network, host)?;
+        let browser = Browser::start(Arc::new(chromedriver), Options::default()).await?;
+        self.browsers.push(Arc::clone(&browser));
+        Tab::open(&browser, &format!("http://{}/", self.tracker)).await
     }
-}
-
-fn flags(trial: &Trial, tracker: SocketAddr) -> Vec<String> {
-    let mut flags = vec!["--tracker".to_owned(), tracker.to_string()];
-    flags.extend(trial.relay_only.then(|| "--relay-only".to_owned()));
-    flags
 }
 
 fn path(program: impl AsRef<Path>) -> String {

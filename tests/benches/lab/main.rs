@@ -1,9 +1,9 @@
 //! What a room of machines does on lines of their own: `cargo xtask bench lab`.
 //!
 //! Hosts are network namespaces of this machine on a bridge, each with a line that the kernel makes as slow as a real one, the
-//! same each way: the tracker's, that of the terminal that shares, and those of the terminals that fetch, which serve on. All
-//! are the release build in processes of their own. The clock runs from when the terminals that fetch are started, all at
-//! once, until the last has its file.
+//! same each way: the tracker's, that of who shares, and those of who fetch and serve on, be they terminals or tabs, each of
+//! those in a browser of its own. All are the release build in processes of their own. The clock runs from when the terminals
+//! that fetch are started and the tabs are told to fetch, all at once, until the last has its file.
 //!
 //! Nothing can be faster than max(F/u, N·F/((N+1)·u)): the seed sends the file of F bytes once, and all N+1 lines of rate u
 //! together send N copies. Through the tracker's line alone it would take N·F/u.
@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "a measurement speaks on standard output")]
 
 mod lab;
+mod member;
 
 use anyhow::Result;
 use lab::{Cut, Lab, Trial};
@@ -39,7 +40,7 @@ struct Group {
     measure: fn(Scale) -> Result<Option<Vec<f64>>>,
 }
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 6] = [
     Group {
         rows: &[row("terminals_5_over_bound", "5 terminals, 100 MB, 100 Mbit/s: the last / the bound", 1.15)],
         measure: |scale| measure(scale, &[FIVE], |took| vec![took[0].over_bound]),
@@ -53,13 +54,25 @@ const GROUPS: [Group; 4] = [
     },
     Group {
         rows: &[row(
+            "tabs_4_over_bound",
+            "4 tabs that fetch from a fifth, 20 MB, 20 Mbit/s: the last / the bound",
+            1.5,
+        )],
+        measure: |scale| measure(scale, &[TABS], |took| vec![took[0].over_bound]),
+    },
+    Group {
+        rows: &[row("mixed_over_bound", "2 tabs and 4 terminals, 40 MB, 20 Mbit/s: the same", 1.4)],
+        measure: |scale| measure(scale, &[MIXED], |took| vec![took[0].over_bound]),
+    },
+    Group {
+        rows: &[row(
             "blocked_over_relay_only",
-            "3 terminals that cannot reach each other, 20 MB, 100 Mbit/s: the last / with `--relay-only`",
+            "3 terminals that cannot reach each other, 20 MB, 100 Mbit/s: the last / with `--direct off`",
             1.05,
         )],
         measure: |scale| {
             let blocked = Trial { cut: Some(Cut::Before), ..THREE };
-            let relay_only = Trial { relay_only: true, ..THREE };
+            let relay_only = Trial { direct: false, ..THREE };
             measure(scale, &[blocked, relay_only], |took| vec![took[0].seconds / took[1].seconds])
         },
     },
@@ -77,18 +90,23 @@ const GROUPS: [Group; 4] = [
     },
 ];
 
-const FIVE: Trial = Trial { fetching: 5, megabytes: Scaled(100, 2), mbit: 100, relay_only: false, cut: None };
-const THREE: Trial = Trial { fetching: 3, megabytes: Scaled(20, 2), ..FIVE };
-const TWELVE: Trial = Trial { fetching: 12, megabytes: Scaled(60, 2), mbit: 50, ..FIVE };
+const FIVE: Trial = Trial { terminals: 5, tabs: 0, megabytes: Scaled(100, 2), mbit: 100, direct: true, cut: None };
+const THREE: Trial = Trial { terminals: 3, megabytes: Scaled(20, 2), ..FIVE };
+const TWELVE: Trial = Trial { terminals: 12, megabytes: Scaled(60, 2), mbit: 50, ..FIVE };
+const TABS: Trial = Trial { terminals: 0, tabs: 4, megabytes: Scaled(20, 2), mbit: 20, ..FIVE };
+const MIXED: Trial = Trial { terminals: 4, tabs: 2, megabytes: Scaled(40, 2), mbit: 20, ..FIVE };
 
 /// Runs trials one after the other; `None` if there can be no lab here.
 fn measure(scale: Scale, trials: &[Trial], figures: fn(&[lab::Took]) -> Vec<f64>) -> Result<Option<Vec<f64>>> {
-    let mut took = Vec::new();
-    for trial in trials {
-        let Some(lab) = Lab::new(trial, scale)? else { return Ok(None) };
-        took.push(lab.run()?);
-    }
-    Ok(Some(figures(&took)))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut took = Vec::new();
+        for trial in trials {
+            let Some(lab) = Lab::new(*trial, scale).await? else { return Ok(None) };
+            took.push(lab.run().await?);
+        }
+        Ok(Some(figures(&took)))
+    })
 }
 
 fn main() -> Result<()> {
