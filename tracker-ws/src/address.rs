@@ -35,6 +35,17 @@ impl AddressKey {
         self == other || (self.is_private() && other.is_private())
     }
 
+    /// Whether both are one machine. Behind one public address there may be many, and in one network of IPv6, too; behind an
+    /// IPv4 address that means nothing outside, or the loopback address of IPv6, there is one.
+    pub(crate) fn is_one_machine(self, other: Self) -> bool {
+        const LOOPBACK: AddressKey = AddressKey::V6(0);
+        self == other
+            && match self {
+                Self::V4(_) => self.is_private(),
+                Self::V6(_) => self == LOOPBACK,
+            }
+    }
+
     /// Whether it is of this machine, its link, or a private network (RFC 1918, RFC 3927, RFC 4193, RFC 4291).
     const fn is_private(self) -> bool {
         match self {
@@ -144,6 +155,17 @@ mod tests {
             assert!(public.iter().all(|other| key(one).is_near(key(other)) == (one == *other)), "{one}");
         }
         assert!(key("2001:db8:1:2::1").is_near(key("2001:db8:1:ff::9")), "they are one customer");
+    }
+
+    #[test]
+    fn one_machine_is_what_shares_an_address_that_only_one_can_have() {
+        for one in ["192.168.1.2", "10.0.0.1", "169.254.1.1", "127.0.0.1", "::1", "::ffff:10.0.0.1"] {
+            assert!(key(one).is_one_machine(key(one)), "{one}");
+            assert!(!key(one).is_one_machine(key("10.0.0.2")), "{one}");
+        }
+        for many in ["203.0.113.1", "2001:db8::1", "fd00::1", "fe80::1"] {
+            assert!(!key(many).is_one_machine(key(many)), "{many}");
+        }
     }
 
     #[test]

@@ -423,15 +423,34 @@ fn a_search_for_holders_looks_at_a_part_of_a_large_swarm_and_not_always_the_same
 
 #[test]
 fn those_who_are_near_are_told_what_lines_both_can_have() {
-    let (tcp, none) = (BTreeSet::from([LineKind::Tcp]), BTreeSet::new());
+    let (tcp, web) = (BTreeSet::from([LineKind::Tcp]), BTreeSet::from([LineKind::WebRtc]));
+    let (both, none) = (&tcp | &web, BTreeSet::new());
+    let newer = &both | &BTreeSet::from([LineKind::Other]);
     // What the first and the second one can have, where they are, and what both are told.
     let near = ["192.168.1.2", "10.0.0.3"];
+    let far = ["192.168.1.2", "203.0.113.1"];
     let cases = [
         (Direct::Near, [&tcp, &tcp], near, &tcp),
         (Direct::Near, [&tcp, &none], near, &none),
-        (Direct::Near, [&tcp, &tcp], ["192.168.1.2", "203.0.113.1"], &none),
-        (Direct::Any, [&tcp, &tcp], ["192.168.1.2", "203.0.113.1"], &tcp),
+        (Direct::Near, [&tcp, &tcp], far, &none),
+        (Direct::Any, [&tcp, &tcp], far, &tcp),
         (Direct::Off, [&tcp, &tcp], near, &none),
+        (Direct::Near, [&web, &web], near, &web),
+        (Direct::Near, [&both, &both], near, &both),
+        (Direct::Near, [&both, &web], near, &web),
+        (Direct::Any, [&both, &both], far, &both),
+        (Direct::Off, [&both, &both], near, &none),
+        // One machine.
+        (Direct::Near, [&both, &both], ["192.168.1.2"; 2], &tcp),
+        (Direct::Near, [&web, &web], ["127.0.0.1"; 2], &none),
+        (Direct::Any, [&both, &both], ["::1"; 2], &tcp),
+        (Direct::Any, [&web, &web], ["10.0.0.1", "::ffff:10.0.0.1"], &none),
+        // All that is behind one router.
+        (Direct::Near, [&both, &both], ["203.0.113.1"; 2], &both),
+        (Direct::Any, [&web, &web], ["2001:db8::1", "2001:db8::2"], &web),
+        // What a newer client can have.
+        (Direct::Near, [&newer, &newer], near, &both),
+        (Direct::Any, [&newer, &newer], far, &both),
     ];
     for (direct, can, addresses, told) in cases {
         let mut world = World::new(Limits { direct, ..Limits::default() });
