@@ -1,6 +1,6 @@
 //! What a tracker can be told.
 
-use crate::{AllowedOrigin, Limits, Tls, Token};
+use crate::{AllowedOrigin, Limits, StunServer, Tls, Token};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -27,6 +27,12 @@ pub struct Config {
     /// Token with which peers may be removed; without one nobody may
     #[arg(long, env = "MINIBIT_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub admin_token: Option<Token>,
+    /// Answer no STUN requests, by which browsers learn how others see them; they come over UDP, to the same port
+    #[arg(long, env = "MINIBIT_NO_STUN")]
+    pub no_stun: bool,
+    /// Other STUN server for clients to ask, such as stun:stun.example.org:3478; can be given several times, at most 8
+    #[arg(long = "stun", env = "MINIBIT_STUN", value_delimiter = ',', value_name = "URI")]
+    pub stun_servers: Vec<StunServer>,
     /// TLS
     #[command(flatten)]
     pub tls: Tls,
@@ -44,6 +50,8 @@ impl Default for Config {
             origins: Vec::new(),
             token: None,
             admin_token: None,
+            no_stun: false,
+            stun_servers: Vec::new(),
             tls: Tls::default(),
             limits: Limits::default(),
         }

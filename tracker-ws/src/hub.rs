@@ -15,7 +15,9 @@ use crate::{
     status::Status,
     wire::OutFrame,
 };
-use protocol::{ErrorCode, Kind, PeerId, Request, Response, RoomName, Subject, Unreadable, close, encode_response};
+use protocol::{
+    ErrorCode, Kind, PeerId, Request, Response, RoomName, Stun, Subject, Unreadable, close, encode_response,
+};
 use std::{
     collections::BTreeMap,
     future,
@@ -43,6 +45,8 @@ pub(crate) struct Hub {
     relayed_messages: AtomicU64,
     relayed_bytes: AtomicU64,
     pauses: AtomicU64,
+    stun_answers: AtomicU64,
+    stun_dropped: AtomicU64,
     /// The memory for data that waits.
     budget: Arc<Budget>,
     /// The memory for messages that are coming in.
@@ -87,6 +91,8 @@ impl Hub {
             relayed_messages: AtomicU64::new(0),
             relayed_bytes: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
+            stun_answers: AtomicU64::new(0),
+            stun_dropped: AtomicU64::new(0),
             budget,
             incoming,
         }
@@ -105,6 +111,11 @@ impl Hub {
     #[cfg(feature = "conformance")]
     pub(crate) fn handle_with(&mut self, handler: Handler) {
         self.handler = handler;
+    }
+
+    /// Has clients told who answers STUN.
+    pub(crate) fn tell_stun(&self, stun: Stun) {
+        self.lock().registry.tell_stun(stun);
     }
 
     /// The outbox of a new connection.
@@ -259,6 +270,12 @@ impl Hub {
         self.pauses.fetch_add(1, Relaxed);
     }
 
+    /// Counts a datagram that was answered by STUN, or dropped.
+    pub(crate) fn count_stun(&self, is_answered: bool) {
+        let counter = if is_answered { &self.stun_answers } else { &self.stun_dropped };
+        counter.fetch_add(1, Relaxed);
+    }
+
     /// Counts a refusal, and logs it unless another of its kind was a moment ago; tells whether it did.
     pub(crate) fn count(&self, reason: Reason) -> bool {
         self.lock().count(reason, self.now())
@@ -313,6 +330,8 @@ impl Hub {
             relayed_messages: self.relayed_messages.load(Relaxed),
             relayed_bytes: self.relayed_bytes.load(Relaxed),
             pauses: self.pauses.load(Relaxed),
+            stun_answers: self.stun_answers.load(Relaxed),
+            stun_dropped: self.stun_dropped.load(Relaxed),
             waiting_bytes: self.budget.used(),
             incoming_bytes: self.incoming.used(),
             memory_bytes: self.config.limits.memory_bytes,

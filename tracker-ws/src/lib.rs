@@ -7,7 +7,8 @@
 //! shares the bytes of the rest. Each outbox is bounded and is emptied by a task of its own, so that a slow receiver
 //! hurts nobody else.
 //!
-//! The same port serves the page and what whoever runs the tracker wants to know. `protocol/PROTOCOL.md` specifies the wire.
+//! The same port serves the page and what whoever runs the tracker wants to know, and over UDP it answers STUN.
+//! `protocol/PROTOCOL.md` specifies the wire.
 
 mod address;
 mod budget;
@@ -33,6 +34,7 @@ mod server;
 mod space;
 mod status;
 mod stream;
+mod stun;
 mod summary;
 mod tls;
 mod token;
@@ -42,5 +44,6 @@ pub use config::Config;
 pub use http::{AllowedOrigin, Origin, OriginError};
 pub use limits::{Direct, Limits};
 pub use server::{BindError, StartError, Tracker};
+pub use stun::{StunServer, StunServerError};
 pub use tls::{Certificate, Tls, TlsError};
 pub use token::{Token, TokenError};

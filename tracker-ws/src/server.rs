@@ -1,12 +1,13 @@
 //! The tracker as a server: listening, accepting, stopping.
 
 use crate::{
-    Certificate, Config, TlsError,
+    Certificate, Config, Direct, TlsError,
     door::Door,
     http::{self, App},
     hub::Hub,
-    summary,
+    stun, summary,
 };
+use protocol::Stun;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -19,6 +20,11 @@ use tracing::{info, warn};
 const DRAIN_GRACE: Duration = Duration::from_secs(4);
 /// How long they may take to end after that.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How many ports are tried, if any will do, until one is free for UDP too.
+const PORT_TRIES: u32 = 8;
+/// How many other STUN servers clients are told: each asks all of them, at every line.
+const MAX_STUN_SERVERS: usize = 8;
 
 /// Why a tracker cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,9 @@ pub enum StartError {
     /// Whoever may come could remove others.
     #[error("the admin token is the token that every client has: give --admin-token another one")]
     SameToken,
+    /// Clients would have too many to ask.
+    #[error("at most {MAX_STUN_SERVERS} STUN servers can be told: give --stun fewer times")]
+    TooManyStunServers,
     /// It has no certificate to show.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -51,6 +60,7 @@ pub struct Tracker {
     addr: SocketAddr,
     pub(crate) hub: Arc<Hub>,
     certificate: Option<Arc<Certificate>>,
+    stun: Option<stun::Server>,
 }
 
 impl Tracker {
@@ -63,6 +73,9 @@ impl Tracker {
         if config.admin_token.is_some() && config.admin_token == config.token {
             return Err(StartError::SameToken);
         }
+        if config.stun_servers.len() > MAX_STUN_SERVERS {
+            return Err(StartError::TooManyStunServers);
+        }
         // An address of IPv6 as it stands in a URL.
         if let Some(address) = config.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             config.host = address.to_owned();
@@ -73,15 +86,16 @@ impl Tracker {
             advice: advice(error.kind()),
             error,
         };
-        let listener = TcpListener::bind((config.host.as_str(), config.port)).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
-        let (mut key, mut seed) = ([0; 32], [0; 8]);
-        for random in [&mut key[..], &mut seed] {
+        let (mut key, mut stun_key, mut seed) = ([0; 32], [0; 32], [0; 8]);
+        for random in [&mut key[..], &mut stun_key, &mut seed] {
             getrandom::fill(random).map_err(|error| failed(error.into()))?;
         }
+        let (listener, addr, stun) = listen(&config, stun_key).await.map_err(failed)?;
         let certificate = Certificate::open(&config.tls, &config.host)?.map(Arc::new);
+        let told = told_stun(&config, stun.is_some().then_some(addr.port()));
         let hub = Arc::new(Hub::new(config, key, u64::from_ne_bytes(seed)));
-        Ok(Self { listener, addr, hub, certificate })
+        hub.tell_stun(told);
+        Ok(Self { listener, addr, hub, certificate, stun })
     }
 
     /// Where it listens.
@@ -100,13 +114,14 @@ impl Tracker {
     /// # Errors
     /// None so far: a connection that fails ends alone.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let Self { listener, addr, hub, certificate } = self;
-        info!(%addr, page = %hub.config().page_dir.display(), "listening");
+        let Self { listener, addr, hub, certificate, stun } = self;
+        info!(%addr, page = %hub.config().page_dir.display(), stun = stun.is_some(), "listening");
         let timers = tokio::spawn({
             let hub = Arc::clone(&hub);
             async move { hub.run_timers().await }
         });
         let summaries = tokio::spawn(summary::log_every_minute(Arc::clone(&hub)));
+        let stun = stun.map(|server| tokio::spawn(server.serve(Arc::clone(&hub))));
         let (alive, mut all_done) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
         let router = http::router(App::new(Arc::clone(&hub), alive.downgrade()));
@@ -116,6 +131,11 @@ impl Tracker {
 
         info!("stopping");
         drop(listener);
+        if let Some(stun) = stun {
+            stun.abort();
+            // Until it has ended it has the port.
+            let _ = stun.await;
+        }
         stop.send_replace(true);
         hub.drain();
         drop(alive);
@@ -128,6 +148,43 @@ impl Tracker {
         timers.abort();
         summaries.abort();
         Ok(())
+    }
+}
+
+/// Listens for connections, and for datagrams at the same address and port if somebody is to be told of it.
+async fn listen(config: &Config, key: [u8; 32]) -> io::Result<(TcpListener, SocketAddr, Option<stun::Server>)> {
+    let mut tries = 1;
+    loop {
+        let listener = TcpListener::bind((config.host.as_str(), config.port)).await?;
+        let addr = listener.local_addr()?;
+        if config.no_stun || config.limits.direct == Direct::Off {
+            return Ok((listener, addr, None));
+        }
+        match stun::Server::bind(addr, key).await {
+            Ok(server) => return Ok((listener, addr, Some(server))),
+            Err(error) if config.port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => {
+                tries += 1
+            }
+            Err(error) => {
+                warn!(
+                    %error, %addr,
+                    "cannot answer STUN over UDP, so browsers do not learn from here how others see them: stop the \
+                     program that has this UDP port, choose another one with --port, or say --no-stun"
+                );
+                return Ok((listener, addr, None));
+            }
+        }
+    }
+}
+
+/// What clients are told of STUN.
+fn told_stun(config: &Config, port: Option<u16>) -> Stun {
+    match config.limits.direct {
+        Direct::Off => Stun::default(),
+        Direct::Near | Direct::Any => {
+            let servers = config.stun_servers.iter().map(|server| server.as_str().to_owned()).collect();
+            Stun { port, servers }
+        }
     }
 }
 

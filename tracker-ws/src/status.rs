@@ -25,6 +25,9 @@ pub(crate) struct Status {
     pub(crate) memory_bytes: usize,
     /// How often a client sent too much and was not read for a while.
     pub(crate) pauses: u64,
+    /// Datagrams that were answered by STUN, and those that were not: no requests, or too many.
+    pub(crate) stun_answers: u64,
+    pub(crate) stun_dropped: u64,
     /// Messages that were refused, connections that were closed, and what got no further than HTTP.
     pub(crate) refused: BTreeMap<Reason, u64>,
 }

@@ -26,6 +26,8 @@ pub(crate) async fn log_every_minute(hub: Arc<Hub>) {
                 relayed_messages = happened.messages,
                 relayed_bytes = happened.bytes,
                 bytes_per_second = happened.bytes / INTERVAL.as_secs(),
+                stun_answers = happened.stun_answers,
+                stun_dropped = happened.stun_dropped,
                 refused = %happened,
                 "the last minute"
             );
@@ -39,6 +41,8 @@ pub(crate) async fn log_every_minute(hub: Arc<Hub>) {
 struct Happened {
     messages: u64,
     bytes: u64,
+    stun_answers: u64,
+    stun_dropped: u64,
     /// By reason; no count is 0.
     refused: BTreeMap<Reason, u64>,
 }
@@ -53,11 +57,15 @@ impl Happened {
         let happened = Self {
             messages: status.relayed_messages - last.relayed_messages,
             bytes: status.relayed_bytes - last.relayed_bytes,
+            stun_answers: status.stun_answers - last.stun_answers,
+            stun_dropped: status.stun_dropped - last.stun_dropped,
             refused: status.refused.iter().filter_map(new).collect(),
         };
         let is_same = (last.connections, last.census, last.waiting_bytes)
             == (status.connections, status.census, status.waiting_bytes);
-        (!is_same || happened.messages > 0 || !happened.refused.is_empty()).then_some(happened)
+        // Whoever has a direct line asks every ten seconds, which alone is no news.
+        let is_news = happened.messages > 0 || happened.stun_dropped > 0 || !happened.refused.is_empty();
+        (!is_same || is_news).then_some(happened)
     }
 }
 
@@ -95,6 +103,12 @@ mod tests {
         let happened = Happened::between(&first, &second).unwrap();
         assert_eq!((happened.messages, happened.bytes), (7, 500));
         assert_eq!(happened.to_string(), "busy=2 origin=1");
+
+        let asked = Status { stun_answers: 9, ..hub.status() };
+        assert_eq!(Happened::between(&hub.status(), &asked), None);
+        let flooded = Status { stun_dropped: 5, ..asked };
+        let happened = Happened::between(&hub.status(), &flooded).unwrap();
+        assert_eq!((happened.stun_answers, happened.stun_dropped), (9, 5));
 
         let more = Status { connections: 1, ..hub.status() };
         assert_eq!(Happened::between(&hub.status(), &more).unwrap().to_string(), "nothing");

@@ -44,6 +44,13 @@ pub(super) fn render(status: &Status) -> String {
         "Times that a client sent too much and was not read for a while.",
         status.pauses,
     );
+    page.single("stun_answers_total", Counter, "STUN requests answered.", status.stun_answers);
+    page.single(
+        "stun_dropped_total",
+        Counter,
+        "Datagrams not answered: no requests, or too many.",
+        status.stun_dropped,
+    );
     page.family("refused_total", Counter, "Messages, connections and HTTP requests refused, by reason.");
     for (reason, count) in &status.refused {
         page.sample("refused_total", Some(("reason", reason)), count);

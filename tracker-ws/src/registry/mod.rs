@@ -124,6 +124,8 @@ enum Timer {
 #[derive(Debug)]
 pub(crate) struct Registry {
     limits: Limits,
+    /// Who answers STUN, which peers are told.
+    stun: Stun,
     secrets: Secrets,
     rng: Xoshiro256PlusPlus,
     /// The connections that were not told to close.
@@ -141,6 +143,7 @@ impl Registry {
     pub(crate) fn new(limits: Limits, secrets: Secrets, seed: u64) -> Self {
         Self {
             limits,
+            stun: Stun::default(),
             secrets,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             conns: BTreeMap::new(),
@@ -149,6 +152,11 @@ impl Registry {
             timers: BTreeSet::new(),
             told_direct_bytes: 0,
         }
+    }
+
+    /// Has those who register from here on told who answers STUN.
+    pub(crate) fn tell_stun(&mut self, stun: Stun) {
+        self.stun = stun;
     }
 
     /// A connection was opened from this address.
@@ -283,7 +291,7 @@ impl Registry {
             room: peer.room.clone(),
             resumed,
             limits: self.limits.told(),
-            stun: Stun::default(),
+            stun: self.stun.clone(),
         };
         self.peers.insert(id, peer);
         Ok(response)
