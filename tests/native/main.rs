@@ -5,6 +5,7 @@ mod endpoints;
 mod hostile;
 mod limits;
 mod stopping;
+mod stun;
 mod swarm;
 mod tls;
 mod tracker;
