@@ -12,6 +12,7 @@ use crate::{
     rate::AddressAllowance,
     reader::Incoming,
     registry::ConnId,
+    stun::{MAX_REQUEST_BYTES, Responder},
     wire::Batch,
 };
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use protocol::{
 use serde::de::IgnoredAny;
 use std::{
     io::Cursor,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -103,6 +104,25 @@ pub fn http_head(bytes: &[u8]) {
         assert_eq!(timeout(LONG, all).await, Ok(None), "the connection and what came of it must end");
         check_answer(bytes, &answer);
     });
+}
+
+/// A datagram comes from an address of IPv4 and from one of IPv6.
+pub fn stun_datagram(datagram: &[u8]) {
+    /// What a message of STUN has behind its type and its length.
+    const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    let own = SocketAddr::from(([192, 0, 2, 1], 9000));
+    let mut responder = Responder::new(own, [7; 32]);
+    for (from, family, excess) in [
+        (SocketAddr::from(([203, 0, 113, 7], 40_123)), 1, 12),
+        (SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], 40_123)), 2, 24),
+    ] {
+        let Some(answer) = responder.handle(datagram, from, Duration::ZERO) else { continue };
+        assert!(datagram.starts_with(&[0, 1]) && datagram[4..8] == COOKIE, "an answer to no request");
+        assert!(datagram.len() <= MAX_REQUEST_BYTES && answer.len() <= datagram.len() + excess, "a long answer");
+        assert!(answer.starts_with(&[1, 1]) && answer[4..20] == datagram[4..20], "an answer to another request");
+        assert_eq!((&answer[20..22], answer[25]), (&[0, 0x20][..], family), "no address");
+        assert_eq!(responder.handle(&answer, from, Duration::ZERO), None, "an answer to an answer");
+    }
 }
 
 fn check_answer(request: &[u8], answer: &[u8]) {

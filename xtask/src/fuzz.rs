@@ -31,6 +31,8 @@ pub(crate) enum Target {
     BinaryFrames,
     /// Requests over HTTP, the handshake of a WebSocket among them.
     HttpHead,
+    /// Datagrams to the port that answers STUN.
+    StunDatagram,
 }
 
 /// What keeps this machine from fuzzing.
