@@ -70,7 +70,7 @@ fn a_text_frame_by_a_direct_line_is_no_larger_than_one_through_the_tracker() {
 #[test]
 fn words_of_newer_clients_about_lines_are_understood_as_such() {
     let tag = FILE.tag();
-    let text = format!(r#"{{"type":"signal","file":"{tag}","line":1,"step":"candidate","data":"x","more":7}}"#);
+    let text = format!(r#"{{"type":"signal","file":"{tag}","line":1,"step":"renew","data":"x","more":7}}"#);
     let expected = PeerMessage::Signal { file: tag, line: 1, step: SignalStep::Other, data: "x".to_owned() };
     assert_eq!(decode_direct_text(&text), Ok(expected));
     let register = r#"{"type":"register","protocol":4,"direct":["tcp","pigeon"]}"#;
