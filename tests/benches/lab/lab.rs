@@ -28,8 +28,8 @@ const FIRST: usize = 2;
 const LONGEST: Duration = Duration::from_secs(60);
 /// The share of those who fetch that are separated from each other, so that about half of all direct lines are cut.
 const CUT_SHARE: (usize, usize) = (4, 5);
-/// The file's name.
-const NAME: &str = "lab.bin";
+/// The file's name: over plain http Chromium asks before it saves what may be a program.
+const NAME: &str = "lab.png";
 
 /// What is tried.
 #[derive(Debug, Clone, Copy)]

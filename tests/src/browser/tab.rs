@@ -177,6 +177,17 @@ impl Tab {
         found.click().await.with_context(|| format!("cannot press {button} of {file}"))
     }
 
+    /// Clicks on a box that a label names.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn tick(&self, label: &str) -> Result<()> {
+        let (driver, _turn) = self.browser.turn_to(&self.window).await?;
+        let path = format!("//label[contains(., '{label}')]/input[@type='checkbox']");
+        let found = driver.find(By::XPath(path)).await.with_context(|| format!("no box is called {label}"))?;
+        Ok(found.click().await?)
+    }
+
     /// Waits until a file's progress bar is past 0 and short of 100 percent, and returns what it shows.
     ///
     /// # Errors

@@ -1,0 +1,120 @@
+//! Tabs of several machines, which talk without the tracker as far as they can reach each other. The browsers hide their
+//! addresses behind names, as they do where nobody changed their settings.
+
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use tests::{
+    browser::{Lab, Sample, Tab, in_network},
+    eventually::eventually,
+    network::Rates,
+    status::{figure, status},
+};
+
+/// The hosts of who shares and of who fetches.
+const SHARING: usize = 0;
+const FETCHING: usize = 1;
+const RATES: Rates = Rates { up: 20, down: 20 };
+/// Some four seconds of a line.
+const MEGABYTES: usize = 10;
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A tab that shares a file, and one that may fetch it.
+async fn room(lab: &mut Lab) -> Result<(Sample, Tab, Tab)> {
+    let url = lab.url("");
+    let sharing = lab.browser_on(SHARING).await?.open(&url).await?;
+    let fetching = lab.browser_on(FETCHING).await?.open(&url).await?;
+    // Over plain http Chromium asks before it saves what may be a program.
+    let sample = lab.large_file("direct.png", 1, MEGABYTES)?;
+    sharing.choose(&sample.path).await?;
+    fetching.find_button(&sample.name, "Download").await?;
+    Ok((sample, sharing, fetching))
+}
+
+/// The bytes that the tracker relayed, as a multiple of the file.
+async fn relayed(lab: &Lab, sample: &Sample) -> Result<f64> {
+    let status = status(lab.tracker().addr()).await?;
+    Ok(figure(&status, "relayed_bytes") as f64 / sample.bytes.len() as f64)
+}
+
+/// Waits until a tab says of its peer that the two talk in this way.
+async fn says(tab: &Tab, way: &str) -> Result<()> {
+    eventually(&format!("a peer that is {way}"), LONGEST, async || {
+        let script = "return [...document.querySelectorAll('.peer .way')].map(way => way.textContent.trim())";
+        let ways: Vec<String> = tab.evaluate(script, vec![]).await?;
+        Ok(if !ways.is_empty() && ways.iter().all(|said| said == way) { Ok(()) } else { Err(ways) })
+    })
+    .await
+}
+
+#[test]
+fn tabs_of_two_machines_leave_the_tracker_alone_and_say_so() -> Result<()> {
+    in_network("direct", 2, RATES, async |lab| {
+        let (sample, sharing, fetching) = room(lab).await?;
+        fetching.fetch(&sample).await?;
+        let relayed = relayed(lab, &sample).await?;
+        ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
+        for tab in [&sharing, &fetching] {
+            says(tab, "direct").await?;
+        }
+        let told = fetching.items(&sample.name).await?;
+        ensure!(
+            told.iter().any(|item| item.text.contains("Received: ") && item.text.contains(" directly")),
+            "{told:?}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tab_that_is_to_use_the_tracker_alone_does_so_also_after_a_reload() -> Result<()> {
+    in_network("only-through-the-tracker", 2, RATES, async |lab| {
+        let (sample, _sharing, fetching) = room(lab).await?;
+        fetching.tick("Only through the tracker").await?;
+        fetching.reload().await?;
+        fetching.fetch(&sample).await?;
+        says(&fetching, "through the tracker").await?;
+        let relayed = relayed(lab, &sample).await?;
+        ensure!(relayed >= 1.0, "only {relayed} of the file came through the tracker");
+        Ok(())
+    })
+}
+
+#[test]
+fn tabs_that_cannot_reach_each_other_are_served_through_the_tracker() -> Result<()> {
+    in_network("filtered", 2, RATES, async |lab| {
+        let (sample, _sharing, fetching) = room(lab).await?;
+        lab.network()?.separate([SHARING, FETCHING])?;
+        fetching.fetch(&sample).await?;
+        let relayed = relayed(lab, &sample).await?;
+        ensure!(relayed >= 1.0, "only {relayed} of the file came through the tracker");
+        Ok(())
+    })
+}
+
+#[test]
+fn when_a_line_breaks_amid_a_transfer_it_goes_on_through_the_tracker() -> Result<()> {
+    in_network("cut", 2, RATES, async |lab| {
+        let (sample, _sharing, fetching) = room(lab).await?;
+        fetching.press(&sample.name, "Download").await?;
+        says(&fetching, "direct").await?;
+        fetching.wait_for_middle(&sample.name).await?;
+        lab.network()?.separate([SHARING, FETCHING])?;
+        fetching.save(&sample).await?;
+        says(&fetching, "through the tracker").await
+    })
+}
+
+#[test]
+fn a_tab_that_is_reloaded_amid_a_transfer_fetches_directly_again() -> Result<()> {
+    in_network("reload", 2, RATES, async |lab| {
+        let (sample, sharing, fetching) = room(lab).await?;
+        fetching.press(&sample.name, "Download").await?;
+        says(&fetching, "direct").await?;
+        fetching.reload().await?;
+        fetching.press(&sample.name, "Download").await?;
+        for tab in [&sharing, &fetching] {
+            says(tab, "direct").await?;
+        }
+        fetching.save(&sample).await
+    })
+}
