@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use std::time::Duration;
 use tests::{
-    browser::{Lab, Sample, Tab, in_network},
+    browser::{Engine, Lab, Sample, Tab, in_network},
     eventually::eventually,
     network::Rates,
     status::{figure, status},
@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A tab that shares a file, and one that may fetch it.
 async fn room(lab: &mut Lab) -> Result<(Sample, Tab, Tab)> {
     let url = lab.url("");
-    let sharing = lab.browser_on(SHARING).await?.open(&url).await?;
-    let fetching = lab.browser_on(FETCHING).await?.open(&url).await?;
+    let sharing = lab.browser_on(SHARING, Engine::Chromium).await?.open(&url).await?;
+    let fetching = lab.browser_on(FETCHING, Engine::Chromium).await?.open(&url).await?;
     // Over plain http Chromium asks before it saves what may be a program.
     let sample = lab.large_file("direct.png", 1, MEGABYTES)?;
     sharing.choose(&sample.path).await?;
@@ -116,5 +116,31 @@ fn a_tab_that_is_reloaded_amid_a_transfer_fetches_directly_again() -> Result<()>
             says(tab, "direct").await?;
         }
         fetching.save(&sample).await
+    })
+}
+
+#[test]
+fn firefox_and_chromium_meet_directly_and_webkit_is_served_through_the_tracker() -> Result<()> {
+    in_network("engines", 3, RATES, async |lab| {
+        let url = lab.url("");
+        let sample = lab.large_file("engines.png", 2, MEGABYTES)?;
+        let back = lab.large_file("back.png", 3, 1)?;
+        let chromium = lab.browser_on(0, Engine::Chromium).await?.open(&url).await?;
+        let firefox = lab.browser_on(1, Engine::Firefox).await?.open(&url).await?;
+        let webkit = lab.browser_on(2, Engine::WebKit).await?.open(&url).await?;
+        chromium.choose(&sample.path).await?;
+        firefox.fetch(&sample).await?;
+        for tab in [&chromium, &firefox] {
+            says(tab, "direct").await?;
+        }
+        let direct: bool = webkit.evaluate("return 'RTCPeerConnection' in window", vec![]).await?;
+        ensure!(!direct, "this test is about a browser without direct lines");
+        webkit.press(&sample.name, "Download").await?;
+        webkit.wait_for_button(&sample.name, "Save").await?;
+        says(&webkit, "through the tracker").await?;
+        // And it shares, to one by a direct line and to one without.
+        webkit.choose(&back.path).await?;
+        firefox.fetch(&back).await?;
+        chromium.fetch(&back).await
     })
 }

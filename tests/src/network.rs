@@ -94,7 +94,10 @@ impl Network {
     /// # Errors
     /// If the kernel cannot.
     pub fn separate(&self, hosts: impl IntoIterator<Item = usize>) -> Result<()> {
-        hosts.into_iter().try_for_each(|host| run(&format!("bridge link set dev {} isolated on", self.line(host))))
+        hosts.into_iter().try_for_each(|host| {
+            run(&format!("bridge link set dev {} isolated on", self.line(host)))?;
+            Ok(())
+        })
     }
 
     /// The bytes that a host received and sent so far.
@@ -119,16 +122,24 @@ impl Drop for Network {
     fn drop(&mut self) {
         // What was not made cannot be removed.
         for host in 0..self.hosts {
-            let _ = run(&format!("ip netns delete {}", self.host(host)));
+            let host = self.host(host);
+            // Some programs start others, which outlive them when a test fails.
+            if let Ok(processes) = run(&format!("ip netns pids {host}"))
+                && !processes.trim().is_empty()
+            {
+                let _ = run(&format!("kill -9 {}", processes.split_whitespace().collect::<Vec<_>>().join(" ")));
+            }
+            let _ = run(&format!("ip netns delete {host}"));
         }
         let _ = run(&format!("ip link delete {}", self.name));
     }
 }
 
-fn run(command: &str) -> Result<()> {
+/// Runs a command; gives what it printed.
+fn run(command: &str) -> Result<String> {
     let mut words = command.split(' ');
     let program = words.next().context("a command has a name")?;
     let output = Command::new(program).args(words).output().with_context(|| command.to_owned())?;
     ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -12,7 +12,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tests::{
-    browser::{Browser, Chromedriver, Options, Sample, page_dir},
+    browser::{Browser, Driver, Engine, Options, Sample, page_dir},
     eventually::eventually,
     network::{Network, Rates},
     noise::noise,
@@ -177,8 +177,8 @@ impl Lab {
     }
 
     async fn tab(&mut self, host: usize) -> Result<Tab> {
-        let chromedriver = Chromedriver::start_on(&self.network, host)?;
-        let browser = Browser::start(Arc::new(chromedriver), Options::default()).await?;
+        let driver = Driver::start_on(Engine::Chromium, &self.network, host)?;
+        let browser = Browser::start(Arc::new(driver), Options::default()).await?;
         self.browsers.push(Arc::clone(&browser));
         Tab::open(&browser, &format!("http://{}/", self.tracker)).await
     }

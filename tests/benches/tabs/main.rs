@@ -30,7 +30,7 @@ use std::{
     sync::Arc,
 };
 use tests::{
-    browser::{Browser, Chromedriver, Options, page_dir},
+    browser::{Browser, Driver, Options, page_dir},
     figures::{Figures, median},
     noise::noise,
     scale::{Scale, Scaled},
@@ -47,7 +47,7 @@ const ROUNDS: Scaled<usize> = Scaled(3, 1);
 /// What every measurement needs.
 struct Bench {
     tracker: Server,
-    chromedriver: Arc<Chromedriver>,
+    chromedriver: Arc<Driver>,
     /// The file to share, and its size.
     path: PathBuf,
     bytes: u64,
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rates = runtime.block_on(async {
         let tracker = Server::tracker(scale, &[])?;
-        let bench = Bench { tracker, chromedriver: Arc::new(Chromedriver::start()?), path, bytes };
+        let bench = Bench { tracker, chromedriver: Arc::new(Driver::start()?), path, bytes };
         bench.measure(rounds).await
     })?;
     println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");

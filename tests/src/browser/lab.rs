@@ -1,6 +1,6 @@
 //! One test's world, and what is kept of it when the test fails.
 
-use super::{Browser, Chromedriver, Options};
+use super::{Browser, Driver, Engine, Options};
 use crate::{
     network::{Network, Rates},
     noise::noise,
@@ -38,7 +38,7 @@ pub struct Lab {
     name: String,
     tracker: TestTracker,
     browsers: Vec<Arc<Browser>>,
-    chromedriver: Arc<Chromedriver>,
+    driver: Arc<Driver>,
     files: TempDir,
     /// Last: what runs on its hosts is ended before.
     network: Option<Network>,
@@ -126,7 +126,7 @@ impl Lab {
             name: name.to_owned(),
             tracker: TestTracker::start_with(config).await?,
             browsers: Vec::new(),
-            chromedriver: Arc::new(Chromedriver::start()?),
+            driver: Arc::new(Driver::start()?),
             files: tempfile::tempdir()?,
             network,
         })
@@ -145,7 +145,7 @@ impl Lab {
     /// # Errors
     /// If Chromium does not start.
     pub async fn browser_with(&mut self, options: Options<'_>) -> Result<Arc<Browser>> {
-        let browser = Browser::start(Arc::clone(&self.chromedriver), options).await?;
+        let browser = Browser::start(Arc::clone(&self.driver), options).await?;
         self.browsers.push(Arc::clone(&browser));
         Ok(browser)
     }
@@ -153,10 +153,10 @@ impl Lab {
     /// Starts a browser on a host of the network.
     ///
     /// # Errors
-    /// If Chromium does not start, or there is no network.
-    pub async fn browser_on(&mut self, host: usize) -> Result<Arc<Browser>> {
-        let chromedriver = Chromedriver::start_on(self.network()?, host)?;
-        let browser = Browser::start(Arc::new(chromedriver), Options::default()).await?;
+    /// If it does not start, or there is no network.
+    pub async fn browser_on(&mut self, host: usize, engine: Engine) -> Result<Arc<Browser>> {
+        let driver = Driver::start_on(engine, self.network()?, host)?;
+        let browser = Browser::start(Arc::new(driver), Options::default()).await?;
         self.browsers.push(Arc::clone(&browser));
         Ok(browser)
     }

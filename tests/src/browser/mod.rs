@@ -4,12 +4,12 @@
 //! fresh Chromium without history. A [`Tab`] is looked at through what it shows (list items, buttons, progress bars)
 //! and worked with by choosing files and pressing buttons. Nothing reaches into the page's own code.
 
-mod chromedriver;
+mod driver;
 mod lab;
 mod session;
 mod tab;
 
-pub use chromedriver::Chromedriver;
+pub use driver::{Driver, Engine};
 pub use lab::{Lab, Sample, in_lab, in_network, page_dir, project_dir};
 pub use session::{Browser, Options};
 pub use tab::{Item, Tab};

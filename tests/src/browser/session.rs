@@ -1,6 +1,6 @@
-//! One Chromium.
+//! One browser.
 
-use super::{Chromedriver, Tab};
+use super::{Driver, Engine, Tab};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -11,7 +11,8 @@ use std::{
 };
 use tempfile::TempDir;
 use thirtyfour::{
-    BrowserLogEntry, ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, WindowHandle,
+    BrowserLogEntry, Capabilities, ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver,
+    WindowHandle,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -46,7 +47,7 @@ impl Default for Options<'_> {
     }
 }
 
-/// A Chromium with a fresh profile and a download folder of its own.
+/// A browser with a fresh profile and a download folder of its own.
 #[derive(Debug)]
 pub struct Browser {
     driver: WebDriver,
@@ -56,43 +57,32 @@ pub struct Browser {
     unused: Mutex<Option<WindowHandle>>,
     downloads: TempDir,
     // Last: a browser must be closed before its driver ends.
-    _chromedriver: Arc<Chromedriver>,
+    process: Arc<Driver>,
 }
 
 impl Browser {
     /// Starts a browser.
     ///
     /// # Errors
-    /// If Chromium is not there or does not start.
-    pub async fn start(chromedriver: Arc<Chromedriver>, options: Options<'_>) -> Result<Arc<Self>> {
+    /// If it is not there or does not start.
+    pub async fn start(process: Arc<Driver>, options: Options<'_>) -> Result<Arc<Self>> {
         let downloads = tempfile::tempdir()?;
-        let mut capabilities = DesiredCapabilities::chrome();
-        for flag in FLAGS {
-            capabilities.add_arg(flag)?;
-        }
-        let (width, height) = options.window;
-        capabilities.add_arg(&format!("--window-size={width},{height}"))?;
-        if let Some(host) = options.host {
-            capabilities.add_arg(&format!("--host-resolver-rules=MAP {host} 127.0.0.1"))?;
-        }
-        let preferences = json!({
-            "download.default_directory": downloads.path(),
-            "download.prompt_for_download": false,
-            "intl.accept_languages": options.language,
-        });
-        capabilities.add_experimental_option("prefs", preferences)?;
-        capabilities.set_browser_log_level(LoggingPrefsLogLevel::All)?;
-        let driver = WebDriver::builder(chromedriver.url(), capabilities)
+        let capabilities = match process.engine() {
+            Engine::Chromium => chromium(&options, downloads.path())?,
+            Engine::Firefox => firefox(&options, downloads.path())?,
+            Engine::WebKit => webkit()?,
+        };
+        let driver = WebDriver::builder(process.url(), capabilities)
             .request_timeout(COMMAND_LIMIT)
             .await
-            .context("chromedriver cannot start Chromium")?;
+            .with_context(|| format!("{:?} does not start", process.engine()))?;
         let window = driver.window().await?;
         Ok(Arc::new(Self {
             driver,
             current: Mutex::new(window.clone()),
             unused: Mutex::new(Some(window)),
             downloads,
-            _chromedriver: chromedriver,
+            process,
         }))
     }
 
@@ -123,7 +113,13 @@ impl Browser {
     /// # Errors
     /// If the browser is gone.
     pub async fn console(&self) -> Result<Vec<BrowserLogEntry>> {
-        Ok(self.driver.browser_log().await?)
+        // Only Chromium tells.
+        if self.engine() == Engine::Chromium { Ok(self.driver.browser_log().await?) } else { Ok(Vec::new()) }
+    }
+
+    /// What it is.
+    pub fn engine(&self) -> Engine {
+        self.process.engine()
     }
 
     /// Closes the browser and all its tabs.
@@ -185,6 +181,52 @@ impl Browser {
         ensure!(files.is_empty(), "the download folder already holds {files:?}");
         Ok(())
     }
+}
+
+fn chromium(options: &Options<'_>, downloads: &Path) -> Result<Capabilities> {
+    let mut capabilities = DesiredCapabilities::chrome();
+    for flag in FLAGS {
+        capabilities.add_arg(flag)?;
+    }
+    let (width, height) = options.window;
+    capabilities.add_arg(&format!("--window-size={width},{height}"))?;
+    if let Some(host) = options.host {
+        capabilities.add_arg(&format!("--host-resolver-rules=MAP {host} 127.0.0.1"))?;
+    }
+    let preferences = json!({
+        "download.default_directory": downloads,
+        "download.prompt_for_download": false,
+        "intl.accept_languages": options.language,
+    });
+    capabilities.add_experimental_option("prefs", preferences)?;
+    capabilities.set_browser_log_level(LoggingPrefsLogLevel::All)?;
+    Ok(capabilities.into())
+}
+
+fn firefox(options: &Options<'_>, downloads: &Path) -> Result<Capabilities> {
+    let preferences = json!({
+        "browser.download.dir": downloads,
+        // Into that folder.
+        "browser.download.folderList": 2,
+        "intl.accept_languages": options.language,
+    });
+    let mut capabilities = Capabilities::new();
+    capabilities.set("browserName", "firefox")?;
+    capabilities.set("moz:firefoxOptions", json!({ "args": ["-headless"], "prefs": preferences }))?;
+    Ok(capabilities)
+}
+
+fn webkit() -> Result<Capabilities> {
+    let mut capabilities = Capabilities::new();
+    let browser = find_mini_browser().context("WebKitGTK has no MiniBrowser; `cargo xtask test` installs it")?;
+    capabilities.set("webkitgtk:browserOptions", json!({ "binary": browser, "args": ["--automation"] }))?;
+    Ok(capabilities)
+}
+
+/// It lies beside the library, in a folder of the machine's architecture.
+fn find_mini_browser() -> Option<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    libraries.map(|folder| folder.join("webkit2gtk-4.1/MiniBrowser")).find(|program| program.is_file())
 }
 
 fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {

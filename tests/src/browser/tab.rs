@@ -1,6 +1,6 @@
 //! One tab: what it shows, and what a person does in it.
 
-use super::{Browser, Sample};
+use super::{Browser, Engine, Sample};
 use crate::eventually::eventually;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -83,7 +83,10 @@ impl Tab {
     /// If the browser is gone.
     pub async fn look(&self) -> Result<()> {
         let (_, _turn) = self.browser.turn_to(&self.window).await?;
-        self.browser.devtools("Page.bringToFront", json!({})).await?;
+        // Others show whatever tab is turned to.
+        if self.browser.engine() == Engine::Chromium {
+            self.browser.devtools("Page.bringToFront", json!({})).await?;
+        }
         Ok(())
     }
 
