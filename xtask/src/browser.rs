@@ -1,4 +1,4 @@
-//! Chromium and its driver, which only tests and measurements need.
+//! Browsers and their drivers, which only tests and measurements need.
 
 use crate::toolbox::{Toolbox, run};
 use anyhow::{Context as _, Result, bail};
@@ -7,26 +7,59 @@ use std::{env, path::PathBuf};
 /// The names under which systems install the browser; its driver looks for the same ones.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const DRIVER: &str = "chromedriver";
+/// The programs of the other browsers, and what Debian calls the package of each.
+const OTHERS: [(&str, &str); 4] = [
+    ("firefox", "firefox-esr"),
+    ("WebKitWebDriver", "webkit2gtk-driver"),
+    ("xvfb-run", "xvfb"),
+    ("xauth", "xauth"),
+];
+const GECKODRIVER_VERSION: &str = "0.37.1";
 
 /// Sees that both are there, installing them where apt can, and returns the driver's place.
 pub(crate) fn prepare(toolbox: &Toolbox) -> Result<PathBuf> {
     if let Some(driver) = find(toolbox) {
         return Ok(driver);
     }
-    let Some(apt) = apt(toolbox) else {
-        bail!(
-            "the browser tests need Chromium and chromedriver of the same version on PATH, and they cannot be installed \
-             from here; on Debian: `sudo apt-get install chromium chromium-driver`; elsewhere: Chrome or Chromium, and \
-             its driver from https://googlechromelabs.github.io/chrome-for-testing/"
-        )
-    };
-    println!("==> installing Chromium and its driver");
-    for args in [&["update"][..], &["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"]] {
+    install(
+        toolbox,
+        &["chromium", "chromium-driver"],
+        "the browser tests need Chromium and chromedriver of the same version on PATH, and they cannot be installed from \
+         here; on Debian: `sudo apt-get install chromium chromium-driver`; elsewhere: Chrome or Chromium, and its driver \
+         from https://googlechromelabs.github.io/chrome-for-testing/",
+    )?;
+    find(toolbox).context("chromium and chromium-driver were installed, but are not on PATH")
+}
+
+/// Sees that the browsers are there that meet Chromium in the tests. They do so on hosts that only Linux can make, so that
+/// elsewhere none is needed.
+pub(crate) fn prepare_others(toolbox: &Toolbox) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    if OTHERS.iter().any(|(program, _)| toolbox.find(program).is_none()) {
+        let packages = OTHERS.map(|(_, package)| package);
+        install(
+            toolbox,
+            &packages,
+            "the browser tests need Firefox, WebKitWebDriver and xvfb-run on PATH, and they cannot be installed from here; on \
+             Debian: `sudo apt-get install firefox-esr webkit2gtk-driver xvfb xauth`; or leave them out: `cargo xtask test` \
+             with the names of the other steps",
+        )?;
+    }
+    toolbox.prepare_tool("geckodriver", &["geckodriver"], GECKODRIVER_VERSION)
+}
+
+/// Installs packages of the system, or tells what to do where that cannot be done.
+fn install(toolbox: &Toolbox, packages: &[&str], by_hand: &str) -> Result<()> {
+    let Some(apt) = apt(toolbox) else { bail!("{by_hand}") };
+    println!("==> installing {}", packages.join(", "));
+    for args in [&["update"][..], &[&["install", "--yes", "--no-install-recommends"], packages].concat()] {
         let mut command = toolbox.command(apt[0]);
         run(command.args(&apt[1..]).args(args).env("DEBIAN_FRONTEND", "noninteractive"))
-            .context("install Chromium and chromedriver by hand, then try again")?;
+            .with_context(|| format!("install {} by hand, then try again", packages.join(", ")))?;
     }
-    find(toolbox).context("chromium and chromium-driver were installed, but are not on PATH")
+    Ok(())
 }
 
 /// The driver, if both are there.

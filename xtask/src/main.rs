@@ -133,6 +133,9 @@ impl Task {
                 }
                 let toolbox =
                     if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
+                if steps.iter().any(|step| step.needs_other_browsers()) {
+                    browser::prepare_others(&toolbox)?;
+                }
                 Plan::of(&toolbox, StepName::TEST.iter().copied().filter(|step| steps.contains(step))).perform()
             }
             Self::Fuzz { target, seconds } => fuzz::perform(&toolbox, target, seconds),

@@ -79,6 +79,11 @@ impl StepName {
         matches!(self, Self::Wasm | Self::Browser | Self::Miniatures | Self::BenchTabs | Self::Screenshot)
     }
 
+    /// Whether other browsers meet Chromium in the step.
+    pub(crate) const fn needs_other_browsers(self) -> bool {
+        matches!(self, Self::Browser)
+    }
+
     const fn title(self) -> &'static str {
         match self {
             Self::Fmt => "formatting",
