@@ -1,5 +1,8 @@
 //! The connections of direct lines, which only a window can have. The worker says what to do; the channels are its own.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     model::Model,
     signals::{self, Candidate, Description, DescriptionType},

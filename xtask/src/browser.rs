@@ -8,12 +8,8 @@ use std::{env, path::PathBuf};
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const DRIVER: &str = "chromedriver";
 /// The programs of the other browsers, and what Debian calls the package of each.
-const OTHERS: [(&str, &str); 4] = [
-    ("firefox", "firefox-esr"),
-    ("WebKitWebDriver", "webkit2gtk-driver"),
-    ("xvfb-run", "xvfb"),
-    ("xauth", "xauth"),
-];
+const OTHERS: [(&str, &str); 4] =
+    [("firefox", "firefox-esr"), ("WebKitWebDriver", "webkit2gtk-driver"), ("xvfb-run", "xvfb"), ("xauth", "xauth")];
 const GECKODRIVER_VERSION: &str = "0.37.1";
 
 /// Sees that both are there, installing them where apt can, and returns the driver's place.
