@@ -134,6 +134,14 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt(pub(super) Sent);
 
+impl Receipt {
+    /// A receipt for tests of shells.
+    #[doc(hidden)]
+    pub const fn for_test(number: u64) -> Self {
+        Self(Sent::Manifest { bytes: number })
+    }
+}
+
 /// What a receipt is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
