@@ -2,7 +2,7 @@
 
 use crate::{
     Fingerprint, PeerConfig, State,
-    direct::Direct,
+    direct::{Direct, Notice},
     disk::{Disk, Done},
     line::{Event, Line},
     store::Store,
@@ -13,7 +13,7 @@ use peer_wasm::{
     page::{Connection, Storage, Update},
     swarm::StorageError,
 };
-use protocol::{Bitfield, FileId, LineKind, Manifest};
+use protocol::{Bitfield, FileId, Manifest};
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -35,7 +35,7 @@ pub(crate) struct Driver {
     started: tokio::time::Instant,
     line: Option<Line>,
     direct: Direct,
-    by_lines: mpsc::Receiver<(LineId, Event)>,
+    by_lines: mpsc::Receiver<(LineId, Notice)>,
     disk: Disk,
     done: mpsc::Receiver<Done>,
     state: watch::Sender<State>,
@@ -43,12 +43,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(config: PeerConfig, state: watch::Sender<State>) -> Self {
-        let PeerConfig { url, fingerprint, room, name, binary, direct, folder, swarm } = config;
+        let PeerConfig { url, fingerprint, room, name, binary, direct: kinds, direct_ports, folder, swarm } = config;
         // It only spreads choices; no secret depends on it.
         let seed = getrandom::u64().unwrap_or_default();
         let (disk, done) = Disk::new();
-        let kinds = direct.then_some(LineKind::Tcp).into_iter().collect();
-        let (direct, by_lines) = Direct::new(is_local(&url));
+        let (direct, by_lines) = Direct::new(is_local(&url), direct_ports);
         let config = ClientConfig { room, name, binary, direct: kinds, swarm };
         Self {
             url,
@@ -75,7 +74,7 @@ impl Driver {
                     None => return,
                 },
                 event = next_event(&mut self.line) => self.handle_event(event),
-                Some((line, event)) = self.by_lines.recv() => self.handle_line(line, event),
+                Some((line, notice)) = self.by_lines.recv() => self.handle_line(line, notice),
                 Some(done) = self.done.recv() => self.handle_done(done),
                 () = wait(deadline) => self.client.handle_timeout(self.now()),
             }
@@ -136,8 +135,12 @@ impl Driver {
         }
     }
 
-    fn handle_line(&mut self, line: LineId, event: Event) {
+    fn handle_line(&mut self, line: LineId, notice: Notice) {
         let now = self.now();
+        let event = match notice {
+            Notice::Line(event) => event,
+            Notice::Say { step, data } => return self.client.handle_signal(line, step, data, now),
+        };
         match event {
             Event::Opened => self.client.handle_line_opened(line, now),
             Event::Text(text) => self.client.handle_line_text(line, &text, now),
@@ -182,7 +185,7 @@ impl Driver {
                         self.client.handle_closed(None, self.now());
                     }
                 }
-                Output::Offer { line, kind: _ } => match self.direct.offer(line).await {
+                Output::Offer { line, kind } => match self.direct.offer(line, kind) {
                     Ok(offer) => self.client.handle_reachable(line, offer, self.now()),
                     Err(error) => {
                         tracing::debug!(%error, "no line can be offered");
@@ -195,7 +198,7 @@ impl Driver {
                         self.close_line(line);
                     }
                 }
-                Output::Signal { line: _, step: _, data: _ } => {}
+                Output::Signal { line, step, data } => self.direct.signal(line, step, data),
                 Output::SendDirect { line, frame, receipt } => {
                     if !self.direct.send(line, frame, receipt) {
                         self.close_line(line);

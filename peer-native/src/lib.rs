@@ -19,13 +19,14 @@ pub use tls::{Fingerprint, FingerprintError};
 
 use driver::{Command, Driver};
 use protocol::{
-    BlockSize, FileId, FileName, Geometry, MAX_BLOCKS, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType, PeerName,
-    RoomName,
+    BlockSize, FileId, FileName, Geometry, LineKind, MAX_BLOCKS, MAX_FILE_SIZE, Manifest, ManifestHasher, MediaType,
+    PeerName, RoomName,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,8 +54,12 @@ pub struct PeerConfig {
     pub name: Option<PeerName>,
     /// Whether to receive blocks as binary frames.
     pub binary: bool,
-    /// Whether to talk with peers that are near without the tracker, which tells them the addresses of this machine.
-    pub direct: bool,
+    /// The kinds of lines by which to talk with peers that are near without the tracker, which tells them the addresses of this
+    /// machine; with none of them everything goes through the tracker.
+    pub direct: BTreeSet<LineKind>,
+    /// The ports that such lines may use, of TCP and of UDP, where a firewall lets only some through; any if there are none. A
+    /// line to a browser tab takes one at each address of this machine.
+    pub direct_ports: Option<RangeInclusive<u16>>,
     /// The folder for what is fetched.
     pub folder: PathBuf,
     /// The settings of every swarm.
@@ -70,7 +75,8 @@ impl PeerConfig {
             room: RoomName::default(),
             name: None,
             binary: true,
-            direct: true,
+            direct: BTreeSet::from([LineKind::Tcp, LineKind::WebRtc]),
+            direct_ports: None,
             folder: folder.into(),
             swarm: Config::default(),
         }

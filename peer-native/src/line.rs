@@ -30,7 +30,7 @@ pub(crate) const OUTGOING: usize = 8_192;
 const EVENTS: usize = 64;
 
 /// What waits to be sent.
-pub(crate) type Frames = mpsc::Receiver<(Message, Option<Receipt>)>;
+pub(crate) type Frames = mpsc::Receiver<(Frame, Option<Receipt>)>;
 
 /// What happens to a line.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) enum Event {
 /// A line to the tracker that is open or being opened. It closes when dropped.
 #[derive(Debug)]
 pub(crate) struct Line {
-    outgoing: mpsc::Sender<(Message, Option<Receipt>)>,
+    outgoing: mpsc::Sender<(Frame, Option<Receipt>)>,
     events: mpsc::Receiver<Event>,
     task: AbortHandle,
 }
@@ -72,7 +72,7 @@ impl Line {
 
     /// Sends a frame; `false` if the line takes no more and has to be given up.
     pub(crate) fn send(&self, frame: Frame, receipt: Option<Receipt>) -> bool {
-        self.outgoing.try_send((message(frame), receipt)).is_ok()
+        self.outgoing.try_send((frame, receipt)).is_ok()
     }
 
     pub(crate) async fn event(&mut self) -> Event {
@@ -87,7 +87,7 @@ impl Drop for Line {
 }
 
 /// The frame as it is sent.
-pub(crate) fn message(frame: Frame) -> Message {
+fn message(frame: Frame) -> Message {
     match frame {
         Frame::Text(text) => Message::text(text),
         Frame::Binary { head, payload } => Message::binary([head.as_slice(), &payload].concat()),
@@ -143,11 +143,11 @@ where
     let mut writer = JoinSet::new();
     let (sent, told_sent) = (events.clone(), told.clone());
     writer.spawn(async move {
-        while let Some((message, receipt)) = frames.recv().await {
+        while let Some((frame, receipt)) = frames.recv().await {
             let mut receipts: Vec<_> = receipt.into_iter().collect();
-            sink.feed(message).await?;
-            while let Ok((message, receipt)) = frames.try_recv() {
-                sink.feed(message).await?;
+            sink.feed(message(frame)).await?;
+            while let Ok((frame, receipt)) = frames.try_recv() {
+                sink.feed(message(frame)).await?;
                 receipts.extend(receipt);
             }
             sink.flush().await?;

@@ -86,13 +86,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { tracker, tls_fingerprint, token, room, name, relay_only, action } = arguments;
     let page = Page::new(&tracker, token, tls_fingerprint.is_some())?;
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
-    let config = PeerConfig {
+    let mut config = PeerConfig {
         fingerprint: tls_fingerprint,
         room: room.clone(),
         name,
-        direct: !relay_only,
         ..PeerConfig::new(page.socket(), folder)
     };
+    if relay_only {
+        config.direct.clear();
+    }
     let peer = Peer::start(config);
     tokio::select! {
         result = act(&peer, &action, &page, &room) => result,

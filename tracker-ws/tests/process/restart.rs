@@ -4,7 +4,7 @@ use crate::tracker::{DEADLINE, TrackerProcess};
 use anyhow::{Context as _, ensure};
 use peer_native::{Connection, Peer, PeerConfig, State};
 use protocol::{FileId, PeerId};
-use std::{fs, future::pending, path::Path};
+use std::{collections::BTreeSet, fs, future::pending, path::Path};
 use tokio::{
     io::{AsyncReadExt as _, copy},
     net::{TcpListener, TcpStream},
@@ -33,8 +33,9 @@ async fn transfers_go_on_with_a_tracker_that_was_killed_and_started_again() -> a
     let mut line = JoinSet::new();
     line.spawn(narrow_line(listener, tracker.host.clone()));
     // Direct lines would go around the narrow one.
-    let peers = [("seed", &narrow_url), ("a", &url), ("b", &url)]
-        .map(|(name, url)| Peer::start(PeerConfig { direct: false, ..PeerConfig::new(url, folder.path().join(name)) }));
+    let peers = [("seed", &narrow_url), ("a", &url), ("b", &url)].map(|(name, url)| {
+        Peer::start(PeerConfig { direct: BTreeSet::new(), ..PeerConfig::new(url, folder.path().join(name)) })
+    });
     let [seed, first, second] = &peers;
     let file = seed.share(&path).await?;
 
