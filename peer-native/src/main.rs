@@ -10,6 +10,7 @@ use protocol::{BlockSize, FileId, PeerName, RoomName};
 use std::{
     future::pending,
     io::{self, Write as _},
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
 };
@@ -38,6 +39,10 @@ struct Arguments {
     /// Talk to others through the tracker alone: nobody of the same network is told the addresses of this machine.
     #[arg(long, global = true)]
     relay_only: bool,
+    /// The ports that direct lines may use, of TCP and of UDP, such as 40000-40099: for a firewall that lets only some
+    /// through. A line to a browser tab takes one at each address of this machine.
+    #[arg(long, global = true, value_name = "FROM-TO", value_parser = ports, conflicts_with = "relay_only")]
+    direct_ports: Option<RangeInclusive<u16>>,
     #[command(subcommand)]
     action: Action,
 }
@@ -83,13 +88,14 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
-    let Arguments { tracker, tls_fingerprint, token, room, name, relay_only, action } = arguments;
+    let Arguments { tracker, tls_fingerprint, token, room, name, relay_only, direct_ports, action } = arguments;
     let page = Page::new(&tracker, token, tls_fingerprint.is_some())?;
     let folder = if let Action::Get { output, .. } = &action { output.clone() } else { PathBuf::from(".") };
     let mut config = PeerConfig {
         fingerprint: tls_fingerprint,
         room: room.clone(),
         name,
+        direct_ports,
         ..PeerConfig::new(page.socket(), folder)
     };
     if relay_only {
@@ -208,6 +214,15 @@ fn ways(state: &State, file: FileId) -> Option<String> {
     (came.direct > 0).then(|| format!("{direct:.1} MB came directly, {relayed:.1} MB through the tracker"))
 }
 
+/// Reads a range of ports.
+fn ports(words: &str) -> Result<RangeInclusive<u16>, &'static str> {
+    let wrong = "give the first and the last port, such as 40000-40099";
+    let (from, to) = words.split_once('-').ok_or(wrong)?;
+    let [from, to] = [from, to].map(|port| port.parse().ok().filter(|port| *port != 0));
+    let (from, to): (u16, u16) = from.zip(to).ok_or(wrong)?;
+    if from <= to { Ok(from..=to) } else { Err("the first port has to be the smaller one") }
+}
+
 /// Where the tracker's page is.
 struct Page {
     /// Without a slash at its end.
@@ -287,6 +302,15 @@ mod tests {
         for given in ["http://lab:9000", "ws://lab:9000/ws"] {
             let error = Page::new(given, None, true).err().unwrap();
             assert!(error.to_string().contains("https://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_ports_has_a_first_and_a_last() {
+        assert_eq!(ports("40000-40099"), Ok(40000..=40099));
+        assert_eq!(ports("7-7"), Ok(7..=7));
+        for wrong in ["", "-", "40000", "40000-", "0-7", "40000-70000", "7-8-9", "9-8", "a-b"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
         }
     }
 
