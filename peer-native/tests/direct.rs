@@ -2,15 +2,18 @@
 
 mod minibit;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use minibit::{Minibit, Sample};
-use std::{fs, time::Duration};
+use peer_native::{Peer, PeerConfig};
+use protocol::LineKind;
+use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
 use tests::{
     eventually::eventually,
     network::{Network, Rates},
     status::{figure, status},
     tracker::TestTracker,
 };
+use tokio::{runtime, time::timeout};
 use tracker_ws::{Config, Direct, Limits};
 
 /// The hosts: one shares, the others fetch.
@@ -59,8 +62,31 @@ impl Room {
             let path = terminal.fetched_within(LONGEST).await?;
             ensure!(fs::read(path)? == self.sample.content, "that is another file");
         }
+        self.relayed().await
+    }
+
+    /// The bytes that the tracker relayed, as a multiple of the file.
+    async fn relayed(&self) -> anyhow::Result<f64> {
         Ok(figure(&status(self.tracker.addr()).await?, "relayed_bytes") as f64 / SIZE as f64)
     }
+}
+
+/// Fetches the file on a host, by a peer that has lines of these kinds only.
+async fn fetch_by(room: &Room, host: usize, kinds: BTreeSet<LineKind>) -> anyhow::Result<PathBuf> {
+    let (name, file) = (room.network.host(host), room.sample.manifest.file());
+    let folder = room.sample.folder.path().join(host.to_string());
+    fs::create_dir_all(&folder)?;
+    let config = PeerConfig { direct: kinds, ..PeerConfig::new(format!("ws://{}/ws", room.tracker.addr()), folder) };
+    let (done, path) = tokio::sync::oneshot::channel();
+    // A thread of its own, since a host is a place of threads.
+    thread::spawn(move || {
+        let fetched = Network::enter(&name).and_then(|()| {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { Ok(timeout(LONGEST, Peer::start(config).fetch(file)).await??) })
+        });
+        _ = done.send(fetched);
+    });
+    path.await.context("the thread is gone")?
 }
 
 async fn nothing() -> anyhow::Result<()> {
@@ -71,6 +97,20 @@ async fn nothing() -> anyhow::Result<()> {
 async fn those_who_reach_each_other_leave_the_tracker_alone() -> anyhow::Result<()> {
     let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
     let relayed = room.fetch(&[], nothing).await?;
+    ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_have_data_channels_only_leave_the_tracker_alone_too() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    let kinds = BTreeSet::from([LineKind::WebRtc]);
+    let [first, second] = FETCHING.map(|host| fetch_by(&room, host, kinds.clone()));
+    let (first, second) = tokio::join!(first, second);
+    for path in [first?, second?] {
+        ensure!(fs::read(path)? == room.sample.content, "that is another file");
+    }
+    let relayed = room.relayed().await?;
     ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
     Ok(())
 }

@@ -2,6 +2,10 @@
 //! make them.
 
 use anyhow::{Context as _, Result, ensure};
+#[cfg(target_os = "linux")]
+use rustix::thread::LinkNameSpaceType;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd as _;
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -87,6 +91,18 @@ impl Network {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.host(host), program]);
         command
+    }
+
+    /// Moves the calling thread to a host, for good: what it opens from then on is there.
+    ///
+    /// # Errors
+    /// If the kernel cannot.
+    #[cfg(target_os = "linux")]
+    pub fn enter(name: &str) -> Result<()> {
+        let path = format!("/run/netns/{name}");
+        let namespace = fs::File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(())
     }
 
     /// Keeps these hosts from reaching each other, though they reach all others.
