@@ -37,7 +37,7 @@ pub use messages::{
     Response, SignalStep, Stun,
 };
 pub use names::{FileName, MediaType, NameError, PeerName, RoomName};
-pub use pieces::{Assembly, MAX_PIECE_BYTES, PieceError, cut};
+pub use pieces::{Assembly, MAX_PIECE_BYTES, PieceError, cut, cut_to};
 
 /// Codes with which the tracker closes a connection, beside those of RFC 6455 section 7.4.1.
 pub mod close {

@@ -28,10 +28,15 @@ pub enum PieceError {
 }
 
 /// Cuts what a binary frame consists of, and hands each piece to `send`, in order. `buffer` is where they are put together.
-pub fn cut(head: &[u8], payload: &[u8], buffer: &mut Vec<u8>, mut send: impl FnMut(&[u8])) {
+pub fn cut(head: &[u8], payload: &[u8], buffer: &mut Vec<u8>, send: impl FnMut(&[u8])) {
+    cut_to(MAX_PIECE_BYTES, head, payload, buffer, send);
+}
+
+/// The same in pieces of at most `most` bytes, of which there have to be two at least.
+pub fn cut_to(most: usize, head: &[u8], payload: &[u8], buffer: &mut Vec<u8>, mut send: impl FnMut(&[u8])) {
     let total = head.len() + payload.len();
-    for start in (0..total).step_by(MAX_PIECE_BYTES - 1) {
-        let end = total.min(start + MAX_PIECE_BYTES - 1);
+    for start in (0..total).step_by(most - 1) {
+        let end = total.min(start + most - 1);
         let in_payload = |place: usize| place.saturating_sub(head.len());
         buffer.clear();
         buffer.push(if end == total { LAST } else { MORE });
@@ -99,6 +104,15 @@ mod tests {
             }
             assert_eq!(assembly.take(last), Ok(Some(bytes.into())));
         }
+    }
+
+    #[test]
+    fn smaller_pieces_are_as_good() {
+        let (mut pieces, mut assembly) = (Vec::new(), Assembly::default());
+        cut_to(3, b"head", b"payload", &mut Vec::new(), |piece| pieces.push(piece.to_vec()));
+        assert!(pieces.len() == 6 && pieces.iter().all(|piece| piece.len() <= 3), "{pieces:?}");
+        let frames: Vec<_> = pieces.iter().filter_map(|piece| assembly.take(piece).unwrap()).collect();
+        assert_eq!(frames, ["headpayload"]);
     }
 
     #[test]
