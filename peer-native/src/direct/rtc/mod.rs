@@ -14,7 +14,7 @@ use crate::line::Event;
 use anyhow::{Context as _, bail, ensure};
 use backlog::Backlog;
 use peer_wasm::client::{LineId, Receipt};
-use protocol::{Assembly, Frame, MAX_PIECE_BYTES, SignalStep, cut};
+use protocol::{Assembly, Frame, SignalStep, cut_to};
 use socket2::SockRef;
 use std::{
     collections::VecDeque,
@@ -40,6 +40,10 @@ const MOST_CANDIDATES: usize = 16;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// More than a datagram has on any usual network.
 const DATAGRAM: usize = 4 << 10;
+/// Bytes of a piece: of larger ones too many datagrams would leave at once.
+const PIECE: usize = 16 << 10;
+/// More than any frame of text, or a piece, has.
+const MOST_TEXT: usize = 64 << 10;
 /// What both sides call the channel.
 const CHANNEL: u16 = 0;
 
@@ -332,8 +336,8 @@ impl Talk {
         match frame {
             Frame::Text(text) => self.pieces.push_back(text.clone().into_bytes()),
             Frame::Binary { head, payload } => {
-                let mut buffer = Vec::with_capacity(MAX_PIECE_BYTES);
-                cut(head, payload, &mut buffer, |piece| self.pieces.push_back(piece.to_vec()));
+                let mut buffer = Vec::with_capacity(PIECE);
+                cut_to(PIECE, head, payload, &mut buffer, |piece| self.pieces.push_back(piece.to_vec()));
             }
         }
     }
@@ -342,7 +346,7 @@ impl Talk {
     async fn write(&mut self, piece: &[u8]) -> anyhow::Result<()> {
         let mut channel = self.link.rtc.channel(self.link.channel).context("the channel is closed")?;
         ensure!(channel.write(!self.is_text, piece)?, "the channel takes less than it holds");
-        self.backlog.note(piece.len());
+        self.backlog.note(piece.len(), clock());
         if self.pieces.is_empty()
             && let Some(receipt) = self.receipt.take()
         {
@@ -359,7 +363,7 @@ impl Talk {
 
 /// Sockets at all addresses of this machine, and one that knows them.
 fn prepare(place: &Place) -> anyhow::Result<(Rtc, Vec<(SocketAddr, UdpSocket)>)> {
-    let mut config = Rtc::builder().clear_codecs().set_sctp_max_buffered_amount(Backlog::MOST + MAX_PIECE_BYTES);
+    let mut config = Rtc::builder().clear_codecs().set_sctp_max_buffered_amount(Backlog::MOST + MOST_TEXT);
     // How often it is looked whether the other side is there.
     config.set_max_stun_rto(DEAD_AFTER / 4);
     let mut rtc = config.build(clock());

@@ -124,10 +124,8 @@ async fn a_line_carries_both_ways_until_one_side_hangs_up() {
 }
 
 #[tokio::test]
-async fn whoever_has_it_in_writing_closes_a_line_that_was_never_answered() {
-    let (mut host, _guest, _offer) = offering();
-    host.direct.hang_up(host.line);
-    let offer = host.offer();
+async fn an_answer_that_is_none_fails_its_line() {
+    let (mut host, _guest, offer) = offering();
     host.hear(SignalStep::Answer, offer);
     assert!(host.is_closed().await, "an offer is no answer");
 }
@@ -202,6 +200,22 @@ async fn what_panics_ends_only_its_line() {
     assert!(matches!(host.event().await, Event::Text(text) if text == "still here"));
     host.send(Frame::Text("here too".to_owned()));
     assert!(matches!(guest.event().await, Event::Text(text) if text == "here too"));
+}
+
+#[tokio::test]
+async fn whoever_vanishes_without_a_word_is_missed() {
+    let (mut host, mut guest, offer) = offering();
+    let far = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    {
+        let _there = far.enter();
+        guest.direct.dial(guest.line, &offer).unwrap();
+    }
+    host.hear(SignalStep::Answer, guest.answer().await);
+    for shell in [&mut host, &mut guest] {
+        assert!(matches!(shell.event().await, Event::Opened));
+    }
+    far.shutdown_background();
+    assert!(host.is_closed().await);
 }
 
 #[tokio::test]
