@@ -5,6 +5,7 @@
 //! or later. The fingerprint of a certificate in the description binds the line to whom the tracker introduced.
 
 mod backlog;
+mod sockets;
 mod words;
 
 pub(super) use words::Description;
@@ -15,29 +16,25 @@ use anyhow::{Context as _, bail, ensure};
 use backlog::Backlog;
 use peer_wasm::client::{LineId, Receipt};
 use protocol::{Assembly, Frame, SignalStep, cut_to};
-use socket2::SockRef;
+use sockets::Sockets;
 use std::{
     collections::VecDeque,
-    future::poll_fn,
-    io, mem,
-    net::{IpAddr, SocketAddr},
-    task::Poll,
+    mem,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 use str0m::{
     Candidate, Input, Output, Rtc,
     change::SdpPendingOffer,
     channel::{ChannelConfig, ChannelData, ChannelId},
-    net::{Protocol, Receive, Transmit},
+    net::{Protocol, Receive},
 };
-use tokio::{io::ReadBuf, net::UdpSocket, task::JoinSet, time::sleep_until};
+use tokio::{task::JoinSet, time::sleep_until};
 
 /// How long a line may take to open: half as long again as the core waits for it.
 const OPENING: Duration = Duration::from_secs(15);
 /// The most candidates of the other side that are tried; `PROTOCOL.md` allows as many.
 const MOST_CANDIDATES: usize = 16;
-/// Bytes that a socket keeps of what has come while the driver is busy, where the system lets it.
-const RECEIVE_BUFFER: usize = 1 << 20;
 /// More than a datagram has on any usual network.
 const DATAGRAM: usize = 4 << 10;
 /// Bytes of a piece: of larger ones too many datagrams would leave at once.
@@ -52,7 +49,7 @@ const CHANNEL: u16 = 0;
 pub(super) struct Link {
     rtc: Rtc,
     channel: ChannelId,
-    sockets: Vec<(SocketAddr, UdpSocket)>,
+    sockets: Sockets,
     place: Place,
     remote: Remote,
     /// How many candidates of the other side were tried.
@@ -141,16 +138,6 @@ impl Link {
         }
     }
 
-    /// Sends a datagram. What cannot leave is lost, as on any other part of the way.
-    async fn transmit(&self, datagram: &Transmit) {
-        let from = self.sockets.iter().find(|(address, _)| *address == datagram.source);
-        if let Some((_, socket)) = from
-            && let Err(error) = socket.send_to(&datagram.contents, datagram.destination).await
-        {
-            tracing::trace!(%error, to = %datagram.destination, "a datagram did not leave");
-        }
-    }
-
     /// Says that the line is over, so that the other side need not find out.
     async fn close(&mut self) {
         if self.rtc.close().is_err() {
@@ -160,7 +147,7 @@ impl Link {
         while let Ok(output) = self.rtc.poll_output() {
             match output {
                 Output::Timeout(_) => return,
-                Output::Transmit(datagram) => self.transmit(&datagram).await,
+                Output::Transmit(datagram) => self.sockets.send(&datagram).await,
                 Output::Event(_) => {}
             }
         }
@@ -263,7 +250,7 @@ impl Talk {
                     self.link.rtc.handle_input(Input::Timeout(clock()))?;
                 }
                 Some((frame, receipt)) = frames.recv(), if has_room => self.begin(&frame, receipt),
-                (at, source, len) = receive(&self.link.sockets, &mut datagram) => self.take(at, source, &datagram[..len])?,
+                (at, source, len) = self.link.sockets.receive(&mut datagram) => self.take(at, source, &datagram[..len])?,
                 () = sleep_until(wake.min(dead).into()) => {
                     let now = clock();
                     ensure!(now < dead, "nothing comes");
@@ -278,7 +265,7 @@ impl Talk {
         loop {
             match self.link.rtc.poll_output()? {
                 Output::Timeout(at) => return Ok((self.link.rtc.is_alive() && !self.is_over).then_some(at)),
-                Output::Transmit(datagram) => self.link.transmit(&datagram).await,
+                Output::Transmit(datagram) => self.link.sockets.send(&datagram).await,
                 Output::Event(event) => self.handle_event(event).await?,
             }
         }
@@ -361,56 +348,21 @@ impl Talk {
     }
 }
 
-/// Sockets at all addresses of this machine, and one that knows them.
-fn prepare(place: &Place) -> anyhow::Result<(Rtc, Vec<(SocketAddr, UdpSocket)>)> {
+/// Sockets, and one that knows where they are.
+fn prepare(place: &Place) -> anyhow::Result<(Rtc, Sockets)> {
     let mut config = Rtc::builder().clear_codecs().set_sctp_max_buffered_amount(Backlog::MOST + MOST_TEXT);
     // How often it is looked whether the other side is there.
     config.set_max_stun_rto(DEAD_AFTER / 4);
     let mut rtc = config.build(clock());
-    let mut sockets = Vec::new();
-    let mut trouble = None;
-    for ip in place.addresses()? {
-        match place.bind(|port| socket(ip, port)) {
-            Ok((address, socket)) => {
-                rtc.add_local_candidate(Candidate::host(address, Protocol::Udp)?);
-                sockets.push((address, socket));
-            }
-            Err(error) => trouble = Some(error),
-        }
+    let sockets = Sockets::open(place)?;
+    for address in sockets.addresses() {
+        rtc.add_local_candidate(Candidate::host(address, Protocol::Udp)?);
     }
-    match trouble {
-        Some(error) if sockets.is_empty() => Err(error),
-        _ => Ok((rtc, sockets)),
-    }
-}
-
-fn socket(ip: IpAddr, port: u16) -> io::Result<(SocketAddr, UdpSocket)> {
-    let socket = std::net::UdpSocket::bind((ip, port))?;
-    socket.set_nonblocking(true)?;
-    // Less is slower, but good enough.
-    _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
-    Ok((socket.local_addr()?, UdpSocket::from_std(socket)?))
+    Ok((rtc, sockets))
 }
 
 fn channel() -> ChannelConfig {
     ChannelConfig { negotiated: Some(CHANNEL), ..ChannelConfig::default() }
-}
-
-/// The next datagram of any of the sockets: where it came, from where, and how long it is.
-async fn receive(sockets: &[(SocketAddr, UdpSocket)], buffer: &mut [u8]) -> (SocketAddr, SocketAddr, usize) {
-    poll_fn(|context| {
-        for (at, socket) in sockets {
-            let mut read = ReadBuf::new(buffer);
-            match socket.poll_recv_from(context, &mut read) {
-                Poll::Ready(Ok(source)) => return Poll::Ready((*at, source, read.filled().len())),
-                // Some systems tell here what became of something that was sent.
-                Poll::Ready(Err(_)) => return Poll::Ready((*at, *at, 0)),
-                Poll::Pending => {}
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// The one place where a line reads a clock.

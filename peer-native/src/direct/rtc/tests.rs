@@ -203,6 +203,33 @@ async fn what_panics_ends_only_its_line() {
 }
 
 #[tokio::test]
+async fn what_strangers_send_does_not_disturb_a_line() {
+    let (mut host, mut guest, offer) = offering();
+    let addresses: Vec<_> = serde_json::from_str::<Description>(&offer).unwrap().candidates().collect();
+    let stranger = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let disturb = || {
+        // What looks like STUN, DTLS, and media, too long, and nothing.
+        for first in [0, 1, 20, 22, 23, 128, 200] {
+            for len in [0, 1, 20, 100, 2 * DATAGRAM] {
+                let datagram = vec![first; len];
+                for address in addresses.iter().map(Candidate::addr).filter(SocketAddr::is_ipv4) {
+                    stranger.send_to(&datagram, address).unwrap();
+                }
+            }
+        }
+    };
+    disturb();
+    guest.direct.dial(guest.line, &offer).unwrap();
+    host.hear(SignalStep::Answer, guest.answer().await);
+    for shell in [&mut host, &mut guest] {
+        assert!(matches!(shell.event().await, Event::Opened));
+    }
+    disturb();
+    guest.send(Frame::Text("undisturbed".to_owned()));
+    assert!(matches!(host.event().await, Event::Text(text) if text == "undisturbed"));
+}
+
+#[tokio::test]
 async fn whoever_vanishes_without_a_word_is_missed() {
     let (mut host, mut guest, offer) = offering();
     let far = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
