@@ -95,7 +95,7 @@ impl Lab {
         let browsers = Vec::new();
         let mut lab = Self { trial, scale, tracker, folder, sample, browsers, seed: None, _server: server, network };
         let seed = if trial.terminals > 0 {
-            Member::Terminal(lab.terminal(SEED, &["share", &path(&lab.sample.path)])?)
+            Member::Terminal(Box::new(lab.terminal(SEED, &["share", &path(&lab.sample.path)])?))
         } else {
             Member::Tab(lab.tab(SEED).await?)
         };
@@ -129,7 +129,7 @@ impl Lab {
         let begun = Instant::now();
         let mut members: Vec<_> = opened.into_iter().map(Member::Tab).collect();
         for host in fetchers.clone().take(terminals) {
-            members.push(Member::Terminal(self.get(host)?));
+            members.push(Member::Terminal(Box::new(self.get(host)?)));
         }
         let waiting = members.into_iter().map(async |member| {
             let member = member.fetched(&self.sample).await?;
@@ -177,7 +177,7 @@ impl Lab {
     }
 
     async fn tab(&mut self, host: usize) -> Result<Tab> {
-        let driver = Driver::start_on(Engine::Chromium, &self.network, host)?;
+        let driver = Driver::start_on(Engine::Chromium, &self.network, host).await?;
         let browser = Browser::start(Arc::new(driver), Options::default()).await?;
         self.browsers.push(Arc::clone(&browser));
         Tab::open(&browser, &format!("http://{}/", self.tracker)).await

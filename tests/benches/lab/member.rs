@@ -10,7 +10,7 @@ use tokio::{
 
 /// One who shares or fetches.
 pub(crate) enum Member {
-    Terminal(Terminal),
+    Terminal(Box<Terminal>),
     Tab(Tab),
 }
 

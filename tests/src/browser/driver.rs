@@ -1,17 +1,17 @@
 //! The process that speaks WebDriver to a browser.
 
 use super::project_dir;
-use crate::{network::Network, process};
+use crate::{eventually::eventually, network::Network, process};
 use anyhow::{Context as _, Result};
 use std::{
     env,
     ffi::OsString,
     io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     process::{Child, ChildStdout, Command, Stdio},
-    thread,
     time::Duration,
 };
+use tokio::net::TcpStream;
 
 /// What chromedriver prints before the port it listens on.
 const GREETING: &str = "started successfully on port ";
@@ -20,9 +20,8 @@ const GREETING: &str = "started successfully on port ";
 const ATTEMPTS: usize = 5;
 /// Where drivers listen on hosts of their own.
 const PORT: u16 = 4_444;
-/// How often it is looked whether one listens, and how often until it is given up.
-const LOOK: Duration = Duration::from_millis(100);
-const LOOKS: usize = 300;
+/// How long one may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What shows pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Driver {
     ///
     /// # Errors
     /// If there is none, or it does not start.
-    pub fn start_on(engine: Engine, network: &Network, host: usize) -> Result<Self> {
+    pub async fn start_on(engine: Engine, network: &Network, host: usize) -> Result<Self> {
         let address = network.at(host, PORT);
         let (program, arguments) = match engine {
             Engine::Chromium => {
@@ -96,14 +95,10 @@ impl Driver {
         command.args(arguments).env("WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS", "1");
         let (child, stdout) = spawn(command)?;
         let driver = Self { engine, child, address, _stdout: stdout };
-        let is_there = (0..LOOKS).any(|_| {
-            let answers = TcpStream::connect_timeout(&address, LOOK).is_ok();
-            if !answers {
-                thread::sleep(LOOK);
-            }
-            answers
-        });
-        anyhow::ensure!(is_there, "the driver of {engine:?} does not listen");
+        eventually(&format!("the driver of {engine:?} to listen"), PATIENCE, async || {
+            Ok(TcpStream::connect(address).await)
+        })
+        .await?;
         Ok(driver)
     }
 

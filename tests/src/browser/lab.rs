@@ -155,7 +155,7 @@ impl Lab {
     /// # Errors
     /// If it does not start, or there is no network.
     pub async fn browser_on(&mut self, host: usize, engine: Engine) -> Result<Arc<Browser>> {
-        let driver = Driver::start_on(engine, self.network()?, host)?;
+        let driver = Driver::start_on(engine, self.network()?, host).await?;
         let browser = Browser::start(Arc::new(driver), Options::default()).await?;
         self.browsers.push(Arc::clone(&browser));
         Ok(browser)
