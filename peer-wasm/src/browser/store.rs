@@ -68,16 +68,13 @@ impl Store {
         }
     }
 
-    /// Reads `len` bytes from `offset`, which are whole blocks. `id` is for an answer that comes later.
+    /// Reads `len` bytes from `offset`, wherever in a block they begin and end. `id` is for an answer that comes later.
     pub(super) fn read(&mut self, id: ReadId, offset: u64, len: u32) -> Reading {
         match self {
             Self::Source { file, ahead } => ahead.read(file, id, offset, len),
             Self::Disk { access, .. } => Reading::Done(read_disk(access, offset, len)),
             Self::Memory { blocks, geometry } => {
-                let block_size = u64::from(geometry.block_size().bytes());
-                let range = (offset / block_size) as usize..(offset + u64::from(len)).div_ceil(block_size) as usize;
-                let pieces = blocks.get(range).into_iter().flatten().flatten();
-                Reading::Done(Ok(pieces.flat_map(Uint8Array::to_vec).collect()))
+                Reading::Done(read_memory(blocks, geometry.block_size().bytes(), offset, len))
             }
         }
     }
@@ -169,6 +166,22 @@ pub(super) async fn read_piece(file: &File, piece: Range<u64>) -> Result<Uint8Ar
     let buffer = JsFuture::from(slice.array_buffer()).await.map_err(unreadable)?;
     let bytes = Uint8Array::new(&buffer);
     if u64::from(bytes.length()) == piece.end - piece.start { Ok(bytes) } else { Err(StorageError::Unreadable) }
+}
+
+fn read_memory(blocks: &[Option<Uint8Array>], block_size: u32, offset: u64, len: u32) -> Result<Bytes, StorageError> {
+    let mut bytes = vec![0; len as usize];
+    let (mut block, mut start) = ((offset / u64::from(block_size)) as usize, (offset % u64::from(block_size)) as u32);
+    let mut rest = &mut bytes[..];
+    while !rest.is_empty() {
+        let Some(held) = blocks.get(block).and_then(Option::as_ref).filter(|held| held.length() > start) else {
+            return Err(StorageError::Failed { detail: format!("block {block} is not here") });
+        };
+        let part = (held.length() - start).min(rest.len() as u32);
+        let (here, after) = rest.split_at_mut(part as usize);
+        held.subarray(start, start + part).copy_to(here);
+        (block, start, rest) = (block + 1, 0, after);
+    }
+    Ok(bytes.into())
 }
 
 fn read_disk(access: &FileSystemSyncAccessHandle, offset: u64, len: u32) -> Result<Bytes, StorageError> {

@@ -52,6 +52,12 @@ async fn holds_a_file(disk: Option<Rc<Disk>>, kind: Storage) {
     }
     assert_eq!(read(&mut store, 4_096, 8_192).await.expect("read"), content()[4_096..12_288]);
     assert_eq!(read(&mut store, 3 * 4_096, 100).await.expect("read"), content()[3 * 4_096..]);
+    // Peers ask for parts of blocks.
+    for (offset, len) in [(0, 1), (5, 4_091), (4_095, 2), (4_100, 8_192), (8_000, 4_388), (SIZE - 1, 1), (0, SIZE)] {
+        let part = read(&mut store, offset as u64, len as u32).await.expect("read");
+        assert_eq!(part, content()[offset..offset + len], "{len} bytes from {offset}");
+    }
+    assert!(read(&mut store, SIZE as u64 - 1, 2).await.is_err(), "there is no more");
     let saved = match store.saved(manifest.facts()) {
         Saved::Now(file) => file.expect("a file"),
         Saved::Later(handle) => file_of(handle).await.expect("a file"),

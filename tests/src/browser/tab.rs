@@ -90,13 +90,17 @@ impl Tab {
         Ok(())
     }
 
-    /// Chooses a file in the page's file input.
+    /// Chooses a file in the page's file input, as soon as there is one.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there never is one.
     pub async fn choose(&self, path: &Path) -> Result<()> {
-        let (driver, _turn) = self.browser.turn_to(&self.window).await?;
-        let input = driver.find(By::Css("input[type=file]")).await?;
+        let input = eventually("the file input", SOON, async || {
+            let (driver, _turn) = self.browser.turn_to(&self.window).await?;
+            Ok(driver.find(By::Css("input[type=file]")).await)
+        })
+        .await?;
+        let (_, _turn) = self.browser.turn_to(&self.window).await?;
         Ok(input.send_keys(path.to_str().context("a path that is no text")?).await?)
     }
 
