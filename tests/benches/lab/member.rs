@@ -44,7 +44,7 @@ impl Member {
             Self::Terminal(terminal) => terminal.file = Some(terminal.line().await?.into()),
             Self::Tab(Tab(tab)) => {
                 tab.press(&sample.name, "Download").await?;
-                tab.wait_for_button(&sample.name, "Save").await?;
+                tab.watch_for_button(&sample.name, "Save").await?;
             }
         }
         Ok(self)

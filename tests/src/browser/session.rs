@@ -27,8 +27,8 @@ const FLAGS: &[&str] = &[
     "--disable-sync",
     "--disable-quic",
 ];
-/// A busy machine may take this long over one command.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// A busy machine may take a minute over one command, and some wait for a whole file.
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 
 /// How a browser differs from the usual one.
 #[derive(Debug, Clone, Copy)]

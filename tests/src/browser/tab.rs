@@ -174,6 +174,26 @@ impl Tab {
         self.find_button_within(file, button, TRANSFER).await.map(drop)
     }
 
+    /// The same, but the page itself looks for the button whenever it changes: being asked again and again costs it time that is
+    /// missing elsewhere. Until then nothing else can be done with the browser.
+    ///
+    /// # Errors
+    /// If it never has one.
+    pub async fn watch_for_button(&self, file: &str, button: &str) -> Result<()> {
+        let (driver, _turn) = self.browser.turn_to(&self.window).await?;
+        driver.set_script_timeout(TRANSFER).await?;
+        let script = "
+            const [file, button, done] = arguments;
+            const look = () => buttonOf(file, button) && (observer.disconnect(), done());
+            const observer = new MutationObserver(look);
+            observer.observe(document, { subtree: true, childList: true });
+            look();
+        ";
+        let found = driver.execute_async(&format!("{SCRIPT}{script}"), vec![json!(file), json!(button)]).await;
+        found.with_context(|| format!("{file} never has a button {button:?}"))?;
+        Ok(())
+    }
+
     /// Presses a button of a file, as soon as there is one.
     ///
     /// # Errors
