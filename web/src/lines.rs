@@ -169,7 +169,11 @@ impl Lines {
                     };
                     set_timeout(look_again, PATIENCE);
                 }
-                _ => {}
+                // Besides, it is on its way or well.
+                RtcPeerConnectionState::New
+                | RtcPeerConnectionState::Connecting
+                | RtcPeerConnectionState::Connected
+                | _ => {}
             }
         });
         let lines = self.clone();
@@ -233,7 +237,7 @@ impl Description {
         let made: &RtcSessionDescriptionInit = made.unchecked_ref();
         let r#type = match made.get_type() {
             RtcSdpType::Answer => DescriptionType::Answer,
-            _ => DescriptionType::Offer,
+            RtcSdpType::Offer | RtcSdpType::Pranswer | RtcSdpType::Rollback | _ => DescriptionType::Offer,
         };
         let sdp = made.get_sdp().ok_or("a description without words")?;
         Ok(Self { r#type, sdp })

@@ -276,16 +276,13 @@ impl Client {
     /// A frame that came with a receipt left the shell's hands.
     pub fn handle_sent(&mut self, receipt: Receipt, now: Instant) {
         match receipt.0 {
-            Sent::Block { store, bytes, line } => {
-                let is_counted = match line {
-                    Some(line) => self.lines.sent(line, store, bytes),
-                    None => true,
-                };
-                if line.is_none() {
-                    self.link.sent(bytes, now);
-                }
-                if is_counted {
-                    self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
+            Sent::Block { store, bytes, line: None } => {
+                self.link.sent(bytes, now);
+                self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
+            }
+            Sent::Block { store, bytes, line: Some(line) } => {
+                if let Some(peer) = self.lines.sent(line, store, bytes) {
+                    self.with_store(store, now, |transfer| transfer.handle_sent_by_line(peer, bytes, now));
                 }
             }
             Sent::Manifest { bytes } => {
@@ -387,6 +384,7 @@ impl Client {
         let (config, seed) = (self.config.swarm.clone(), self.rng.next_u64());
         transfer.activate(|manifest| Swarm::new(config, manifest, have, seed, now), storage, now);
         self.rooms.divide_soon();
+        self.tell_of_lines(file, now);
         self.announce(file);
         self.ask_for_peers(file);
     }

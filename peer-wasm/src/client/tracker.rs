@@ -82,6 +82,7 @@ impl Client {
             self.lines.introduced(file, &peer, were_asked_for, now);
             transfer.peer_joined(peer, now);
         }
+        self.tell_of_lines(file, now);
         self.ask_for_manifest(file, now);
     }
 

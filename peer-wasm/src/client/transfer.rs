@@ -247,6 +247,17 @@ impl Transfer {
         self.with_swarm(now, |swarm| swarm.handle_sent(bytes, now));
     }
 
+    /// The same by the line that only a peer has.
+    pub(super) fn handle_sent_by_line(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+        self.sending = self.sending.saturating_sub(bytes);
+        self.with_swarm(now, |swarm| swarm.handle_sent_by_line(peer, bytes, now));
+    }
+
+    /// Blocks were in the shell's hands for a line that is gone.
+    pub(super) const fn handle_lost(&mut self, bytes: u64) {
+        self.sending = self.sending.saturating_sub(bytes);
+    }
+
     /// Bytes asked for, and those on their way from the storage to the wire.
     pub(super) fn held(&self) -> Room {
         let in_flight = self.swarm().map_or(0, Swarm::in_flight);

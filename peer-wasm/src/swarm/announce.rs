@@ -24,7 +24,7 @@ impl Swarm {
     pub(super) fn schedule_announcements(&mut self, run: Run, now: Instant) {
         let batch = (self.stored().len() / HAVE_BATCHES).clamp(1, MAX_HAVE_BATCH);
         let is_rare = |index| self.blocks.availability(index) <= RARE;
-        if self.uploading_bytes == 0 && self.may_tell_all(now) {
+        if self.is_line_idle() && self.may_tell_all(now) {
             self.announce_to_all(now);
         } else if self.unannounced.len() - self.told_served >= batch as usize || run.blocks().any(is_rare) {
             self.announce_to_served();

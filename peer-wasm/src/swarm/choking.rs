@@ -178,24 +178,26 @@ impl Swarm {
 
     /// Whether so few requests wait that the line may soon be idle. A seed that gives first copies keeps some in reserve, of
     /// those who pass on what they are given: its line is what everyone waits for.
-    pub(super) fn is_running_dry(&self) -> bool {
+    pub(super) fn is_running_dry(&self, now: Instant) -> bool {
+        // Those whose own line has enough fill no other one.
+        let mut asking = self.asking().filter(|(peer, _)| !self.is_held_up(*peer, now));
         if self.first_copies.is_none() {
-            return self.asking.is_empty();
+            return asking.next().is_none();
         }
-        let trusted = self.asking().filter(|(peer, _)| self.is_trusted(*peer));
+        let trusted = asking.filter(|(peer, _)| self.is_trusted(*peer));
         trusted.map(|(_, neighbour)| neighbour.served.queue.len()).sum::<usize>() < FIRST_COPIES_RESERVE
     }
 
     /// If the line may soon be idle, looks soon whether somebody asks.
     pub(super) fn watch_line(&mut self, now: Instant) {
-        if self.is_running_dry() && !self.timers.is_set(Timer::Idle) {
+        if self.is_running_dry(now) && !self.timers.is_set(Timer::Idle) {
             self.timers.set(Timer::Idle, now + (self.round_trip / IDLE_PART).min(MAX_IDLE));
         }
     }
 
     /// Nobody asks, although others may want what those who are served have: one more is served.
     pub(super) fn handle_idle(&mut self, now: Instant) {
-        if !self.is_running_dry() {
+        if !self.is_running_dry(now) {
             return;
         }
         if self.may_tell_all(now) {

@@ -68,6 +68,7 @@ impl Swarm {
     /// The tracker said that a peer left.
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
         self.waiting.remove(&peer);
+        self.own_lines.remove(&peer);
         if let Some(neighbour) = self.remove(peer) {
             self.remember_departed(peer, neighbour.asked.owed(self.manifest.geometry()), now);
             self.go_on_without(peer, now);
@@ -81,13 +82,16 @@ impl Swarm {
         peers.into_iter().for_each(|peer| self.handle_peer_left(peer, now));
         self.transmits.clear();
         let geometry = *self.manifest.geometry();
-        self.uploading_bytes = self.reads.values().map(|(_, span)| geometry.span_len(*span)).sum();
+        self.own_lines.clear();
+        self.reads.values_mut().for_each(|read| read.by_line = false);
+        self.uploading_bytes = self.reads.values().map(|read| geometry.span_len(read.span)).sum();
     }
 
     /// What this peer and a neighbour said to each other last may be lost, because the way on which it travelled is gone; by
     /// another one they reach each other still. Both begin anew.
     pub fn handle_cut_off(&mut self, peer: PeerId, now: Instant) {
         self.transmits.retain(|transmit| transmit.to != peer);
+        self.own_lines.remove(&peer);
         if !self.is_neighbour(peer) {
             return;
         }

@@ -49,7 +49,7 @@ use blocks::Blocks;
 use choker::Choker;
 use joining::Waiting;
 use neighbour::{Neighbour, Patience};
-use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage, Span};
+use protocol::{Bitfield, FileId, FileTag, Manifest, PeerId, PeerMessage};
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rate::Rate;
 use seeding::FirstCopies;
@@ -61,6 +61,7 @@ use std::{
 };
 use suspects::Suspects;
 use timers::TimerTable;
+use upload::Read;
 
 /// What a round trip is taken for until a request was answered.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(200);
@@ -86,7 +87,9 @@ pub(crate) const MAX_REMEMBERED: usize = 1_024;
 ///
 /// **Sending**: for every `block` taken from `poll_transmit` the shell calls [`handle_sent`](Self::handle_sent) once
 /// the bytes left its hands. Until then they count against [`Config::upload_budget`], which keeps what is queued
-/// short, so that a choke or a cancel takes effect soon.
+/// short, so that a choke or a cancel takes effect soon. What is for a neighbour with a line of its own, of which
+/// [`handle_own_line`](Self::handle_own_line) tells, counts apart, and [`handle_sent_by_line`](Self::handle_sent_by_line)
+/// is called for it: so a line that is slow, or stands still, holds up nobody else.
 ///
 /// # Panics
 /// Nothing a remote, a storage or a late answer does makes a method panic. An `expect` marks what only a bug of this
@@ -127,11 +130,13 @@ pub struct Swarm {
     /// The storage failed: nothing more is asked for.
     halted: bool,
 
-    reads: BTreeMap<ReadId, (PeerId, Span)>,
+    reads: BTreeMap<ReadId, Read>,
     /// Begins anywhere, so that answers to reads of an earlier swarm of this file are not taken for ours.
     next_read: u64,
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
+    /// The same for each neighbour that has a line of its own; what is for the others shares one.
+    own_lines: BTreeMap<PeerId, u64>,
     /// Neighbours whose requests wait to be served, and what [`Self::taken_from_queues`] was when they began to wait.
     asking: BTreeMap<PeerId, u64>,
     /// Bytes of requests whose turn came.
@@ -213,6 +218,7 @@ impl Swarm {
             reads: BTreeMap::new(),
             next_read,
             uploading_bytes: 0,
+            own_lines: BTreeMap::new(),
             asking: BTreeMap::new(),
             taken_from_queues: 0,
             last_served: None,

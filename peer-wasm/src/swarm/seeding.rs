@@ -221,7 +221,7 @@ impl Swarm {
     /// Whether a request may be served as far as first copies are concerned.
     pub(super) fn may_give(&mut self, span: Span, to: PeerId) -> bool {
         // A line that is idle has nothing better to carry.
-        if self.asking.is_empty() && self.uploading_bytes == 0 {
+        if self.asking.is_empty() && self.is_line_idle() {
             return true;
         }
         let Some(copies) = &mut self.first_copies else { return true };

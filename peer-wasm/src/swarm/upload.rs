@@ -18,16 +18,28 @@ const PASSED_OVER: u64 = 4;
 /// Of each neighbour's requests only so many are compared to find the rarest.
 const LOOK_AHEAD: usize = 8;
 
+/// What is being read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) peer: PeerId,
+    pub(super) span: Span,
+    /// Whether it counts for the neighbour's own line.
+    pub(super) by_line: bool,
+}
+
 impl Swarm {
     /// Bytes asked for by [`StorageRequest::Read`] are here, or could not be read.
     pub fn handle_read(&mut self, id: ReadId, result: Result<Bytes, StorageError>, now: Instant) {
-        let Some((peer, span)) = self.reads.remove(&id) else { return };
+        let Some(Read { peer, span, by_line }) = self.reads.remove(&id) else { return };
         let file = self.tag();
         let bytes = self.manifest.geometry().span_len(span);
+        self.leave_account(peer, bytes, by_line);
         let (index, count) = (span.index(), span.count());
         match (self.neighbours.get_mut(&peer), result) {
             (Some(neighbour), Ok(data)) if data.len() as u64 == bytes => {
                 neighbour.served.sent(bytes, now);
+                // The line may be another one than when it was asked for.
+                self.enter_account(peer, bytes);
                 self.sent.add(bytes, now);
                 self.sent_to_all += bytes;
                 self.send(peer, PeerMessage::Block { file, index, count, data });
@@ -44,10 +56,23 @@ impl Swarm {
                 self.events.push_back(Event::StorageFailed(result.map_or_else(|error| error, short)));
             }
         }
-        self.handle_sent(bytes, now);
+        self.serve(now);
     }
 
-    /// This many payload bytes of `block` messages left the shell's hands.
+    /// What is said to a neighbour goes by a line of its own from now on, until [`handle_cut_off`](Self::handle_cut_off), or
+    /// until it leaves.
+    pub fn handle_own_line(&mut self, peer: PeerId, now: Instant) {
+        self.own_lines.entry(peer).or_default();
+        self.serve(now);
+    }
+
+    /// This many payload bytes of `block` messages for a neighbour left the shell's hands by its own line.
+    pub fn handle_sent_by_line(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+        self.leave_account(peer, bytes, true);
+        self.serve(now);
+    }
+
+    /// This many payload bytes of `block` messages left the shell's hands, by the line that all others share.
     pub fn handle_sent(&mut self, bytes: u64, now: Instant) {
         self.uploading_bytes = self.uploading_bytes.saturating_sub(bytes);
         self.serve(now);
@@ -92,8 +117,7 @@ impl Swarm {
     /// Starts reading for the neighbours that are served, in turn, within the budget.
     pub(super) fn serve(&mut self, now: Instant) {
         let geometry = *self.manifest.geometry();
-        while self.uploading_bytes < self.budget(now) {
-            let Some((peer, span)) = self.next_to_serve() else { break };
+        while let Some((peer, span)) = self.next_to_serve(now) {
             if !self.may_give(span, peer) {
                 let file = self.tag();
                 self.send(peer, PeerMessage::Reject { file, index: span.index(), count: span.count() });
@@ -102,26 +126,57 @@ impl Swarm {
             self.give_first_copy(span, peer, now);
             let id = ReadId(self.next_read);
             self.next_read += 1;
-            self.reads.insert(id, (peer, span));
             let len = geometry.span_len(span);
-            self.uploading_bytes += len;
+            let by_line = self.enter_account(peer, len);
+            self.reads.insert(id, Read { peer, span, by_line });
             self.storage.push_back(StorageRequest::Read { id, offset: geometry.span_offset(span), len: len as u32 });
         }
         self.watch_line(now);
     }
 
-    /// The most bytes to have between storage and line: as much as leaves in a tenth of a second, so that what is
-    /// decided here soon takes effect there.
-    fn budget(&self, now: Instant) -> u64 {
+    /// The most bytes to have between storage and a line that carries so many in a second: as much as leaves in a tenth of
+    /// one, so that what is decided here soon takes effect there.
+    fn budget(&self, per_second: u64) -> u64 {
         let most = self.config.upload_budget;
-        (self.sent.per_second(now) / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
+        (per_second / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
+    }
+
+    /// Counts bytes for a neighbour as being between storage and line; tells whether that is one of its own.
+    fn enter_account(&mut self, peer: PeerId, bytes: u64) -> bool {
+        let own = self.own_lines.get_mut(&peer);
+        let is_own = own.is_some();
+        *own.unwrap_or(&mut self.uploading_bytes) += bytes;
+        is_own
+    }
+
+    /// Counts them no longer. What was on a line that is gone is forgotten already.
+    fn leave_account(&mut self, peer: PeerId, bytes: u64, by_line: bool) {
+        let account = if by_line { self.own_lines.get_mut(&peer) } else { Some(&mut self.uploading_bytes) };
+        if let Some(account) = account {
+            *account = account.saturating_sub(bytes);
+        }
+    }
+
+    /// Whether nothing is between storage and any line.
+    pub(super) fn is_line_idle(&self) -> bool {
+        self.uploading_bytes == 0 && self.own_lines.values().all(|bytes| *bytes == 0)
+    }
+
+    /// Whether a neighbour's own line has enough for now.
+    pub(super) fn is_held_up(&self, peer: PeerId, now: Instant) -> bool {
+        let rate = || self.neighbours.get(&peer).map_or(0, |neighbour| neighbour.served.rate.per_second(now));
+        self.own_lines.get(&peer).is_some_and(|bytes| *bytes >= self.budget(rate()))
     }
 
     /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
     /// equals that of the neighbour that has least, or, if this peer gives first copies, of the next after the last one.
     /// Those go to who passes them on. To whoever has every block, those are equals that have as many copies to the power of
     /// two: everyone is to get the same of it.
-    fn next_to_serve(&mut self) -> Option<(PeerId, Span)> {
+    fn next_to_serve(&mut self, now: Instant) -> Option<(PeerId, Span)> {
+        let has_room = self.uploading_bytes < self.budget(self.sent.per_second(now));
+        if !has_room && self.own_lines.is_empty() {
+            return None;
+        }
         let last = self.last_served;
         let geometry = *self.manifest.geometry();
         let block_size = geometry.block_size().bytes();
@@ -129,7 +184,9 @@ impl Swarm {
         let is_complete = self.is_complete();
         let this = &*self;
         let turns = PASSED_OVER * self.asking.len().saturating_sub(1).max(1) as u64;
-        let first_of_each = self.asking.iter().filter_map(|(&peer, since)| {
+        let has_line = |peer| if this.own_lines.contains_key(&peer) { !this.is_held_up(peer, now) } else { has_room };
+        let asking = self.asking.iter().filter(|(peer, _)| has_line(**peer));
+        let first_of_each = asking.filter_map(|(&peer, since)| {
             let neighbour = this.neighbours.get(&peer)?;
             let passed_over = this.taken_from_queues - since;
             // A block that is there in part helps nobody.

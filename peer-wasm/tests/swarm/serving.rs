@@ -238,3 +238,56 @@ fn who_loses_its_place_between_two_blocks_still_gets_the_next_one() {
     let (_, rejected) = rejected_when_choked([0, 2, 24, 16, 26]);
     assert_eq!(rejected, [16], "nothing more was asked for of the block that it is being sent");
 }
+
+#[test]
+fn a_neighbour_whose_own_line_stands_still_holds_up_nobody_and_one_more_is_served_instead() {
+    for own_lines in [false, true] {
+        let mut alone = Alone::new(Bitfield::full(64), Config { fixed_slots: 1, ..Config::default() });
+        // Nothing is a first copy.
+        alone.meet(id_of(9), &Bitfield::full(64));
+        let (stuck, other) = (id_of(20), id_of(21));
+        for peer in [stuck, other] {
+            alone.meet(peer, &Bitfield::empty(64));
+            if own_lines {
+                alone.swarm.handle_own_line(peer, alone.now);
+            }
+            want(&mut alone, peer);
+        }
+        alone.wait_for(Duration::from_secs(2));
+        let file = alone.swarm.tag();
+        for index in 0..64 {
+            alone.hear(stuck, PeerMessage::Request { file, index, count: 1 });
+        }
+        alone.said();
+        let first = std::mem::take(&mut alone.unread);
+        assert!(!first.is_empty() && first.len() < 64, "so much is on its way to the one that takes nothing");
+        for (id, offset, len) in first {
+            let data = alone.file.content.slice(offset as usize..offset as usize + len as usize);
+            alone.swarm.handle_read(id, Ok(data), alone.now);
+        }
+        alone.said();
+        alone.hear(other, PeerMessage::Request { file, index: 0, count: 1 });
+        alone.said();
+        assert_eq!(
+            !alone.unread.is_empty(),
+            own_lines,
+            "the other is served only if what it gets does not wait behind that"
+        );
+        if own_lines {
+            for (id, offset, len) in std::mem::take(&mut alone.unread) {
+                let data = alone.file.content.slice(offset as usize..offset as usize + len as usize);
+                alone.swarm.handle_read(id, Ok(data), alone.now);
+                alone.swarm.handle_sent_by_line(other, len.into(), alone.now);
+            }
+            // When the line is gone, what was on it is forgotten, and what is left goes with all other.
+            alone.swarm.handle_cut_off(stuck, alone.now);
+            alone.said();
+            alone.hear(stuck, PeerMessage::Bitfield { file, blocks: Bitfield::empty(64).to_bytes(), begin: true });
+            alone.hear(stuck, PeerMessage::Interested { file });
+            alone.wait_for(Duration::from_secs(2));
+            alone.hear(stuck, PeerMessage::Request { file, index: 5, count: 1 });
+            alone.said();
+            assert!(!alone.unread.is_empty());
+        }
+    }
+}

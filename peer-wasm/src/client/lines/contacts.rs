@@ -183,13 +183,13 @@ impl Lines {
         Some(line.id)
     }
 
-    /// Bytes of a block left the shell by a line; tells whether they were counted.
-    pub(in crate::client) fn sent(&mut self, line: LineId, store: StoreId, bytes: u64) -> bool {
-        let Some((_, contact)) = self.of(line) else { return false };
-        let State::Open { sending, .. } = &mut contact.state else { return false };
-        let Some(left) = sending.get_mut(&store) else { return false };
+    /// Bytes of a block left the shell by a line; tells for whom they were, if they were counted.
+    pub(in crate::client) fn sent(&mut self, line: LineId, store: StoreId, bytes: u64) -> Option<PeerId> {
+        let (peer, contact) = self.of(line)?;
+        let State::Open { sending, .. } = &mut contact.state else { return None };
+        let left = sending.get_mut(&store)?;
         *left = left.saturating_sub(bytes);
-        true
+        Some(peer)
     }
 
     /// A peer was asked for blocks and is silent. A line by which none ever came may be one that loses what is large.

@@ -70,14 +70,30 @@ impl Client {
                 let moves_by = (!is_theirs).then_some(now + OPENING);
                 contact.state = State::Open { line, moves_by, held, held_bytes: 0, has_delivered: false, sending };
                 contact.used = now;
+                let files = contact.files.clone();
                 self.lines.look_at = Some(now);
                 info!(%peer, "a direct line is open");
+                for file in files {
+                    self.tell_of_lines(file, now);
+                }
                 self.signal(peer, line.number, SignalStep::Moved, String::new());
             }
             Some(_) => {}
             None => self.outputs.push_back(Output::HangUp { line: id }),
         }
         self.settle(now);
+    }
+
+    /// Tells the swarm of a file which of its peers are reached by lines of their own.
+    pub(super) fn tell_of_lines(&mut self, file: FileId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let reached = self
+            .lines
+            .contacts
+            .iter()
+            .filter(|(peer, contact)| contact.files.contains(&file) && self.lines.is_open(**peer));
+        let peers: Vec<_> = reached.map(|(peer, _)| *peer).collect();
+        transfer.with_swarm(now, |swarm| peers.iter().for_each(|peer| swarm.handle_own_line(*peer, now)));
     }
 
     /// A text frame came by a line.
@@ -229,7 +245,7 @@ impl Client {
         }
         // Only now that nothing more is read for what was asked by those lines.
         for (store, bytes) in std::mem::take(&mut self.lines.lost) {
-            self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
+            self.with_store(store, now, |transfer| transfer.handle_lost(bytes));
         }
         for peer in std::mem::take(&mut self.lines.to_close) {
             self.close_line(peer, now);
