@@ -281,7 +281,8 @@ impl Client {
                 self.with_store(store, now, |transfer| transfer.handle_sent(bytes, now));
             }
             Sent::Block { store, bytes, line: Some(line) } => {
-                if let Some(peer) = self.lines.sent(line, store, bytes) {
+                // What a line that is gone had is forgotten with it.
+                if let Some(peer) = self.lines.peer(line) {
                     self.with_store(store, now, |transfer| transfer.handle_sent_by_line(peer, bytes, now));
                 }
             }
@@ -454,6 +455,9 @@ impl Client {
         let changed = self.divide_rooms(now);
         changed.into_iter().for_each(|file| self.collect(file, now));
         self.look_at_lines(now);
+        for file in std::mem::take(&mut self.lines.cut) {
+            self.collect(file, now);
+        }
     }
 
     /// Moves what came out of a file's swarm to the outputs.

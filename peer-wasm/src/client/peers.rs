@@ -83,8 +83,8 @@ impl Client {
         }
         let Some(about) = about else { return };
         if about.kind == Kind::Signal {
-            // Without its word the other side waits for nothing.
-            return self.close_line(to, now);
+            // Without its word the other side waits for nothing. One that is open needs none.
+            return self.close_opening(to, now);
         }
         let Some(file) = self.tagged(about.tag) else { return };
         if code == ErrorCode::NotIntroduced {

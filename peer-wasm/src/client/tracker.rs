@@ -78,11 +78,16 @@ impl Client {
     fn handle_peers(&mut self, file: FileId, peers: Vec<PeerInfo>, were_asked_for: bool, now: Instant) {
         let own = self.identity.as_ref().map(|identity| identity.id);
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
+        let mut early = Vec::new();
         for peer in peers.into_iter().filter(|peer| Some(peer.id) != own) {
             self.lines.introduced(file, &peer, were_asked_for, now);
+            early.extend(self.lines.take_early(peer.id, file).into_iter().map(|message| (peer.id, message)));
             transfer.peer_joined(peer, now);
         }
         self.tell_of_lines(file, now);
+        for (peer, message) in early {
+            self.hear(peer, message, true, now);
+        }
         self.ask_for_manifest(file, now);
     }
 
@@ -129,11 +134,13 @@ impl Client {
     pub(super) fn transfer_timeout(&mut self, file: FileId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
         let due = transfer.timeout(now);
-        transfer.swarm().into_iter().flat_map(Swarm::silent).for_each(|peer| self.lines.found_silent(peer));
+        let silent = transfer.swarm().into_iter().flat_map(Swarm::silent);
+        silent.for_each(|(peer, since)| self.lines.found_silent(peer, since, now));
         if due.tell_tracker
             && let Some(blocks) = transfer.swarm().map(|swarm| swarm.stored().to_bytes())
         {
-            let direct = transfer.take_untold();
+            // What nobody hears is told later.
+            let direct = if self.link.is_online() { transfer.take_untold() } else { 0 };
             self.request(None, &Request::UpdateBlocks { file, blocks, direct });
         }
         if due.try_another_cut {

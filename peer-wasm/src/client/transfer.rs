@@ -249,13 +249,7 @@ impl Transfer {
 
     /// The same by the line that only a peer has.
     pub(super) fn handle_sent_by_line(&mut self, peer: PeerId, bytes: u64, now: Instant) {
-        self.sending = self.sending.saturating_sub(bytes);
         self.with_swarm(now, |swarm| swarm.handle_sent_by_line(peer, bytes, now));
-    }
-
-    /// Blocks were in the shell's hands for a line that is gone.
-    pub(super) const fn handle_lost(&mut self, bytes: u64) {
-        self.sending = self.sending.saturating_sub(bytes);
     }
 
     /// Bytes asked for, and those on their way from the storage to the wire.
@@ -444,8 +438,11 @@ impl Transfer {
                 } else {
                     None
                 };
-                let line = lines.route(to, bytes.map(|bytes| (store, bytes)), now);
-                self.sending += bytes.unwrap_or_default();
+                let line = lines.route(to, file, bytes.is_some(), now);
+                // Lines have budgets of their own.
+                if line.is_none() {
+                    self.sending += bytes.unwrap_or_default();
+                }
                 self.sent.add(bytes.unwrap_or_default(), line.is_some());
                 let receipt = bytes.map(|bytes| Receipt(Sent::Block { store, bytes, line }));
                 outputs.push_back(match line {

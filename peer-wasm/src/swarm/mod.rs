@@ -258,9 +258,9 @@ impl Swarm {
         !self.asking.is_empty()
     }
 
-    /// The neighbours that were asked for something and have sent nothing for longer than it takes.
-    pub fn silent(&self) -> impl Iterator<Item = PeerId> {
-        self.neighbours.iter().filter(|(_, neighbour)| neighbour.asked.is_snubbed()).map(|(&peer, _)| peer)
+    /// The neighbours that were asked for something and sent nothing for longer than it takes, and when that was found.
+    pub fn silent(&self) -> impl Iterator<Item = (PeerId, Instant)> {
+        self.neighbours.iter().filter_map(|(&peer, neighbour)| Some((peer, neighbour.asked.snubbed()?)))
     }
 
     /// Whether the peer was dropped for a violation.

@@ -12,6 +12,8 @@ use protocol::{PeerId, PeerMessage, Span};
 const FIRST_BUDGET: u64 = 32 << 10;
 /// What the line sends in a second is this many times what is between storage and line.
 const BUDGETS_PER_SECOND: u64 = 10;
+/// The most bytes to have between storage and a line of a neighbour's own, however fast that is: there are some tens of them.
+const MOST_BY_LINE: u64 = 1 << 20;
 /// How many times as much as a neighbour asks for the others may be sent each until it has its turn, however common that is:
 /// somebody with few requests open seldom has the rarest.
 const PASSED_OVER: u64 = 4;
@@ -134,11 +136,11 @@ impl Swarm {
         self.watch_line(now);
     }
 
-    /// The most bytes to have between storage and a line that carries so many in a second: as much as leaves in a tenth of
-    /// one, so that what is decided here soon takes effect there.
-    fn budget(&self, per_second: u64) -> u64 {
+    /// The most bytes to have between storage and the line that all share: as much as leaves in a tenth of a second, so that
+    /// what is decided here soon takes effect there.
+    fn budget(&self, now: Instant) -> u64 {
         let most = self.config.upload_budget;
-        (per_second / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
+        (self.sent.per_second(now) / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
     }
 
     /// Counts bytes for a neighbour as being between storage and line; tells whether that is one of its own.
@@ -164,8 +166,10 @@ impl Swarm {
 
     /// Whether a neighbour's own line has enough for now.
     pub(super) fn is_held_up(&self, peer: PeerId, now: Instant) -> bool {
-        let rate = || self.neighbours.get(&peer).map_or(0, |neighbour| neighbour.served.rate.per_second(now));
-        self.own_lines.get(&peer).is_some_and(|bytes| *bytes >= self.budget(rate()))
+        self.own_lines.get(&peer).is_some_and(|bytes| {
+            let rate = self.neighbours.get(&peer).map_or(0, |neighbour| neighbour.served.rate.per_second(now));
+            *bytes >= (rate / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET, MOST_BY_LINE)
+        })
     }
 
     /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
@@ -173,7 +177,7 @@ impl Swarm {
     /// Those go to who passes them on. To whoever has every block, those are equals that have as many copies to the power of
     /// two: everyone is to get the same of it.
     fn next_to_serve(&mut self, now: Instant) -> Option<(PeerId, Span)> {
-        let has_room = self.uploading_bytes < self.budget(self.sent.per_second(now));
+        let has_room = self.uploading_bytes < self.budget(now);
         if !has_room && self.own_lines.is_empty() {
             return None;
         }

@@ -34,12 +34,12 @@ impl Page {
     /// What it tells of a line next that `wanted` takes, however long that lasts.
     async fn told<T>(&self, id: Id, wanted: impl Fn(&LineEvent) -> Option<T>) -> T {
         loop {
-            let mut told = self.told.borrow_mut();
-            let found = told.iter().position(|(of, event)| *of == id && wanted(event).is_some());
-            if let Some(wanted) = found.and_then(|place| wanted(&told.remove(place).1)) {
+            let found = self.told.borrow().iter().position(|(of, event)| *of == id && wanted(event).is_some());
+            if let Some(place) = found
+                && let Some(wanted) = wanted(&self.told.borrow_mut().remove(place).1)
+            {
                 return wanted;
             }
-            drop(told);
             turn().await;
         }
     }

@@ -1,6 +1,6 @@
 //! To whom this peer could have direct lines, and how those stand that it has.
 
-use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OPENING, MOST_TRIES, OPENING, StoreId, TRY_AGAIN};
+use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OPENING, MOST_TRIES, OPENING, TRY_AGAIN};
 use crate::Instant;
 use protocol::{FileId, LineKind, PeerId, PeerInfo, PeerMessage};
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ pub(in crate::client) struct Lines {
     pub(super) peers: BTreeMap<LineId, PeerId>,
     /// When something is to be done.
     pub(super) look_at: Option<Instant>,
-    /// Bytes of blocks, and of which storage, that broken lines did not carry.
-    pub(super) lost: Vec<(StoreId, u64)>,
+    /// Files in whose swarms lines broke.
+    pub(in crate::client) cut: BTreeSet<FileId>,
     /// Peers to whom a line is of no use, or who did what they may not.
     pub(super) to_close: BTreeSet<PeerId>,
 }
@@ -72,8 +72,10 @@ pub(super) enum State {
         held_bytes: usize,
         /// A block came by it.
         has_delivered: bool,
-        /// Bytes of blocks that the shell has, and of which storage.
-        sending: BTreeMap<StoreId, u64>,
+        /// Since when the two say everything by it.
+        usable: Instant,
+        /// Words of files in whose swarms the tracker has not introduced the two yet.
+        early: Vec<PeerMessage>,
     },
 }
 
@@ -164,38 +166,36 @@ impl Lines {
     }
 
     /// The line by which to say something to a peer, if there is one. Notes data for which one would be of use.
-    pub(in crate::client) fn route(
-        &mut self,
-        to: PeerId,
-        data: Option<(StoreId, u64)>,
-        now: Instant,
-    ) -> Option<LineId> {
-        let contact = self.contacts.get_mut(&to)?;
+    pub(in crate::client) fn route(&mut self, to: PeerId, file: FileId, is_data: bool, now: Instant) -> Option<LineId> {
+        let contact = self.contacts.get_mut(&to).filter(|contact| contact.files.contains(&file))?;
         contact.used = now;
-        if data.is_some() && !contact.has_data {
+        if is_data && !contact.has_data {
             contact.has_data = true;
             self.look_at = Some(Instant::default());
         }
-        let State::Open { line, sending, .. } = &mut contact.state else { return None };
-        if let Some((store, bytes)) = data {
-            *sending.entry(store).or_default() += bytes;
+        if let State::Open { line, .. } = contact.state { Some(line.id) } else { None }
+    }
+
+    /// To whom a line leads that is open or opening.
+    pub(in crate::client) fn peer(&self, line: LineId) -> Option<PeerId> {
+        self.peers.get(&line).copied()
+    }
+
+    /// Takes what a peer said by its line of a file in whose swarm the tracker introduces it only now.
+    pub(in crate::client) fn take_early(&mut self, peer: PeerId, file: FileId) -> Vec<PeerMessage> {
+        match self.contacts.get_mut(&peer).map(|contact| &mut contact.state) {
+            Some(State::Open { early, .. }) => early.extract_if(.., |word| word.tag() == file.tag()).collect(),
+            Some(State::Closed | State::Opening { .. }) | None => Vec::new(),
         }
-        Some(line.id)
     }
 
-    /// Bytes of a block left the shell by a line; tells for whom they were, if they were counted.
-    pub(in crate::client) fn sent(&mut self, line: LineId, store: StoreId, bytes: u64) -> Option<PeerId> {
-        let (peer, contact) = self.of(line)?;
-        let State::Open { sending, .. } = &mut contact.state else { return None };
-        let left = sending.get_mut(&store)?;
-        *left = left.saturating_sub(bytes);
-        Some(peer)
-    }
-
-    /// A peer was asked for blocks and is silent. A line by which none ever came may be one that loses what is large.
-    pub(in crate::client) fn found_silent(&mut self, peer: PeerId) {
+    /// A peer that was asked for blocks is silent since then. A line by which none ever came, although there was time, may be one
+    /// that loses what is large.
+    pub(in crate::client) fn found_silent(&mut self, peer: PeerId, since: Instant, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&peer)
-            && matches!(contact.state, State::Open { moves_by: None, has_delivered: false, .. })
+            && let State::Open { moves_by: None, has_delivered: false, usable, .. } = contact.state
+            && since > usable
+            && now >= usable + OPENING
             && self.to_close.insert(peer)
         {
             // It is no better from the other side.

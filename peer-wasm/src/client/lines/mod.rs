@@ -12,15 +12,12 @@ mod contacts;
 pub use contacts::LineId;
 pub(super) use contacts::Lines;
 
-use super::{Client, Output, StoreId, seconds};
+use super::{Client, Output, seconds};
 use crate::Instant;
 use bytes::Bytes;
 use contacts::{Contact, Naming, State};
 use protocol::{FileId, Kind, ParseError, PeerId, PeerMessage, SignalStep, decode_direct_binary, decode_direct_text};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 use tracing::{debug, info};
 
 /// How many lines may be opening at a time: each costs both sides some handshakes.
@@ -39,6 +36,8 @@ const KEEP: Duration = seconds(60);
 const MAX_CONTACTS: usize = 512;
 /// Bytes that may come by a line before the other side's last word through the tracker.
 const MAX_HELD: usize = 1 << 20;
+/// Words that may come by a line before the tracker introduces the two in the swarm of their file.
+const MOST_EARLY: usize = 16;
 
 impl Client {
     /// The shell made itself ready for the line that [`Output::Offer`] asked for; whoever has `offer` can open it.
@@ -66,9 +65,15 @@ impl Client {
         match self.lines.of(id) {
             Some((peer, contact)) if matches!(contact.state, State::Opening { .. }) => {
                 let State::Opening { line, is_theirs, .. } = contact.state else { return };
-                let (held, sending) = (VecDeque::new(), BTreeMap::new());
-                let moves_by = (!is_theirs).then_some(now + OPENING);
-                contact.state = State::Open { line, moves_by, held, held_bytes: 0, has_delivered: false, sending };
+                contact.state = State::Open {
+                    line,
+                    moves_by: (!is_theirs).then_some(now + OPENING),
+                    held: VecDeque::new(),
+                    held_bytes: 0,
+                    has_delivered: false,
+                    usable: now,
+                    early: Vec::new(),
+                };
                 contact.used = now;
                 let files = contact.files.clone();
                 self.lines.look_at = Some(now);
@@ -131,8 +136,8 @@ impl Client {
                 | PeerMessage::Manifest { .. }
                 | PeerMessage::NoManifest { .. },
             ) => {}
-            Ok(message @ PeerMessage::Block { .. }) => self.hear(peer, message, true, now),
-            Ok(message) if moves_by.is_none() => self.hear(peer, message, true, now),
+            Ok(message @ PeerMessage::Block { .. }) => self.hear_by_line(peer, message, now),
+            Ok(message) if moves_by.is_none() => self.hear_by_line(peer, message, now),
             Ok(message) if *held_bytes + len <= MAX_HELD => {
                 *held_bytes += len;
                 held.push_back(message);
@@ -143,6 +148,22 @@ impl Client {
                 contact.tries = MOST_TRIES;
                 self.close_line(peer, now);
             }
+        }
+    }
+
+    /// A peer says something by its line. What it says of a file in whose swarm the tracker has not introduced the two came before
+    /// the tracker's word, and waits for that.
+    fn hear_by_line(&mut self, peer: PeerId, message: PeerMessage, now: Instant) {
+        let Some(contact) = self.lines.contacts.get_mut(&peer) else { return };
+        if contact.files.iter().any(|file| file.tag() == message.tag()) {
+            return self.hear(peer, message, true, now);
+        }
+        match &mut contact.state {
+            // Nothing was asked for.
+            _ if message.kind() == Kind::Block => {}
+            State::Open { early, .. } if early.len() < MOST_EARLY => early.push(message),
+            State::Open { .. } => self.close_line(peer, now),
+            State::Closed | State::Opening { .. } => {}
         }
     }
 
@@ -228,10 +249,10 @@ impl Client {
         }
         match &mut contact.state {
             State::Opening { is_theirs, .. } => *is_theirs = true,
-            State::Open { moves_by, held, .. } => {
-                *moves_by = None;
+            State::Open { moves_by, held, usable, .. } => {
+                (*moves_by, *usable) = (None, now);
                 for message in std::mem::take(held) {
-                    self.hear(from, message, true, now);
+                    self.hear_by_line(from, message, now);
                 }
             }
             State::Closed => {}
@@ -242,10 +263,6 @@ impl Client {
     pub(in crate::client) fn look_at_lines(&mut self, now: Instant) {
         if self.lines.look_at.is_none_or(|at| at > now) {
             return;
-        }
-        // Only now that nothing more is read for what was asked by those lines.
-        for (store, bytes) in std::mem::take(&mut self.lines.lost) {
-            self.with_store(store, now, |transfer| transfer.handle_lost(bytes));
         }
         for peer in std::mem::take(&mut self.lines.to_close) {
             self.close_line(peer, now);
@@ -283,6 +300,13 @@ impl Client {
         self.end_line(peer, now);
     }
 
+    /// The same if it is not open yet.
+    pub(in crate::client) fn close_opening(&mut self, peer: PeerId, now: Instant) {
+        if !self.lines.is_open(peer) {
+            self.close_line(peer, now);
+        }
+    }
+
     /// Ends a line of which the other side knows already that it is over.
     fn hang_up(&mut self, peer: PeerId, now: Instant) {
         if let Some(line) = self.lines.contacts.get(&peer).and_then(Contact::line) {
@@ -298,6 +322,7 @@ impl Client {
             for file in files {
                 if let Some(transfer) = self.transfers.get_mut(&file) {
                     transfer.with_swarm(now, |swarm| swarm.handle_cut_off(peer, now));
+                    self.lines.cut.insert(file);
                 }
             }
         }
@@ -307,9 +332,7 @@ impl Client {
     fn forget_line(&mut self, peer: PeerId, now: Instant) -> bool {
         let Some(contact) = self.lines.contacts.get_mut(&peer) else { return false };
         let Some(line) = contact.line() else { return false };
-        let state = std::mem::replace(&mut contact.state, State::Closed);
-        let sending = if let State::Open { sending, .. } = state { Some(sending) } else { None };
-        let was_open = sending.is_some();
+        let was_open = matches!(std::mem::replace(&mut contact.state, State::Closed), State::Open { .. });
         if was_open {
             contact.offers = line.is_own;
             // If nothing more is exchanged, none is needed.
@@ -323,7 +346,6 @@ impl Client {
         info!(%peer, was_open, "no direct line any longer");
         self.lines.peers.remove(&line.id);
         self.lines.look_at = Some(now);
-        self.lines.lost.extend(sending.into_iter().flatten());
         was_open
     }
 

@@ -164,6 +164,11 @@ impl Asked {
         self.snubbed.is_some()
     }
 
+    /// Since when it is snubbed.
+    pub(in crate::swarm) const fn snubbed(&self) -> Option<Instant> {
+        self.snubbed
+    }
+
     /// Whether it is snubbed for so long that it may be tried again.
     pub(in crate::swarm) fn deserves_another_try(&self, now: Instant) -> bool {
         self.snubbed.is_some_and(|since| now.since(since) >= self.left_alone())
