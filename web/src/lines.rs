@@ -5,7 +5,7 @@ mod tests;
 
 use crate::{
     model::Model,
-    signals::{self, Candidate, Description, DescriptionType},
+    signals::{self, Candidate, Description, DescriptionType, MOST_CANDIDATES},
 };
 use js_sys::{Array, Reflect};
 use leptos::prelude::set_timeout;
@@ -17,14 +17,12 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Event, RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection,
+    Event, MessageChannel, RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer, RtcPeerConnection,
     RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
 };
 
 /// How many connections a page makes in its life: a browser has 500 for a page, and takes its time to give one back.
 const MOST_IN_LIFE: u32 = 300;
-/// How many candidates are told to the other end, and taken from it; a device has a few addresses.
-const MOST_CANDIDATES: u32 = 16;
 /// How long a connection may be without contact. The browser itself waits for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The number that both ends give the only channel.
@@ -50,7 +48,7 @@ struct State {
 struct Connection {
     connection: RtcPeerConnection,
     /// How many candidates the other end may tell yet.
-    may_tell: u32,
+    may_tell: usize,
     /// One closure of each kind for the connection's whole life.
     _on_candidate: Closure<dyn FnMut(RtcPeerConnectionIceEvent)>,
     _on_state: Closure<dyn FnMut(Event)>,
@@ -62,9 +60,12 @@ impl Lines {
         Self { model, state: Rc::default() }
     }
 
-    /// Whether this browser has connections at all.
+    /// Whether this browser has connections whose channels a worker can have.
     pub(crate) fn are_possible() -> bool {
-        Reflect::has(&js_sys::global(), &"RTCPeerConnection".into()).unwrap_or_default()
+        thread_local! {
+            static POSSIBLE: bool = try_to_hand_on().is_ok();
+        }
+        POSSIBLE.with(|possible| *possible)
     }
 
     /// Does what the worker says.
@@ -117,6 +118,8 @@ impl Lines {
     /// The same; `None` if this page may not have more.
     fn try_open(&self, id: Id, stun: &[String]) -> Result<Option<RtcPeerConnection>, JsValue> {
         if self.state.borrow().made >= MOST_IN_LIFE {
+            // Others need not try either.
+            self.model.give_up_lines();
             return Ok(None);
         }
         let config = RtcConfiguration::new();
@@ -229,6 +232,19 @@ impl Lines {
     fn tell(&self, (session, line): Id, event: LineEvent) {
         self.model.send(Command::Line { session, line, event });
     }
+}
+
+/// Makes a channel and hands it on, which older browsers cannot.
+fn try_to_hand_on() -> Result<(), JsValue> {
+    if !Reflect::has(&js_sys::global(), &"RTCPeerConnection".into())? {
+        return Err(JsValue::NULL);
+    }
+    let (connection, ports) = (RtcPeerConnection::new()?, MessageChannel::new()?);
+    let channel = connection.create_data_channel("to try");
+    let handed_on = ports.port1().post_message_with_transferable(&channel, &Array::of1(&channel));
+    ports.port1().close();
+    connection.close();
+    handed_on
 }
 
 impl Description {

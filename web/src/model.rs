@@ -35,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) direct: RwSignal<bool>,
     /// Counts changes of the colour scheme, for what is painted and not styled.
     pub(crate) scheme: RwSignal<u32>,
+    /// Whether the page has made all connections that it may.
+    has_no_lines: StoredValue<bool>,
     joined: StoredValue<Option<RoomName>>,
     next_number: StoredValue<u32>,
     outbox: StoredValue<Option<Box<Outbox>>, LocalStorage>,
@@ -77,6 +79,7 @@ impl Model {
             dragging: RwSignal::new(false),
             direct: RwSignal::new(browser::kept_direct()),
             scheme: RwSignal::new(0),
+            has_no_lines: StoredValue::new(false),
             joined: StoredValue::new(None),
             next_number: StoredValue::new(0),
             outbox: StoredValue::new_local(None),
@@ -134,6 +137,19 @@ impl Model {
     pub(crate) fn set_direct(self, direct: bool) {
         self.direct.set(direct);
         browser::keep_direct(direct);
+        self.join_again();
+    }
+
+    /// This page can have no more lines.
+    pub(crate) fn give_up_lines(self) {
+        if !self.has_no_lines.with_value(|none| *none) {
+            self.has_no_lines.set_value(true);
+            self.join_again();
+        }
+    }
+
+    /// Joins the same room with other lines.
+    fn join_again(self) {
         let room = self.joined.with_value(Clone::clone);
         if let Some((url, room)) = browser::tracker().zip(room) {
             self.send(Command::Join { url, room, direct: self.is_direct() });
@@ -141,7 +157,7 @@ impl Model {
     }
 
     fn is_direct(self) -> bool {
-        self.direct.get_untracked() && Lines::are_possible()
+        self.direct.get_untracked() && !self.has_no_lines.with_value(|none| *none) && Lines::are_possible()
     }
 
     /// Shares files: shows them at once and hands them to the worker.

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The most addresses of an offer; a machine has a few.
 const MOST_ADDRESSES: usize = 8;
 /// Notices of all lines that may wait for the driver; beyond that no line is read, and the senders wait.
-const NOTICES: usize = 64;
+pub(super) const NOTICES: usize = 64;
 /// What the other shell says of a line that may wait for it: more than it has to say.
 const SIGNALS: usize = 32;
 /// After how long a line counts as dead on which nothing arrives of what was sent, or nobody answers.

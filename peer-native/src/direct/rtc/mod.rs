@@ -18,7 +18,7 @@ use peer_wasm::client::{LineId, Receipt};
 use protocol::{Assembly, Frame, SignalStep, cut_to};
 use sockets::Sockets;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     mem,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -35,6 +35,8 @@ use tokio::{task::JoinSet, time::sleep_until};
 const OPENING: Duration = Duration::from_secs(15);
 /// The most candidates of the other side that are tried; `PROTOCOL.md` allows as many.
 const MOST_CANDIDATES: usize = 16;
+/// The most addresses from which anything is taken: each costs the library time with every datagram.
+const MOST_SOURCES: usize = 32;
 /// More than a datagram has on any usual network.
 const DATAGRAM: usize = 4 << 10;
 /// Bytes of a piece: of larger ones too many datagrams would leave at once.
@@ -194,8 +196,9 @@ struct Talk {
     /// The other side closed it.
     is_over: bool,
     begun: Instant,
-    /// When something last came from the other side.
+    /// When something last came from the other side, and from where anything did.
     heard: Instant,
+    sources: BTreeSet<SocketAddr>,
     /// The frame that is being sent, and its receipt.
     pieces: VecDeque<Vec<u8>>,
     is_text: bool,
@@ -215,6 +218,7 @@ impl Talk {
             is_over: false,
             begun: now,
             heard: now,
+            sources: BTreeSet::new(),
             pieces: VecDeque::new(),
             is_text: false,
             receipt: None,
@@ -305,10 +309,13 @@ impl Talk {
     fn take(&mut self, at: SocketAddr, source: SocketAddr, datagram: &[u8]) -> anyhow::Result<()> {
         let now = clock();
         let received = Receive::new(Protocol::Udp, source, at, datagram).map(|received| Input::Receive(now, received));
+        let is_known = self.sources.contains(&source);
+        let may_be = is_known || (self.sources.len() < MOST_SOURCES && self.link.place.may_reach(source));
         // Others can send something to these ports too.
         let input = match received {
-            Ok(input) if self.link.rtc.accepts(&input) => {
+            Ok(input) if may_be && self.link.rtc.accepts(&input) => {
                 self.heard = now;
+                self.sources.insert(source);
                 input
             }
             _ => Input::Timeout(now),

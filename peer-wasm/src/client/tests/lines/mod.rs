@@ -612,3 +612,58 @@ fn the_tracker_is_told_how_much_came_directly_each_byte_once() {
         assert_eq!(told(&mut lab), direct);
     }
 }
+
+#[test]
+fn words_by_a_line_of_a_file_in_whose_swarm_the_two_are_not_introduced_wait_for_the_tracker() {
+    let (content, manifest) = large(100);
+    let (_, other) = large(64);
+    let (mut lab, line, _) = Lab::with_line(&content, &manifest);
+    lab.signal(2, &manifest, LINE, SignalStep::Moved);
+    lab.client.share(Arc::clone(&other), lab.now);
+    lab.drain();
+    let file = other.file();
+    let knows = |lab: &Lab| lab.client.swarm(file).unwrap().neighbours(lab.now).any(|known| known.peer == peer(2));
+    let words = [
+        PeerMessage::Bitfield { file: file.tag(), blocks: Bitfield::empty(64).to_bytes(), begin: false },
+        PeerMessage::Interested { file: file.tag() },
+    ];
+    for word in words {
+        lab.hear_by(line, word);
+    }
+    let data = Bytes::from_static(&[0; 4_096]);
+    let message = PeerMessage::Block { file: file.tag(), index: 0, count: 1, data };
+    let Frame::Binary { head, payload } = protocol::encode_direct(message) else { panic!("a block is binary") };
+    lab.client.handle_line_binary(line, &[head, payload.to_vec()].concat().into(), lab.now);
+    lab.drain();
+    assert!(!knows(&lab) && lab.hung_up().is_empty());
+    lab.respond(None, &Response::PeerJoined { file, peer: near(2) });
+    assert!(knows(&lab), "what it said before is heard now");
+    let wants = lab.client.swarm(file).unwrap().neighbours(lab.now).any(|known| known.wants_from_us);
+    assert!(wants, "in its order");
+
+    let (_, third) = large(32);
+    for number in 0..17 {
+        assert!(lab.hung_up().is_empty(), "{number} words of what may come");
+        lab.hear_by(line, PeerMessage::Interested { file: third.file().tag() });
+    }
+    assert_eq!(lab.hung_up(), [line], "nobody says so much before the tracker does");
+}
+
+#[test]
+fn a_word_that_is_refused_ends_only_a_line_that_is_opening() {
+    let (content, manifest) = large(100);
+    let about = Subject { kind: Kind::Signal, tag: manifest.file().tag(), index: 0, count: 1 };
+    let refused =
+        Response::Error { code: ErrorCode::Busy, message: String::new(), to: Some(peer(2)), about: Some(about) };
+    for is_open in [false, true] {
+        let (mut lab, _) = Lab::fetching(&content, &manifest);
+        let line = lab.offered().unwrap();
+        lab.client.handle_reachable(line, "here".to_owned(), lab.now);
+        if is_open {
+            lab.client.handle_line_opened(line, lab.now);
+        }
+        lab.sent();
+        lab.respond(None, &refused);
+        assert_eq!(lab.hung_up().contains(&line), !is_open);
+    }
+}
