@@ -179,8 +179,8 @@ impl Swarm {
     /// Whether so few requests wait that the line may soon be idle. A seed that gives first copies keeps some in reserve, of
     /// those who pass on what they are given: its line is what everyone waits for.
     pub(super) fn is_running_dry(&self, now: Instant) -> bool {
-        // Those whose own line has enough fill no other one.
-        let mut asking = self.asking().filter(|(peer, _)| !self.is_held_up(*peer, now));
+        // Those whose own line stands still fill no other one.
+        let mut asking = self.asking().filter(|(peer, _)| !self.stands_still(*peer, now));
         if self.first_copies.is_none() {
             return asking.next().is_none();
         }

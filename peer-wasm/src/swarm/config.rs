@@ -30,7 +30,7 @@ pub struct Config {
     pub max_window: u64,
     /// The most bytes in one request.
     pub max_run: u32,
-    /// The most bytes on their way from the storage to the wire, however fast it is; but for neighbours with lines of their own.
+    /// The most bytes on their way from the storage to the wire, however fast it is, but for those on lines that stand still.
     pub upload_budget: u64,
     /// How long new blocks that are not rare wait to be announced together.
     pub have_delay: Duration,

@@ -61,7 +61,7 @@ use std::{
 };
 use suspects::Suspects;
 use timers::TimerTable;
-use upload::Read;
+use upload::{OwnLine, Read};
 
 /// What a round trip is taken for until a request was answered.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(200);
@@ -87,9 +87,9 @@ pub(crate) const MAX_REMEMBERED: usize = 1_024;
 ///
 /// **Sending**: for every `block` taken from `poll_transmit` the shell calls [`handle_sent`](Self::handle_sent) once
 /// the bytes left its hands. Until then they count against [`Config::upload_budget`], which keeps what is queued
-/// short, so that a choke or a cancel takes effect soon. What is for a neighbour with a line of its own, of which
-/// [`handle_own_line`](Self::handle_own_line) tells, counts apart, and [`handle_sent_by_line`](Self::handle_sent_by_line)
-/// is called for it: so a line that is slow, or stands still, holds up nobody else.
+/// short, so that a choke or a cancel takes effect soon. For a neighbour with a line of its own, of which
+/// [`handle_own_line`](Self::handle_own_line) tells, it calls [`handle_sent_by_line`](Self::handle_sent_by_line) instead:
+/// what is on a line that stands still does not count, so that it holds up nobody else.
 ///
 /// # Panics
 /// Nothing a remote, a storage or a late answer does makes a method panic. An `expect` marks what only a bug of this
@@ -136,7 +136,7 @@ pub struct Swarm {
     /// Bytes being read or in the shell's hands.
     uploading_bytes: u64,
     /// The same for each neighbour that has a line of its own; what is for the others shares one.
-    own_lines: BTreeMap<PeerId, u64>,
+    own_lines: BTreeMap<PeerId, OwnLine>,
     /// Neighbours whose requests wait to be served, and what [`Self::taken_from_queues`] was when they began to wait.
     asking: BTreeMap<PeerId, u64>,
     /// Bytes of requests whose turn came.
@@ -294,6 +294,7 @@ impl Swarm {
                 Timer::Requests => self.handle_overdue(now),
                 Timer::Retry => self.handle_retry(now),
                 Timer::Restate => self.handle_restate(),
+                Timer::OwnLines => self.serve(now),
             }
         }
     }

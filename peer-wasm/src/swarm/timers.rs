@@ -23,9 +23,11 @@ pub enum Timer {
     Retry,
     /// Say again what the tracker refused.
     Restate,
+    /// See whether a line stands still.
+    OwnLines,
 }
 
-const TIMERS: [Timer; 9] = [
+const TIMERS: [Timer; 10] = [
     Timer::ChokeRound,
     Timer::Announce,
     Timer::AnnounceToAll,
@@ -35,6 +37,7 @@ const TIMERS: [Timer; 9] = [
     Timer::Requests,
     Timer::Retry,
     Timer::Restate,
+    Timer::OwnLines,
 ];
 
 /// At most one deadline per timer.

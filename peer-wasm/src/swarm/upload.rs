@@ -1,24 +1,40 @@
 //! Serving: what is asked for, the rarest first, and no more at a time than the line takes.
 
 use super::{
-    Event, ReadId, StorageError, StorageRequest, Swarm, Violation,
+    Event, ReadId, StorageError, StorageRequest, Swarm, Timer, Violation,
     neighbour::{MAX_QUEUED, Neighbour},
 };
 use crate::Instant;
 use bytes::Bytes;
 use protocol::{PeerId, PeerMessage, Span};
+use std::time::Duration;
 
 /// The most bytes to have between storage and line while the line's rate is not known.
 const FIRST_BUDGET: u64 = 32 << 10;
 /// What the line sends in a second is this many times what is between storage and line.
 const BUDGETS_PER_SECOND: u64 = 10;
-/// The most bytes to have between storage and a line of a neighbour's own, however fast that is: there are some tens of them.
+/// A line of a neighbour's own stands still if nothing left by it for so many times as long as all lines together need for
+/// what they hold, and for as much in the system's hands,
+const STANDS_STILL: u64 = 2;
+/// but not before a neighbour would be found silent at the earliest, and not after it would be missed altogether.
+const STANDS_STILL_AFTER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// The most bytes to have between storage and such a line: there are some tens of them.
 const MOST_BY_LINE: u64 = 1 << 20;
 /// How many times as much as a neighbour asks for the others may be sent each until it has its turn, however common that is:
 /// somebody with few requests open seldom has the rarest.
 const PASSED_OVER: u64 = 4;
 /// Of each neighbour's requests only so many are compared to find the rarest.
 const LOOK_AHEAD: usize = 8;
+
+/// What is on its way to a neighbour that has a line of its own.
+#[derive(Debug)]
+pub(super) struct OwnLine {
+    /// Bytes that are being read for it, and that are in the shell's hands.
+    reading: u64,
+    sending: u64,
+    /// When something left by it, or there was something again that could.
+    moved: Instant,
+}
 
 /// What is being read.
 #[derive(Debug)]
@@ -35,13 +51,27 @@ impl Swarm {
         let Some(Read { peer, span, by_line }) = self.reads.remove(&id) else { return };
         let file = self.tag();
         let bytes = self.manifest.geometry().span_len(span);
-        self.leave_account(peer, bytes, by_line);
+        if by_line {
+            if let Some(line) = self.own_lines.get_mut(&peer) {
+                line.reading = line.reading.saturating_sub(bytes);
+            }
+        } else {
+            self.uploading_bytes = self.uploading_bytes.saturating_sub(bytes);
+        }
         let (index, count) = (span.index(), span.count());
         match (self.neighbours.get_mut(&peer), result) {
             (Some(neighbour), Ok(data)) if data.len() as u64 == bytes => {
                 neighbour.served.sent(bytes, now);
                 // The line may be another one than when it was asked for.
-                self.enter_account(peer, bytes);
+                match self.own_lines.get_mut(&peer) {
+                    Some(line) => {
+                        if line.sending == 0 {
+                            line.moved = now;
+                        }
+                        line.sending += bytes;
+                    }
+                    None => self.uploading_bytes += bytes,
+                }
                 self.sent.add(bytes, now);
                 self.sent_to_all += bytes;
                 self.send(peer, PeerMessage::Block { file, index, count, data });
@@ -64,13 +94,17 @@ impl Swarm {
     /// What is said to a neighbour goes by a line of its own from now on, until [`handle_cut_off`](Self::handle_cut_off), or
     /// until it leaves.
     pub fn handle_own_line(&mut self, peer: PeerId, now: Instant) {
-        self.own_lines.entry(peer).or_default();
+        self.own_lines.entry(peer).or_insert(OwnLine { reading: 0, sending: 0, moved: now });
         self.serve(now);
     }
 
     /// This many payload bytes of `block` messages for a neighbour left the shell's hands by its own line.
     pub fn handle_sent_by_line(&mut self, peer: PeerId, bytes: u64, now: Instant) {
-        self.leave_account(peer, bytes, true);
+        // What was on a line that is gone is forgotten already.
+        if let Some(line) = self.own_lines.get_mut(&peer) {
+            line.sending = line.sending.saturating_sub(bytes);
+            line.moved = now;
+        }
         self.serve(now);
     }
 
@@ -129,11 +163,14 @@ impl Swarm {
             let id = ReadId(self.next_read);
             self.next_read += 1;
             let len = geometry.span_len(span);
-            let by_line = self.enter_account(peer, len);
+            let line = self.own_lines.get_mut(&peer);
+            let by_line = line.is_some();
+            *line.map_or(&mut self.uploading_bytes, |line| &mut line.reading) += len;
             self.reads.insert(id, Read { peer, span, by_line });
             self.storage.push_back(StorageRequest::Read { id, offset: geometry.span_offset(span), len: len as u32 });
         }
         self.watch_line(now);
+        self.watch_own_lines(now);
     }
 
     /// The most bytes to have between storage and the line that all share: as much as leaves in a tenth of a second, so that
@@ -143,33 +180,50 @@ impl Swarm {
         (self.sent.per_second(now) / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET.min(most), most)
     }
 
-    /// Counts bytes for a neighbour as being between storage and line; tells whether that is one of its own.
-    fn enter_account(&mut self, peer: PeerId, bytes: u64) -> bool {
-        let own = self.own_lines.get_mut(&peer);
-        let is_own = own.is_some();
-        *own.unwrap_or(&mut self.uploading_bytes) += bytes;
-        is_own
-    }
-
-    /// Counts them no longer. What was on a line that is gone is forgotten already.
-    fn leave_account(&mut self, peer: PeerId, bytes: u64, by_line: bool) {
-        let account = if by_line { self.own_lines.get_mut(&peer) } else { Some(&mut self.uploading_bytes) };
-        if let Some(account) = account {
-            *account = account.saturating_sub(bytes);
-        }
-    }
-
     /// Whether nothing is between storage and any line.
     pub(super) fn is_line_idle(&self) -> bool {
-        self.uploading_bytes == 0 && self.own_lines.values().all(|bytes| *bytes == 0)
+        self.uploading_bytes == 0 && self.own_lines.values().all(|line| line.reading + line.sending == 0)
     }
 
-    /// Whether a neighbour's own line has enough for now.
-    pub(super) fn is_held_up(&self, peer: PeerId, now: Instant) -> bool {
-        self.own_lines.get(&peer).is_some_and(|bytes| {
-            let rate = self.neighbours.get(&peer).map_or(0, |neighbour| neighbour.served.rate.per_second(now));
-            *bytes >= (rate / BUDGETS_PER_SECOND).clamp(FIRST_BUDGET, MOST_BY_LINE)
-        })
+    /// Whether a neighbour's own line stands still, so that what is on it keeps nobody else from anything.
+    pub(super) fn stands_still(&self, peer: PeerId, now: Instant) -> bool {
+        let still = |line: &OwnLine| line.sending > 0 && line.moved + self.still_after(now) <= now;
+        self.own_lines.get(&peer).is_some_and(still)
+    }
+
+    /// How long nothing may leave by a line until it stands still: the others wait for as long.
+    fn still_after(&self, now: Instant) -> Duration {
+        let (least, most) = STANDS_STILL_AFTER;
+        let held: u64 = self.own_lines.values().map(|line| line.sending + FIRST_BUDGET).sum();
+        let millis = (STANDS_STILL * 1_000 * held).checked_div(self.sent.per_second(now));
+        millis.map_or(least, Duration::from_millis).clamp(least, most)
+    }
+
+    /// Whether more may be read for those who are served: bytes on lines that stand still do not count.
+    fn has_room(&self, now: Instant) -> bool {
+        let moving = self.own_lines.iter().filter(|(peer, _)| !self.stands_still(**peer, now));
+        let by_lines: u64 = moving.map(|(_, line)| line.reading + line.sending).sum();
+        self.uploading_bytes + by_lines < self.budget(now)
+    }
+
+    /// Whether more may be read for a neighbour as far as its own line is concerned, if it has one.
+    fn line_takes_more(&self, peer: PeerId, now: Instant) -> bool {
+        let has_space = |line: &OwnLine| line.reading + line.sending < MOST_BY_LINE;
+        self.own_lines.get(&peer).is_none_or(has_space) && !self.stands_still(peer, now)
+    }
+
+    /// If somebody waits for room, looks again when the next line may turn out to stand still.
+    fn watch_own_lines(&mut self, now: Instant) {
+        if self.own_lines.is_empty() {
+            return;
+        }
+        let after = self.still_after(now);
+        let moving = self.own_lines.values().filter(|line| line.sending > 0 && line.moved + after > now);
+        let next = moving.map(|line| line.moved + after).min().filter(|_| !self.asking.is_empty());
+        if let Some(at) = next {
+            // The rate falls without anything happening, and with it how long is waited.
+            self.timers.set(Timer::OwnLines, at.min(now + STANDS_STILL_AFTER.0));
+        }
     }
 
     /// The request for the rarest block, so that it multiplies soonest, unless somebody was passed over for too long; among
@@ -177,8 +231,7 @@ impl Swarm {
     /// Those go to who passes them on. To whoever has every block, those are equals that have as many copies to the power of
     /// two: everyone is to get the same of it.
     fn next_to_serve(&mut self, now: Instant) -> Option<(PeerId, Span)> {
-        let has_room = self.uploading_bytes < self.budget(now);
-        if !has_room && self.own_lines.is_empty() {
+        if !self.has_room(now) {
             return None;
         }
         let last = self.last_served;
@@ -188,8 +241,7 @@ impl Swarm {
         let is_complete = self.is_complete();
         let this = &*self;
         let turns = PASSED_OVER * self.asking.len().saturating_sub(1).max(1) as u64;
-        let has_line = |peer| if this.own_lines.contains_key(&peer) { !this.is_held_up(peer, now) } else { has_room };
-        let asking = self.asking.iter().filter(|(peer, _)| has_line(**peer));
+        let asking = self.asking.iter().filter(|(peer, _)| this.line_takes_more(**peer, now));
         let first_of_each = asking.filter_map(|(&peer, since)| {
             let neighbour = this.neighbours.get(&peer)?;
             let passed_over = this.taken_from_queues - since;

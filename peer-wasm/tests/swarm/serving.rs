@@ -268,6 +268,9 @@ fn a_neighbour_whose_own_line_stands_still_holds_up_nobody_and_one_more_is_serve
         alone.said();
         alone.hear(other, PeerMessage::Request { file, index: 0, count: 1 });
         alone.said();
+        assert!(alone.unread.is_empty(), "it may only be slow");
+        alone.wait_for(Duration::from_secs(8));
+        alone.said();
         assert_eq!(
             !alone.unread.is_empty(),
             own_lines,
