@@ -114,7 +114,7 @@ async fn a_room_can_be_looked_into() -> anyhow::Result<()> {
         let silent = peer["last_seen_seconds"].take();
         assert!(silent.as_u64().is_some_and(|seconds| seconds <= DEADLINE.as_secs()), "{silent}");
     }
-    let has = |blocks| json!([{ "file": FILE, "blocks": blocks }]);
+    let has = |blocks| json!([{ "file": FILE, "blocks": blocks, "told_direct_bytes": 0 }]);
     let expected = [
         json!({ "id": bob.id(), "last_seen_seconds": null, "files": has(1) }),
         json!({ "id": alice.id(), "name": "Alice", "last_seen_seconds": null, "files": has(2) }),
