@@ -9,6 +9,7 @@ use protocol::LineKind;
 use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
 use tests::{
     eventually::eventually,
+    json_peer::JsonPeer,
     network::{Network, Rates},
     status::{figure, status},
     tracker::TestTracker,
@@ -149,5 +150,47 @@ async fn when_lines_break_amid_a_transfer_it_goes_on_through_the_tracker() -> an
     };
     let relayed = room.fetch(&[], half).await?;
     ensure!(relayed > 0.3, "only {relayed} of the file came through the tracker, though nothing else was left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_lines_is_a_full_member_of_a_room_whose_others_talk_directly() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    let get = |host: usize, id: &str| {
+        let folder = room.sample.folder.path().join(format!("{host} {id}"));
+        Minibit::run_in(room.network.host(host), &room.tracker.http_url(), &folder, &["get", id, "--stay"])
+    };
+    let mut first = get(FETCHING[0], &room.sample.id())?;
+    first.fetched_within(LONGEST).await?;
+    let mut stranger = JsonPeer::join(&room.tracker, &room.sample.manifest, false).await?;
+    ensure!(stranger.fetch(SIZE, 16).await? == room.sample.content, "that is another file");
+
+    let other = Sample::new(100_000)?;
+    let mut stranger = JsonPeer::join(&room.tracker, &other.manifest, true).await?;
+    let mut second = get(FETCHING[1], &other.id())?;
+    let (served, path) = tokio::join!(stranger.serve_one(&other.content), second.fetched_within(LONGEST));
+    served?;
+    ensure!(fs::read(path?)? == other.content, "that is another file");
+    drop(stranger);
+    let mut third = get(FETCHING[0], &other.id())?;
+    ensure!(fs::read(third.fetched_within(LONGEST).await?)? == other.content, "that is another file");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_behind_a_router_reaches_others_itself_if_the_tracker_lets_it() -> anyhow::Result<()> {
+    for (direct, least, most) in [(Direct::Near, 0.0, 0.5), (Direct::Off, 1.0, f64::INFINITY)] {
+        let Some(room) = Room::new(direct).await? else { return Ok(()) };
+        let Some(inside) = room.network.behind(FETCHING[0])? else {
+            eprintln!("not tried: there is no nft");
+            return Ok(());
+        };
+        let folder = room.sample.folder.path().join("inside");
+        let arguments = ["get", "sample.bin", "--stay"];
+        let mut terminal = Minibit::run_in(inside, &room.tracker.http_url(), &folder, &arguments)?;
+        ensure!(fs::read(terminal.fetched_within(LONGEST).await?)? == room.sample.content, "that is another file");
+        let relayed = room.relayed().await?;
+        ensure!((least..most).contains(&relayed), "{direct:?}: {relayed} of the file came through the tracker");
+    }
     Ok(())
 }

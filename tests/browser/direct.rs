@@ -1,14 +1,17 @@
-//! Tabs of several machines, which talk without the tracker as far as they can reach each other. The browsers hide their
+//! Tabs, and a terminal, of several machines, which talk without the tracker as far as they can reach each other. The browsers hide their
 //! addresses behind names, as they do where nobody changed their settings.
 
-use anyhow::{Result, ensure};
-use std::time::Duration;
+use anyhow::{Context as _, Result, ensure};
+use peer_native::{Peer, PeerConfig, State};
+use protocol::FileId;
+use std::{fs, path::PathBuf, thread, time::Duration};
 use tests::{
     browser::{Engine, Lab, Sample, Tab, in_network},
     eventually::eventually,
-    network::Rates,
+    network::{Network, Rates},
     status::{figure, status},
 };
+use tokio::{runtime, sync::oneshot, time::timeout};
 
 /// The hosts of who shares and of who fetches.
 const SHARING: usize = 0;
@@ -142,5 +145,71 @@ fn firefox_and_chromium_meet_directly_and_webkit_is_served_through_the_tracker()
         webkit.choose(&back.path).await?;
         firefox.fetch(&back).await?;
         chromium.fetch(&back).await
+    })
+}
+
+/// A terminal on a host that shares one file and fetches another as soon as somebody shares it; tells where that is. It stays
+/// until this is dropped.
+struct Terminal {
+    fetched: oneshot::Receiver<Result<PathBuf>>,
+    _stay: oneshot::Sender<()>,
+}
+
+impl Terminal {
+    fn start(network: &Network, host: usize, config: PeerConfig, shares: PathBuf, fetches: String) -> Self {
+        let ((done, fetched), (stay, end)) = (oneshot::channel(), oneshot::channel::<()>());
+        let host = network.host(host);
+        // A thread of its own, since a host is a place of threads.
+        thread::spawn(move || {
+            let work = async {
+                let peer = Peer::start(config);
+                peer.share(&shares).await?;
+                let mut state = peer.state();
+                let named = |state: &State| -> Option<FileId> {
+                    Some(state.room.as_ref()?.iter().find(|file| file.name.as_str() == fetches)?.file)
+                };
+                let file = named(&*timeout(LONGEST, state.wait_for(|state| named(state).is_some())).await??);
+                let path = timeout(LONGEST, peer.fetch(file.context("it was there")?)).await??;
+                Ok((peer, path))
+            };
+            let run = || -> Result<()> {
+                Network::enter(&host)?;
+                let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    match work.await {
+                        Ok((_peer, path)) => {
+                            _ = done.send(Ok(path));
+                            _ = end.await;
+                        }
+                        Err(error) => _ = done.send(Err(error)),
+                    }
+                });
+                Ok(())
+            };
+            // Whoever waits hears that nothing is told any more.
+            _ = run();
+        });
+        Self { fetched, _stay: stay }
+    }
+}
+
+#[test]
+fn a_tab_and_a_terminal_talk_directly_whoever_of_them_shares() -> Result<()> {
+    in_network("terminal", 2, RATES, async |lab| {
+        let [there, back] =
+            [("there.png", 4), ("back.png", 5)].map(|(name, seed)| lab.large_file(name, seed, MEGABYTES));
+        let (there, back) = (there?, back?);
+        let folder = there.path.parent().context("a folder")?.join("fetched");
+        let config = PeerConfig::new(lab.tracker().ws_url(), folder);
+        let terminal = Terminal::start(lab.network()?, SHARING, config, there.path.clone(), back.name.clone());
+        let tab = lab.browser_on(FETCHING, Engine::Chromium).await?.open(&lab.url("")).await?;
+        tab.fetch(&there).await?;
+        says(&tab, "direct").await?;
+        tab.choose(&back.path).await?;
+        let path = terminal.fetched.await.context("the terminal is gone")??;
+        ensure!(fs::read(path)? == back.bytes, "that is another file");
+        let relayed = relayed(lab, &there).await?;
+        ensure!(relayed < 1.0, "{relayed} of two files came through the tracker");
+        Ok(())
     })
 }

@@ -105,6 +105,33 @@ impl Network {
         Ok(())
     }
 
+    /// Puts a machine behind a host, which is its router and lends it its own address (NAT, by masquerading); gives its
+    /// namespace. `None` if `nft` is not there.
+    ///
+    /// # Errors
+    /// If the kernel cannot.
+    pub fn behind(&self, host: usize) -> Result<Option<String>> {
+        if Command::new("nft").arg("--version").output().is_err() {
+            return Ok(None);
+        }
+        let router = self.host(host);
+        let name = format!("{router}n");
+        run(&format!("ip netns add {name}"))?;
+        run(&format!("ip link add inner netns {name} type veth peer name outer netns {router}"))?;
+        run(&format!("ip -n {router} address add 192.168.77.1/24 dev outer"))?;
+        run(&format!("ip -n {router} link set outer up"))?;
+        run(&format!("ip -n {name} address add 192.168.77.2/24 dev inner"))?;
+        run(&format!("ip -n {name} link set lo up"))?;
+        run(&format!("ip -n {name} link set inner up"))?;
+        run(&format!("ip -n {name} route add default via 192.168.77.1"))?;
+        let on_router = |command: &str| run(&format!("ip netns exec {router} {command}"));
+        on_router("sysctl -q -w net.ipv4.ip_forward=1")?;
+        on_router("nft add table ip nat")?;
+        on_router("nft add chain ip nat out { type nat hook postrouting priority 100 ; }")?;
+        on_router("nft add rule ip nat out oifname line masquerade")?;
+        Ok(Some(name))
+    }
+
     /// Keeps these hosts from reaching each other, though they reach all others.
     ///
     /// # Errors
@@ -137,8 +164,8 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         // What was not made cannot be removed.
-        for host in 0..self.hosts {
-            let host = self.host(host);
+        let hosts = (0..self.hosts).map(|host| self.host(host));
+        for host in hosts.flat_map(|host| [format!("{host}n"), host]) {
             // Some programs start others, which outlive them when a test fails.
             if let Ok(processes) = run(&format!("ip netns pids {host}"))
                 && !processes.trim().is_empty()

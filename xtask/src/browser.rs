@@ -27,6 +27,14 @@ pub(crate) fn prepare(toolbox: &Toolbox) -> Result<PathBuf> {
     find(toolbox).context("chromium and chromium-driver were installed, but are not on PATH")
 }
 
+/// Sees that the router of the tests' networks is there, where apt can install it; without it that test says so.
+pub(crate) fn prepare_network(toolbox: &Toolbox) -> Result<()> {
+    if cfg!(target_os = "linux") && toolbox.find("nft").is_none() && apt(toolbox).is_some() {
+        install(toolbox, &["nftables"], "")?;
+    }
+    Ok(())
+}
+
 /// Sees that the browsers are there that meet Chromium in the tests. They do so on hosts that only Linux can make, so that
 /// elsewhere none is needed.
 pub(crate) fn prepare_others(toolbox: &Toolbox) -> Result<()> {

@@ -133,6 +133,9 @@ impl Task {
                 }
                 let toolbox =
                     if steps.iter().any(|step| step.needs_browser()) { toolbox.with_browser()? } else { toolbox };
+                if steps.contains(&StepName::Native) {
+                    browser::prepare_network(&toolbox)?;
+                }
                 if steps.iter().any(|step| step.needs_other_browsers()) {
                     browser::prepare_others(&toolbox)?;
                 }
