@@ -9,6 +9,9 @@
 //! what comes and discard it. It speaks the real protocol with binary frames of 256 KiB, so nothing that uses the
 //! relay from a browser can be faster by much; what the page falls short of it is what the page's own work costs.
 //!
+//! **Without direct lines.** The page once more, through a tracker that allows none (`--direct off`): tabs of one machine are
+//! to lose nothing by them.
+//!
 //! Rates are bytes delivered to all fetching tabs together per second until the last is complete, in MB (10^6
 //! bytes). CPU time is that of all processes of Chromium and of the tracker together, for each GB (10^9 bytes) delivered.
 //! Each measurement has a fresh browser. Page and ceiling take turns, so that a slow minute of the machine
@@ -70,6 +73,8 @@ struct Rate {
 struct Rates {
     page: Vec<Rate>,
     ceiling: Vec<Rate>,
+    /// Of the page, where the tracker allows no direct lines.
+    relay_only: Vec<Rate>,
 }
 
 fn main() -> Result<()> {
@@ -89,9 +94,12 @@ fn main() -> Result<()> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rates = runtime.block_on(async {
-        let tracker = Server::tracker(scale, &[])?;
-        let bench = Bench { tracker, chromedriver: Arc::new(Driver::start()?), path, bytes };
-        bench.measure(rounds).await
+        let chromedriver = Arc::new(Driver::start()?);
+        let bench = |flags: &[&str]| -> Result<Bench> {
+            let (tracker, chromedriver) = (Server::tracker(scale, flags)?, Arc::clone(&chromedriver));
+            Ok(Bench { tracker, chromedriver, path: path.clone(), bytes })
+        };
+        bench(&[])?.measure(&bench(&["--direct", "off"])?, rounds).await
     })?;
     println!("\n{megabytes} MB, medians of {rounds} rounds, all fetching tabs together:\n");
     println!("written to {}", report(&rates).write(scale, "tabs")?);
@@ -99,14 +107,14 @@ fn main() -> Result<()> {
 }
 
 impl Bench {
-    async fn measure(&self, rounds: usize) -> Result<[Rates; FETCHERS.len()]> {
+    async fn measure(&self, relay_only: &Self, rounds: usize) -> Result<[Rates; FETCHERS.len()]> {
         let mut rates: [Rates; FETCHERS.len()] = Default::default();
         for round in 1..=rounds {
             for ((fetchers, _), rates) in FETCHERS.into_iter().zip(&mut rates) {
                 let ceiling = self.in_fresh_browser(async |browser| ceiling::measure(self, browser, fetchers).await);
                 rates.ceiling.push(self.rate(fetchers, ceiling.await.context("the ceiling")?));
-                let page = self.in_fresh_browser(async |browser| page::measure(self, browser, fetchers).await);
-                rates.page.push(self.rate(fetchers, page.await.context("the page")?));
+                rates.page.push(self.page(fetchers).await.context("the page")?);
+                rates.relay_only.push(relay_only.page(fetchers).await.context("the page without direct lines")?);
                 let shown = |rates: &[Rate]| rates.last().map(Rate::shown).unwrap_or_default();
                 println!(
                     "round {round} of {rounds}, {fetchers} fetching: page {}, ceiling {}",
@@ -116,6 +124,11 @@ impl Bench {
             }
         }
         Ok(rates)
+    }
+
+    async fn page(&self, fetchers: usize) -> Result<Rate> {
+        let page = self.in_fresh_browser(async |browser| page::measure(self, browser, fetchers).await);
+        Ok(self.rate(fetchers, page.await?))
     }
 
     async fn in_fresh_browser(&self, measurement: impl AsyncFnOnce(&Arc<Browser>) -> Result<Took>) -> Result<Took> {
@@ -155,13 +168,15 @@ impl Rate {
 /// Prints the table and gives the figures for programs.
 fn report(rates: &[Rates; FETCHERS.len()]) -> Figures {
     let mut figures = Figures::default();
-    println!("| tabs | page | bare transfer | page / bare |");
-    println!("|---|---|---|---|");
+    println!("| tabs | page | bare transfer | page / bare | page / page without direct lines |");
+    println!("|---|---|---|---|---|");
     for ((fetchers, name), rates) in FETCHERS.into_iter().zip(rates) {
         let (page, ceiling) = (Rate::median(&rates.page), Rate::median(&rates.ceiling));
         let part = page.mb_s / ceiling.mb_s;
-        println!("| 1 sharing, {fetchers} fetching | {} | {} | {part:.2} |", page.shown(), ceiling.shown());
+        let same = page.mb_s / Rate::median(&rates.relay_only).mb_s;
+        println!("| 1 sharing, {fetchers} fetching | {} | {} | {part:.2} | {same:.2} |", page.shown(), ceiling.shown());
         figures.add(&format!("{name}_over_ceiling"), part);
+        figures.add(&format!("{name}_over_relay_only"), same);
         for (name, rate) in [(name.to_owned(), page), (format!("{name}_ceiling"), ceiling)] {
             figures.add(&format!("{name}_mb_s"), rate.mb_s);
             figures.add(&format!("{name}_cpu_s_per_gb"), rate.cpu_s_per_gb);
