@@ -8,7 +8,7 @@ use peer_wasm::client::Receipt;
 use protocol::{Frame, MAX_MESSAGE_BYTES};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use std::io;
+use std::{collections::VecDeque, io};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -25,12 +25,42 @@ use tokio_tungstenite::{
 const UNSENT: u32 = 32 << 10;
 /// Frames that may wait to be sent. Block data is bounded by the core's budget; more small messages than this mean
 /// that the line is dead.
-pub(crate) const OUTGOING: usize = 8_192;
+const OUTGOING: usize = 8_192;
 /// Events that may wait for the driver; beyond that the line is not read, and the sender waits.
 const EVENTS: usize = 64;
 
-/// What waits to be sent.
-pub(crate) type Frames = mpsc::Receiver<(Frame, Option<Receipt>)>;
+/// What waits to be sent: words first, since they decide what else is sent, then what is large and comes with a receipt. The core's
+/// budgets bound how much of that is taken out of the channel.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    incoming: mpsc::Receiver<(Frame, Option<Receipt>)>,
+    blocks: VecDeque<(Frame, Option<Receipt>)>,
+}
+
+impl Frames {
+    /// Where frames are handed in, and where they come out.
+    pub(crate) fn new() -> (mpsc::Sender<(Frame, Option<Receipt>)>, Self) {
+        let (outgoing, incoming) = mpsc::channel(OUTGOING);
+        (outgoing, Self { incoming, blocks: VecDeque::new() })
+    }
+
+    /// The next one; `None` when there will be no more. Nothing is lost if it is not waited for to the end.
+    pub(crate) async fn next(&mut self) -> Option<(Frame, Option<Receipt>)> {
+        loop {
+            let next = if self.blocks.is_empty() { self.incoming.recv().await } else { self.incoming.try_recv().ok() };
+            match next {
+                Some(block @ (_, Some(_))) => self.blocks.push_back(block),
+                Some(word) => return Some(word),
+                None => return self.blocks.pop_front(),
+            }
+        }
+    }
+
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.incoming.is_empty() && self.blocks.is_empty()
+    }
+}
 
 /// What happens to a line.
 #[derive(Debug)]
@@ -54,7 +84,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn open(url: String, fingerprint: Option<Fingerprint>) -> Self {
-        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        let (outgoing, frames) = Frames::new();
         let (sender, events) = mpsc::channel(EVENTS);
         let task = tokio::spawn(async move {
             let end = match talk(&url, fingerprint, frames, &sender).await {
@@ -143,15 +173,12 @@ where
     let mut writer = JoinSet::new();
     let (sent, told_sent) = (events.clone(), told.clone());
     writer.spawn(async move {
-        while let Some((frame, receipt)) = frames.recv().await {
-            let mut receipts: Vec<_> = receipt.into_iter().collect();
+        while let Some((frame, receipt)) = frames.next().await {
             sink.feed(message(frame)).await?;
-            while let Ok((frame, receipt)) = frames.try_recv() {
-                sink.feed(message(frame)).await?;
-                receipts.extend(receipt);
+            if receipt.is_some() || frames.is_empty() {
+                sink.flush().await?;
             }
-            sink.flush().await?;
-            for receipt in receipts {
+            if let Some(receipt) = receipt {
                 _ = sent.send(told_sent(Event::Sent(receipt))).await;
             }
         }
@@ -173,5 +200,30 @@ where
             None => return Ok(None),
         };
         _ = events.send(told(event)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peer_wasm::client::Receipt;
+
+    #[tokio::test]
+    async fn what_is_said_goes_before_blocks_that_wait() {
+        let (outgoing, mut frames) = Frames::new();
+        let block = || (Frame::Binary { head: Vec::new(), payload: Bytes::new() }, Some(Receipt::for_test(1)));
+        let word = |text: &str| (Frame::Text(text.to_owned()), None);
+        for frame in [block(), word("first"), block(), word("second")] {
+            outgoing.try_send(frame).unwrap();
+        }
+        assert_eq!(frames.next().await.unwrap().0, Frame::Text("first".to_owned()));
+        assert_eq!(frames.next().await.unwrap().0, Frame::Text("second".to_owned()));
+        assert!(frames.next().await.unwrap().1.is_some() && !frames.is_empty());
+        outgoing.try_send(word("third")).unwrap();
+        assert!(!frames.is_empty());
+        assert_eq!(frames.next().await.unwrap().0, Frame::Text("third".to_owned()));
+        drop(outgoing);
+        assert!(frames.next().await.unwrap().1.is_some(), "blocks that wait are sent after the last word");
+        assert!(frames.is_empty() && frames.next().await.is_none());
     }
 }

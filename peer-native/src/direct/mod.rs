@@ -6,7 +6,7 @@
 mod rtc;
 mod tcp;
 
-use crate::line::{Event, Frames, OUTGOING};
+use crate::line::{Event, Frames};
 use anyhow::{Context as _, bail, ensure};
 use peer_wasm::client::{LineId, Receipt};
 use protocol::{Frame, LineKind, SignalStep};
@@ -151,7 +151,7 @@ impl Direct {
 }
 
 fn hold(lines: &mut BTreeMap<LineId, Held>, line: LineId) -> Lead {
-    let (outgoing, frames) = mpsc::channel(OUTGOING);
+    let (outgoing, frames) = Frames::new();
     let (told, signals) = mpsc::channel(SIGNALS);
     let (held, until) = oneshot::channel();
     lines.insert(line, Held { outgoing, signals: told, _until: held });

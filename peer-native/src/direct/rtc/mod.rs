@@ -253,7 +253,7 @@ impl Talk {
                     // What was added is looked at when time passes.
                     self.link.rtc.handle_input(Input::Timeout(clock()))?;
                 }
-                Some((frame, receipt)) = frames.recv(), if has_room => self.begin(&frame, receipt),
+                Some((frame, receipt)) = frames.next(), if has_room => self.begin(&frame, receipt),
                 (at, source, len) = self.link.sockets.receive(&mut datagram) => self.take(at, source, &datagram[..len])?,
                 () = sleep_until(wake.min(dead).into()) => {
                     let now = clock();
