@@ -6,6 +6,7 @@ use crate::{
     disk::{Disk, Done},
     line::{Event, Line},
     store::Store,
+    tls,
 };
 use peer_wasm::{
     Instant,
@@ -13,7 +14,7 @@ use peer_wasm::{
     page::{Connection, Storage, Update},
     swarm::StorageError,
 };
-use protocol::{Bitfield, FileId, Manifest};
+use protocol::{Bitfield, FileId, LineKind, Manifest};
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,6 +49,10 @@ impl Driver {
         let seed = getrandom::u64().unwrap_or_default();
         let (disk, done) = Disk::new();
         let (direct, by_lines) = Direct::new(is_local(&url), direct_ports);
+        if kinds.contains(&LineKind::Tcp) {
+            // It is needed soon, and takes a while.
+            tokio::task::spawn_blocking(|| _ = tls::identity());
+        }
         let config = ClientConfig { room, name, binary, direct: kinds, swarm };
         Self {
             url,

@@ -3,7 +3,11 @@
 use data_encoding::HEXUPPER_PERMISSIVE;
 use rcgen::{CertificateParams, KeyPair};
 use ring::digest::{SHA256, digest};
-use std::{fmt, io, str::FromStr, sync::Arc};
+use std::{
+    fmt, io,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -61,8 +65,20 @@ pub(crate) fn trusting(fingerprint: Fingerprint) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// How to speak TLS with a certificate that is made now, for this process alone; and its fingerprint.
-pub(crate) fn identity() -> anyhow::Result<(Arc<ServerConfig>, Fingerprint)> {
+/// How to speak TLS with a certificate, and its fingerprint.
+pub(crate) type Identity = (Arc<ServerConfig>, Fingerprint);
+
+/// A certificate that is made for this process alone, when it is first asked for: the library takes a while to collect randomness.
+///
+/// # Errors
+/// If the library cannot.
+pub(crate) fn identity() -> anyhow::Result<Identity> {
+    static IDENTITY: LazyLock<Result<Identity, String>> =
+        LazyLock::new(|| new_identity().map_err(|error| error.to_string()));
+    IDENTITY.clone().map_err(anyhow::Error::msg)
+}
+
+fn new_identity() -> anyhow::Result<Identity> {
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::default().self_signed(&key)?;
     let fingerprint = Fingerprint::of(certificate.der());
