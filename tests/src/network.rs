@@ -57,8 +57,9 @@ impl Network {
             run(&format!("ip -n {name} link set line up"))?;
             // Browsers have no addresses without a way to everywhere.
             run(&format!("ip -n {name} route add default via {}", network.bridge()))?;
-            // The kernel looks 250 times a second, so a line has to be able to send as much at once.
-            let burst_kb = |rate: u32| (rate / 2).max(16);
+            // What a line carries in 12 ms it may carry at once. The kernel, which looks 250 times a second, needs a third of that;
+            // with less than 64 KiB it would also have to take apart what programs send, which costs more than the programs.
+            let burst_kb = |rate: u32| (rate * 3 / 2).max(16);
             let shape = |rate| format!("root tbf rate {rate}mbit burst {}kb latency 200ms", burst_kb(rate));
             run(&format!("tc -n {name} qdisc add dev line {}", shape(rates.up)))?;
             run(&format!("tc qdisc add dev {line} {}", shape(rates.down)))?;
