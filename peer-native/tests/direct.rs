@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use minibit::{Minibit, Sample};
 use peer_native::{Peer, PeerConfig};
 use protocol::LineKind;
-use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeSet, fs, io::Write as _, path::PathBuf, thread, time::Duration};
 use tests::{
     eventually::eventually,
     json_peer::JsonPeer,
@@ -111,6 +111,32 @@ async fn those_who_have_data_channels_only_leave_the_tracker_alone_too() -> anyh
     for path in [first?, second?] {
         ensure!(fs::read(path)? == room.sample.content, "that is another file");
     }
+    let relayed = room.relayed().await?;
+    ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lies_over_its_line_is_found_out_and_the_file_comes_from_others() -> anyhow::Result<()> {
+    let Some(room) = Room::new(Direct::Near).await? else { return Ok(()) };
+    let [liar, fetching] = FETCHING;
+    // Its file is another one by now, but does not look so.
+    let copy = room.sample.folder.path().join("copy.bin");
+    fs::write(&copy, &room.sample.content)?;
+    let share = ["share", &copy.display().to_string()];
+    let mut sharing =
+        Minibit::run_in(room.network.host(liar), &room.tracker.http_url(), room.sample.folder.path(), &share)?;
+    sharing.fetched().await?;
+    let modified = fs::metadata(&copy)?.modified()?;
+    let mut file = fs::OpenOptions::new().write(true).open(&copy)?;
+    file.write_all(&vec![0; SIZE])?;
+    file.set_modified(modified)?;
+    let before = room.network.bytes(liar)?;
+    let path = fetch_by(&room, fetching, BTreeSet::from([LineKind::Tcp])).await?;
+    ensure!(fs::read(path)? == room.sample.content, "that is another file");
+    let lies = room.network.bytes(liar)? - before;
+    ensure!(lies > 64 << 10, "it was not asked: {lies} bytes");
+    ensure!(lies < SIZE as u64 / 2, "it was believed for {lies} bytes");
     let relayed = room.relayed().await?;
     ensure!(relayed < 0.5, "{relayed} of the file came through the tracker");
     Ok(())
