@@ -154,6 +154,22 @@ impl Lab {
         Ok(Took { seconds, over_bound: seconds / bound, tracker_bytes_over_file: crossed as f64 / size })
     }
 
+    /// Lets the terminals fetch the file, one after the other, and stay; tells how long each took from when the tracker knew it
+    /// until it had a line of its own, in milliseconds.
+    #[expect(clippy::disallowed_methods, reason = "it is time that is measured")]
+    pub(crate) async fn opening(self) -> Result<Vec<f64>> {
+        let (mut members, mut took) = (Vec::new(), Vec::new());
+        for host in FIRST..FIRST + self.trial.terminals {
+            let mut terminal = self.get(host)?;
+            terminal.logs("registered").await?;
+            let registered = Instant::now();
+            terminal.logs("a direct line is open").await?;
+            took.push(registered.elapsed().as_secs_f64() * 1_000.0);
+            members.push(Member::Terminal(Box::new(terminal)).fetched(&self.sample).await?);
+        }
+        Ok(took)
+    }
+
     async fn until_half_is_sent(&self) -> Result<()> {
         let before = self.network.bytes(SEED)?;
         let half = self.sample.bytes.len() as u64 / 2;

@@ -22,6 +22,7 @@ use tests::{
     figures::Figures,
     scale::{Scale, Scaled},
 };
+use tokio::runtime::Runtime;
 
 /// One figure: its name, what it is, and what is to be reached at most.
 struct Row {
@@ -40,7 +41,7 @@ struct Group {
     measure: fn(Scale) -> Result<Option<Vec<f64>>>,
 }
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     Group {
         rows: &[row("terminals_5_over_bound", "5 terminals, 100 MB, 100 Mbit/s: the last / the bound", 1.15)],
         measure: |scale| measure(scale, &[FIVE], |took| vec![took[0].over_bound]),
@@ -88,18 +89,41 @@ const GROUPS: [Group; 6] = [
             measure(scale, &[cut, FIVE], |took| vec![took[0].seconds - took[1].seconds])
         },
     },
+    Group {
+        rows: &[row(
+            "open_ms_p50",
+            "9 terminals, one after the other, 10 MB, 100 Mbit/s: ms from when the tracker knows a terminal until it has a \
+             line of its own to another, the median; it asks for the list, the manifest and a block in between",
+            300.0,
+        )],
+        measure: opening,
+    },
 ];
 
 const FIVE: Trial = Trial { terminals: 5, tabs: 0, megabytes: Scaled(100, 2), mbit: 100, direct: true, cut: None };
 const THREE: Trial = Trial { terminals: 3, megabytes: Scaled(20, 2), ..FIVE };
+const OPENING: Trial = Trial { terminals: 9, megabytes: Scaled(10, 2), ..FIVE };
 const TWELVE: Trial = Trial { terminals: 12, megabytes: Scaled(60, 2), mbit: 50, ..FIVE };
 const TABS: Trial = Trial { terminals: 0, tabs: 4, megabytes: Scaled(20, 2), mbit: 20, ..FIVE };
 const MIXED: Trial = Trial { terminals: 4, tabs: 2, megabytes: Scaled(40, 2), mbit: 20, ..FIVE };
 
+/// How long it takes until a line is open.
+fn opening(scale: Scale) -> Result<Option<Vec<f64>>> {
+    runtime()?.block_on(async {
+        let Some(lab) = Lab::new(OPENING, scale).await? else { return Ok(None) };
+        let mut took = lab.opening().await?;
+        took.sort_by(f64::total_cmp);
+        Ok(Some(vec![took[took.len() / 2]]))
+    })
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
 /// Runs trials one after the other; `None` if there can be no lab here.
 fn measure(scale: Scale, trials: &[Trial], figures: fn(&[lab::Took]) -> Vec<f64>) -> Result<Option<Vec<f64>>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut took = Vec::new();
         for trial in trials {
             let Some(lab) = Lab::new(*trial, scale).await? else { return Ok(None) };

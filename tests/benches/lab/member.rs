@@ -5,8 +5,11 @@ use std::{fs, path::PathBuf, process::Stdio, sync::Arc};
 use tests::browser::{self, Browser, Sample};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
+
+/// What a terminal logs: a few lines, so that nobody has to read them.
+const LOGGED: &str = "peer_wasm::client=info";
 
 /// One who shares or fetches.
 pub(crate) enum Member {
@@ -18,6 +21,7 @@ pub(crate) enum Member {
 pub(crate) struct Terminal {
     _child: Child,
     stdout: BufReader<ChildStdout>,
+    log: BufReader<ChildStderr>,
     /// Where the file is once it is fetched.
     file: Option<PathBuf>,
 }
@@ -65,10 +69,21 @@ impl Member {
 
 impl Terminal {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.env("RUST_LOG", LOGGED).env("NO_COLOR", "1").spawn()?;
         let stdout = BufReader::new(child.stdout.take().context("its output was not piped")?);
-        Ok(Self { _child: child, stdout, file: None })
+        let log = BufReader::new(child.stderr.take().context("its log was not piped")?);
+        Ok(Self { _child: child, stdout, log, file: None })
+    }
+
+    /// Waits until it logs this.
+    pub(crate) async fn logs(&mut self, words: &str) -> Result<()> {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            ensure!(self.log.read_line(&mut line).await? > 0, "it ended without logging {words:?}");
+        }
+        Ok(())
     }
 
     /// The next line that it says.
