@@ -455,7 +455,7 @@ impl Client {
         let changed = self.divide_rooms(now);
         changed.into_iter().for_each(|file| self.collect(file, now));
         self.look_at_lines(now);
-        for file in std::mem::take(&mut self.lines.cut) {
+        for file in std::mem::take(&mut self.lines.touched) {
             self.collect(file, now);
         }
     }

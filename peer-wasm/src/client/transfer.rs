@@ -438,7 +438,8 @@ impl Transfer {
                 } else {
                     None
                 };
-                let line = lines.route(to, file, bytes.is_some(), now);
+                let is_of_data = matches!(transmit.message, PeerMessage::Block { .. } | PeerMessage::Request { .. });
+                let line = lines.route(to, file, is_of_data, now);
                 // Lines have budgets of their own.
                 if line.is_none() {
                     self.sending += bytes.unwrap_or_default();

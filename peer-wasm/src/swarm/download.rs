@@ -25,6 +25,8 @@ const MIN_STRETCHES: u64 = 64;
 const LINE_WINDOW: Duration = Duration::from_secs(2);
 /// As much is asked for in any case.
 const FIRST_LINE_WINDOW: u64 = 256 << 10;
+/// As much is asked for by the line that all share of those to whom lines of their own are being opened.
+const OPENING_WINDOW: u64 = 64 << 10;
 /// The part of the room that is left to those who have every block: only they have the rarest.
 const SEEDS_SHARE: u64 = 8;
 
@@ -277,7 +279,10 @@ impl Swarm {
                 return;
             }
             let Some(mut most) = neighbour.asked.next_request(self.config.max_run, block, now) else { return };
-            if self.in_flight_bytes >= self.line_window() {
+            if self.saves_relay_for(peer) {
+                return;
+            }
+            if self.in_flight_bytes >= self.line_window() && !neighbour.asked.answers_within(LINE_WINDOW / 2) {
                 // The line is full: one segment of each, so that everybody's pace stays known.
                 if !neighbour.asked.in_flight().is_empty() {
                     return;
@@ -365,6 +370,26 @@ impl Swarm {
     fn line_window(&self) -> u64 {
         let millis = LINE_WINDOW.saturating_add(self.round_trip * 2).as_millis() as u64;
         (self.best_rate.saturating_mul(millis) / 1_000).max(FIRST_LINE_WINDOW)
+    }
+
+    /// A line to a neighbour is being opened: until it is there, or will not be there soon, little is asked of it.
+    pub fn handle_opening_line(&mut self, peer: PeerId) {
+        self.opening_lines.insert(peer);
+    }
+
+    /// No line to a neighbour is being opened any more.
+    pub fn handle_no_line(&mut self, peer: PeerId, now: Instant) {
+        if self.opening_lines.remove(&peer) {
+            self.request_of_all(now);
+        }
+    }
+
+    /// Whether enough is asked by the line that all share of those who will soon have lines of their own: what else is asked there
+    /// keeps the words waiting by which those are opened.
+    fn saves_relay_for(&self, peer: PeerId) -> bool {
+        let opening = self.opening_lines.iter().filter_map(|peer| self.neighbours.get(peer));
+        let in_flight: u64 = opening.map(|neighbour| neighbour.asked.bytes()).sum();
+        self.opening_lines.contains(&peer) && in_flight >= OPENING_WINDOW
     }
 
     /// How many bytes may be in flight so that more is asked of this neighbour.

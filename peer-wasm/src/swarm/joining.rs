@@ -69,6 +69,7 @@ impl Swarm {
     pub fn handle_peer_left(&mut self, peer: PeerId, now: Instant) {
         self.waiting.remove(&peer);
         self.own_lines.remove(&peer);
+        self.opening_lines.remove(&peer);
         if let Some(neighbour) = self.remove(peer) {
             self.remember_departed(peer, neighbour.asked.owed(self.manifest.geometry()), now);
             self.go_on_without(peer, now);
@@ -83,6 +84,7 @@ impl Swarm {
         self.transmits.clear();
         let geometry = *self.manifest.geometry();
         self.own_lines.clear();
+        self.opening_lines.clear();
         self.reads.values_mut().for_each(|read| read.by_line = false);
         self.uploading_bytes = self.reads.values().map(|read| geometry.span_len(read.span)).sum();
     }

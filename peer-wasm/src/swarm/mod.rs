@@ -55,7 +55,7 @@ use rate::Rate;
 use seeding::FirstCopies;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -137,6 +137,8 @@ pub struct Swarm {
     uploading_bytes: u64,
     /// The same for each neighbour that has a line of its own; what is for the others shares one.
     own_lines: BTreeMap<PeerId, OwnLine>,
+    /// Neighbours to which such a line is being opened.
+    opening_lines: BTreeSet<PeerId>,
     /// Neighbours whose requests wait to be served, and what [`Self::taken_from_queues`] was when they began to wait.
     asking: BTreeMap<PeerId, u64>,
     /// Bytes of requests whose turn came.
@@ -219,6 +221,7 @@ impl Swarm {
             next_read,
             uploading_bytes: 0,
             own_lines: BTreeMap::new(),
+            opening_lines: BTreeSet::new(),
             asking: BTreeMap::new(),
             taken_from_queues: 0,
             last_served: None,

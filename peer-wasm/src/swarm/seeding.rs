@@ -15,7 +15,7 @@ use super::{
     neighbour::{Neighbour, Patience},
 };
 use crate::Instant;
-use protocol::{Bitfield, Geometry, PeerId, Span};
+use protocol::{Bitfield, Geometry, PeerId, PeerMessage, Span};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -238,6 +238,38 @@ impl Swarm {
         }
         if all_given {
             self.offer_refused();
+        }
+        self.refuse_others(span, to);
+    }
+
+    /// Rejects what others asked of blocks that are given now: they get those from each other, and would wait here in vain.
+    fn refuse_others(&mut self, given: Span, to: PeerId) {
+        let geometry = *self.manifest.geometry();
+        let file = self.tag();
+        let blocks = geometry.span_blocks(given);
+        let asking: Vec<_> = self.asking.keys().copied().filter(|peer| *peer != to).collect();
+        for peer in asking {
+            let (Some(copies), Some(neighbour)) = (&mut self.first_copies, self.neighbours.get_mut(&peer)) else {
+                continue;
+            };
+            let is_of_it = |span: &Span| {
+                let asked = geometry.span_blocks(*span);
+                asked.start < blocks.end && blocks.start < asked.end
+            };
+            let has = &neighbour.said.has;
+            let queue = &mut neighbour.served.queue;
+            let mut refused = Vec::new();
+            queue.retain(|span| {
+                let is_refused = is_of_it(span) && !copies.may_give(*span, peer, has);
+                refused.extend(is_refused.then_some(*span));
+                !is_refused
+            });
+            if !refused.is_empty() {
+                self.note_queue(peer);
+            }
+            for span in refused {
+                self.send(peer, PeerMessage::Reject { file, index: span.index(), count: span.count() });
+            }
         }
     }
 

@@ -96,6 +96,7 @@ impl Swarm {
     pub fn handle_own_line(&mut self, peer: PeerId, now: Instant) {
         self.own_lines.entry(peer).or_insert(OwnLine { reading: 0, sending: 0, moved: now });
         self.serve(now);
+        self.handle_no_line(peer, now);
     }
 
     /// This many payload bytes of `block` messages for a neighbour left the shell's hands by its own line.

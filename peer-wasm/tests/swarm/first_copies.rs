@@ -1,7 +1,7 @@
 //! What the only seed of a new file gives to whom, and offers again.
 
 use crate::{BLOCK, alone::Alone};
-use peer_wasm::swarm::{Config, Room};
+use peer_wasm::swarm::{Config, Room, Transmit};
 use protocol::{Bitfield, HaveRun, PeerId, PeerMessage};
 use simulator::id_of;
 use std::time::Duration;
@@ -181,4 +181,26 @@ fn requests_of_who_passes_nothing_on_keep_nobody_from_being_served_beside_them()
         alone.wait_for(Duration::from_millis(1));
         assert_eq!(served(&alone).len(), before.len() + usize::from(!passes_on));
     }
+}
+
+#[test]
+fn what_is_given_to_one_is_refused_at_once_to_others_that_wait_for_it() {
+    let (first, second) = (id_of(20), id_of(21));
+    let config = Config { upload_budget: BLOCK.into(), ..Config::default() };
+    let mut alone = seed_with(config, &[id_of(1), first, second]);
+    has(&mut alone, id_of(1), SPREAD);
+    let file = alone.swarm.tag();
+    for (peer, index) in [(id_of(1), SPREAD), (first, 3), (second, 3), (second, 4)] {
+        alone.hear(peer, PeerMessage::Request { file, index, count: 1 });
+    }
+    assert!(alone.said_to(second).is_empty());
+    assert_eq!(alone.unread.len(), 1, "the line is full");
+    alone.read();
+    let given = alone.said();
+    let rejected = |said: &Transmit| matches!(said.message, PeerMessage::Reject { index: 3, .. });
+    assert_eq!(given.iter().filter(|said| rejected(said)).count(), 1, "{given:?}");
+    assert_eq!(alone.unread.len(), 1);
+    alone.read();
+    alone.said();
+    assert_eq!(alone.unread.len(), 1, "what else it asked for still waits");
 }

@@ -580,3 +580,21 @@ fn a_seed_that_is_idle_refuses_nothing() {
     alone.said();
     assert!(gets(&mut alone, second, 0, 4) && gets(&mut alone, first, 0, 4));
 }
+
+#[test]
+fn who_answers_soon_is_asked_for_more_though_all_that_the_line_takes_is_asked_of_who_does_not() {
+    let (slow, fast) = (id_of(7), id_of(8));
+    for answers_after in [Duration::from_millis(500), Duration::from_millis(1_500)] {
+        let mut alone = with(MIB, Bitfield::empty(8));
+        alone.meet(slow, &Bitfield::full(8));
+        assert_eq!(segments(&alone.requests()).len(), 16, "as much as the line window allows");
+        alone.meet(fast, &Bitfield::full(8));
+        let asked = alone.requests();
+        let [(of, index, 1)] = asked[..] else { panic!("{asked:?}") };
+        assert_eq!(of, fast);
+        alone.wait_for(answers_after);
+        alone.hear_block(fast, index, 1);
+        let more = segments(&alone.requests()).len();
+        assert_eq!(more > 1, answers_after < Duration::from_secs(1), "{more}");
+    }
+}

@@ -1,6 +1,6 @@
 //! To whom this peer could have direct lines, and how those stand that it has.
 
-use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OPENING, MOST_TRIES, OPENING, TRY_AGAIN};
+use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OFFERED, MOST_TRIES, OPENING, TRY_AGAIN};
 use crate::Instant;
 use protocol::{FileId, LineKind, PeerId, PeerInfo, PeerMessage};
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,8 @@ pub(in crate::client) struct Lines {
     pub(super) peers: BTreeMap<LineId, PeerId>,
     /// When something is to be done.
     pub(super) look_at: Option<Instant>,
-    /// Files in whose swarms lines broke.
-    pub(in crate::client) cut: BTreeSet<FileId>,
+    /// Files whose swarms were told of lines.
+    pub(in crate::client) touched: BTreeSet<FileId>,
     /// Peers to whom a line is of no use, or who did what they may not.
     pub(super) to_close: BTreeSet<PeerId>,
 }
@@ -46,12 +46,21 @@ pub(super) struct Contact {
     pub(super) offers: bool,
     /// Data went from one to the other.
     pub(super) has_data: bool,
+    pub(super) wait: Wait,
     pub(super) tries: u32,
     /// When a line may be tried; by the side whose turn it is not, a while later.
     pub(super) try_at: Instant,
     /// When something was said by a line, or the last common file was left.
     pub(super) used: Instant,
     pub(super) state: State,
+}
+
+/// Whether little is asked of a peer through the tracker, because there will be a line to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    NotYet,
+    Until(Instant),
+    Over,
 }
 
 #[derive(Debug)]
@@ -97,6 +106,10 @@ impl Contact {
         }
     }
 
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
     /// Whether the other side says nothing through the tracker any more, as far as is known.
     pub(super) const fn is_moved(&self) -> bool {
         matches!(self.state, State::Open { moves_by: None, .. } | State::Opening { is_theirs: true, .. })
@@ -107,6 +120,15 @@ impl Contact {
         let is_to = self.has_data && !self.files.is_empty() && self.tries < MOST_TRIES;
         let at = if self.offers { self.try_at } else { self.try_at + TRY_AGAIN };
         (is_to && matches!(self.state, State::Closed)).then_some(at)
+    }
+
+    /// When the wait for the line ends, or is to begin.
+    pub(super) fn wait_changes_at(&self) -> Option<Instant> {
+        match self.wait {
+            Wait::NotYet => self.has_data.then_some(self.used),
+            Wait::Until(at) => Some(at),
+            Wait::Over => None,
+        }
     }
 
     /// When what is opening takes too long, or nothing was said for so long that the line, or the peer, is not needed.
@@ -143,6 +165,7 @@ impl Lines {
             kind,
             offers: was_asked_for,
             has_data: false,
+            wait: Wait::NotYet,
             tries: 0,
             try_at: now,
             used: now,
@@ -162,7 +185,7 @@ impl Lines {
 
     /// Whether there is an open line to a peer.
     pub(in crate::client) fn is_open(&self, peer: PeerId) -> bool {
-        self.contacts.get(&peer).is_some_and(|contact| matches!(contact.state, State::Open { .. }))
+        self.contacts.get(&peer).is_some_and(Contact::is_open)
     }
 
     /// The line by which to say something to a peer, if there is one. Notes data for which one would be of use.
@@ -211,9 +234,10 @@ impl Lines {
 
     /// When there will be something to do, as far as it is known.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let has_room = self.has_room();
-        let offers = self.contacts.values().filter_map(Contact::offer_at).filter(|_| has_room);
-        self.contacts.values().filter_map(Contact::ends_at).chain(offers).min()
+        let may_offer = self.may_offer();
+        let offers = self.contacts.values().filter_map(Contact::offer_at).filter(|_| may_offer);
+        let waits = self.contacts.values().filter_map(Contact::wait_changes_at);
+        self.contacts.values().filter_map(Contact::ends_at).chain(offers).chain(waits).min()
     }
 
     pub(super) fn of(&mut self, line: LineId) -> Option<(PeerId, &mut Contact)> {
@@ -221,12 +245,15 @@ impl Lines {
         Some((peer, self.contacts.get_mut(&peer)?))
     }
 
-    pub(super) fn opening(&self) -> usize {
-        self.contacts.values().filter(|contact| matches!(contact.state, State::Opening { .. })).count()
+    /// Whether another line may be offered.
+    pub(super) fn may_offer(&self) -> bool {
+        let is_offered = |contact: &&Contact| matches!(contact.state, State::Opening { line, .. } if line.is_own);
+        self.may_dial() && self.contacts.values().filter(is_offered).count() < MOST_OFFERED
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.opening() < MOST_OPENING && self.peers.len() < MOST_LINES
+    /// Whether a line that is offered may be dialled: each of the others offers only so many.
+    pub(super) fn may_dial(&self) -> bool {
+        self.peers.len() < MOST_LINES
     }
 
     /// Begins to open a line to a peer; `offered` is its number, if the peer offers it.

@@ -13,19 +13,21 @@ pub use contacts::LineId;
 pub(super) use contacts::Lines;
 
 use super::{Client, Output, seconds};
-use crate::Instant;
+use crate::{Instant, swarm::Swarm};
 use bytes::Bytes;
-use contacts::{Contact, Naming, State};
+use contacts::{Contact, Naming, State, Wait};
 use protocol::{FileId, Kind, ParseError, PeerId, PeerMessage, SignalStep, decode_direct_binary, decode_direct_text};
 use std::{collections::VecDeque, time::Duration};
 use tracing::{debug, info};
 
-/// How many lines may be opening at a time: each costs both sides some handshakes.
-const MOST_OPENING: usize = 8;
+/// To how many lines may be offered at a time: each costs both sides some handshakes.
+const MOST_OFFERED: usize = 8;
 /// How many lines there may be, which is more than a swarm serves at a time.
 const MOST_LINES: usize = 40;
 /// How long opening may take.
 const OPENING: Duration = seconds(10);
+/// For how long little is asked through the tracker of a peer to whom a line is being opened.
+const WAIT: Duration = seconds(2);
 /// How long to wait after a line broke, or could not be opened from either side, and how often it is tried from each: what
 /// keeps it from being opened mostly stays.
 const TRY_AGAIN: Duration = seconds(60);
@@ -75,6 +77,7 @@ impl Client {
                     early: Vec::new(),
                 };
                 contact.used = now;
+                contact.wait = Wait::Over;
                 let files = contact.files.clone();
                 self.lines.look_at = Some(now);
                 info!(%peer, "a direct line is open");
@@ -89,16 +92,20 @@ impl Client {
         self.settle(now);
     }
 
-    /// Tells the swarm of a file which of its peers are reached by lines of their own.
+    /// Tells the swarm of a file which of its peers are reached by lines of their own, or will be.
     pub(super) fn tell_of_lines(&mut self, file: FileId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&file) else { return };
-        let reached = self
-            .lines
-            .contacts
-            .iter()
-            .filter(|(peer, contact)| contact.files.contains(&file) && self.lines.is_open(**peer));
-        let peers: Vec<_> = reached.map(|(peer, _)| *peer).collect();
-        transfer.with_swarm(now, |swarm| peers.iter().for_each(|peer| swarm.handle_own_line(*peer, now)));
+        let known = self.lines.contacts.iter().filter(|(_, contact)| contact.files.contains(&file));
+        let peers: Vec<_> = known.map(|(peer, contact)| (*peer, contact.is_open(), contact.wait)).collect();
+        transfer.with_swarm(now, |swarm| {
+            for (peer, is_open, wait) in peers {
+                match wait {
+                    _ if is_open => swarm.handle_own_line(peer, now),
+                    Wait::Until(_) => swarm.handle_opening_line(peer),
+                    Wait::NotYet | Wait::Over => {}
+                }
+            }
+        });
     }
 
     /// A text frame came by a line.
@@ -170,14 +177,13 @@ impl Client {
     /// Looks at what a peer says through the tracker.
     pub(in crate::client) fn heard_through_tracker(&mut self, from: PeerId, kind: Kind, now: Instant) {
         let Some(contact) = self.lines.contacts.get_mut(&from) else { return };
+        if matches!(kind, Kind::Block | Kind::Request) && !contact.has_data {
+            contact.has_data = true;
+            self.lines.look_at = Some(now);
+        }
         match kind {
             // An answer may come from before, or be the tracker's.
-            Kind::Block if !contact.has_data => {
-                contact.has_data = true;
-                self.lines.look_at = Some(now);
-            }
-            Kind::Block => {}
-            Kind::Reject | Kind::GetManifest | Kind::Manifest | Kind::NoManifest | Kind::Signal => {}
+            Kind::Block | Kind::Reject | Kind::GetManifest | Kind::Manifest | Kind::NoManifest | Kind::Signal => {}
             Kind::Bitfield
             | Kind::Have
             | Kind::Interested
@@ -234,7 +240,7 @@ impl Client {
         }
         // The other side may have noticed a little sooner that the last one was over.
         let may_dial = |contact: &Contact| contact.try_at <= now + OPENING && contact.tries < MOST_TRIES;
-        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.has_room();
+        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.may_dial();
         let line = if is_welcome { self.lines.begin(own, from, Some(number), now) } else { None };
         match line {
             Some(line) => self.outputs.push_back(Output::Dial { line, offer }),
@@ -274,14 +280,49 @@ impl Client {
         }
         self.lines.contacts.retain(|_, contact| !is_late(contact));
         let own = self.own_id();
-        while self.lines.has_room() {
+        while self.lines.may_offer() {
             let is_due = |contact: &Contact| contact.offer_at().is_some_and(|at| at <= now);
             let due = self.lines.contacts.iter().find(|(_, contact)| is_due(contact));
             let Some((peer, kind)) = due.map(|(peer, contact)| (*peer, contact.kind)) else { break };
             let Some(line) = self.lines.begin(own, peer, None, now) else { break };
             self.outputs.push_back(Output::Offer { line, kind });
         }
+        self.wait_for_lines(now);
         self.lines.look_at = self.lines.next_look();
+    }
+
+    /// Lets the swarms ask little of peers to whom a line is being opened for the first time, and for no longer than that may take.
+    fn wait_for_lines(&mut self, now: Instant) {
+        let is_due = |contact: &Contact| contact.wait_changes_at().is_some_and(|at| at <= now);
+        let due = self.lines.contacts.iter().filter(|(_, contact)| is_due(contact));
+        for peer in due.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            let Some(contact) = self.lines.contacts.get_mut(&peer) else { continue };
+            if contact.wait == Wait::NotYet {
+                contact.wait = Wait::Until(now + WAIT);
+                self.for_common_swarms(peer, now, |swarm| swarm.handle_opening_line(peer));
+            } else {
+                self.end_wait(peer, now);
+            }
+        }
+    }
+
+    /// There is a line to a peer, or there will be none soon.
+    fn end_wait(&mut self, peer: PeerId, now: Instant) {
+        let Some(contact) = self.lines.contacts.get_mut(&peer) else { return };
+        if std::mem::replace(&mut contact.wait, Wait::Over) != Wait::Over {
+            self.for_common_swarms(peer, now, |swarm| swarm.handle_no_line(peer, now));
+        }
+    }
+
+    /// Tells the swarms in which a peer is known.
+    fn for_common_swarms(&mut self, peer: PeerId, now: Instant, tell: impl Fn(&mut Swarm)) {
+        let files = self.lines.contacts.get(&peer).map(|contact| contact.files.clone()).unwrap_or_default();
+        for file in files {
+            if let Some(transfer) = self.transfers.get_mut(&file) {
+                transfer.with_swarm(now, &tell);
+                self.lines.touched.insert(file);
+            }
+        }
     }
 
     /// The line to the tracker is lost, and with it everything that began there.
@@ -318,13 +359,9 @@ impl Client {
     /// A line is over: what was said by it last may be lost, of whatever file.
     fn end_line(&mut self, peer: PeerId, now: Instant) {
         if self.forget_line(peer, now) {
-            let files = self.lines.contacts.get(&peer).map(|contact| contact.files.clone()).unwrap_or_default();
-            for file in files {
-                if let Some(transfer) = self.transfers.get_mut(&file) {
-                    transfer.with_swarm(now, |swarm| swarm.handle_cut_off(peer, now));
-                    self.lines.cut.insert(file);
-                }
-            }
+            self.for_common_swarms(peer, now, |swarm| swarm.handle_cut_off(peer, now));
+        } else {
+            self.end_wait(peer, now);
         }
     }
 

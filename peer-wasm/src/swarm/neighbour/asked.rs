@@ -418,6 +418,11 @@ impl Asked {
         self.recent_wait.map_or(elapsed, |wait| wait.abs_diff(elapsed))
     }
 
+    /// Whether it answered the last request in this time, and its window has room for more.
+    pub(in crate::swarm) fn answers_within(&self, time: Duration) -> bool {
+        self.bytes < self.window && self.recent_wait.is_some_and(|wait| wait <= time)
+    }
+
     /// How long a request to it takes when no other waits there; `None` until it answered one.
     pub(in crate::swarm) fn shortest_wait(&self) -> Option<Duration> {
         self.recent_wait.map(|_| self.shortest_wait)

@@ -22,21 +22,22 @@ impl Lab {
         lab
     }
 
-    /// One that fetches a file, after peer 2, which is near, sent it the first block; and the others that it was asked for.
-    fn fetching(content: &[u8], manifest: &Arc<Manifest>) -> (Self, Vec<(u32, u32)>) {
+    /// One that fetches a file, after peer 2, which is near, sent it the first block; the line that it offers; and the other
+    /// blocks that it asked for.
+    fn fetching(content: &[u8], manifest: &Arc<Manifest>) -> (Self, LineId, Vec<(u32, u32)>) {
         let mut lab = Self::with_tcp();
         lab.begin(manifest);
         lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![near(2)] });
         lab.serve(2, manifest);
+        let line = lab.offered().unwrap();
         let asked = lab.blocks_asked(manifest);
         lab.get(content, manifest, &asked[..1]);
-        (lab, asked[1..].to_vec())
+        (lab, line, asked[1..].to_vec())
     }
 
     /// The same with an open line, by which the other side has not said anything yet.
     fn with_line(content: &[u8], manifest: &Arc<Manifest>) -> (Self, LineId, Vec<(u32, u32)>) {
-        let (mut lab, asked) = Self::fetching(content, manifest);
-        let line = lab.offered().unwrap();
+        let (mut lab, line, asked) = Self::fetching(content, manifest);
         lab.client.handle_reachable(line, "here".to_owned(), lab.now);
         lab.client.handle_line_opened(line, lab.now);
         lab.drain();
@@ -154,8 +155,7 @@ fn signals(said: &[PeerMessage]) -> Vec<(SignalStep, &str)> {
 #[test]
 fn who_asked_for_a_peer_that_is_near_offers_it_a_line_once_data_flows() {
     let (content, manifest) = large(100);
-    let (mut lab, _) = Lab::fetching(&content, &manifest);
-    let line = lab.offered().unwrap();
+    let (mut lab, line, _) = Lab::fetching(&content, &manifest);
     lab.sent();
     lab.client.handle_reachable(line, "here".to_owned(), lab.now);
     lab.drain();
@@ -170,9 +170,10 @@ fn who_asked_for_a_peer_that_is_near_offers_it_a_line_once_data_flows() {
             &if joined { Response::PeerJoined { file, peer } } else { Response::Peers { file, peers: vec![peer] } },
         );
         lab.serve(2, &manifest);
+        assert_eq!(lab.offered(), None, "the other one offers, or it is far");
         let asked = lab.blocks_asked(&manifest);
         lab.get(&content, &manifest, &asked[..1]);
-        assert_eq!(lab.offered(), None, "the other one offers, or it is far");
+        assert_eq!(lab.offered(), None, "nor later");
     }
 }
 
@@ -182,7 +183,8 @@ fn what_is_said_goes_by_the_line_from_when_it_is_open_and_a_last_word_through_th
     let (mut lab, _, asked) = Lab::with_line(&content, &manifest);
     let (tracker, line) = lab.said_both_ways();
     assert_eq!(signals(&tracker).last(), Some(&(SignalStep::Moved, "")));
-    assert!(matches!(tracker.last(), Some(PeerMessage::Signal { .. })) && line.is_empty());
+    assert!(matches!(tracker.last(), Some(PeerMessage::Signal { .. })));
+    assert!(line.iter().all(|said| matches!(said, PeerMessage::Request { .. })), "{line:?}");
     lab.send_blocks(&content, &manifest, &asked);
     let (tracker, line) = lab.said_both_ways();
     assert_eq!(tracker, []);
@@ -252,8 +254,7 @@ fn whoever_speaks_through_the_tracker_again_has_no_line_any_more() {
 #[test]
 fn a_line_that_cannot_be_opened_is_tried_the_other_way_and_then_twice_more() {
     let (content, manifest) = large(100);
-    let (mut lab, _) = Lab::fetching(&content, &manifest);
-    let line = lab.offered().unwrap();
+    let (mut lab, line, _) = Lab::fetching(&content, &manifest);
     lab.client.handle_line_closed(line, lab.now);
     lab.drain();
     lab.sent();
@@ -286,17 +287,13 @@ fn a_line_that_cannot_be_opened_is_tried_the_other_way_and_then_twice_more() {
 
 #[test]
 fn of_two_offers_that_cross_that_of_the_smaller_id_counts() {
-    let (content, manifest) = large(100);
+    let (_, manifest) = large(100);
     // This peer is 1.
     for (other, is_smaller) in [(2, true), (0, false)] {
         let mut lab = Lab::with_tcp();
         lab.begin(&manifest);
         lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![near(other)] });
         lab.serve(other, &manifest);
-        let (_, index, count) = lab.requests_of(&manifest)[0];
-        let file = manifest.file().tag();
-        let data = Bytes::copy_from_slice(&content[index as usize * 4_096..][..count as usize * 4_096]);
-        lab.say(other, PeerMessage::Block { file, index, count, data });
         let own = lab.offered().unwrap();
         lab.signal(other, &manifest, 5, SignalStep::Offer);
         assert_eq!(
@@ -307,17 +304,58 @@ fn of_two_offers_that_cross_that_of_the_smaller_id_counts() {
 }
 
 #[test]
-fn no_more_lines_are_opened_at_a_time_than_eight() {
+fn no_more_lines_are_offered_at_a_time_than_eight_and_none_is_dialled_beyond_forty() {
     let (_, manifest) = large(2_000);
     let mut lab = Lab::with_tcp();
     lab.begin(&manifest);
-    for number in 2..20 {
-        lab.respond(None, &Response::PeerJoined { file: manifest.file(), peer: near(number) });
+    let file = manifest.file();
+    lab.respond(None, &Response::Peers { file, peers: (2..12).map(near).collect() });
+    (2..12).for_each(|number| lab.serve(number, &manifest));
+    let offers = |lab: &Lab| lab.outputs.iter().filter(|output| matches!(output, Output::Offer { .. })).count();
+    assert_eq!(offers(&lab), 8);
+    let line = lab.offered().unwrap();
+    for number in 12..50 {
+        lab.respond(None, &Response::PeerJoined { file, peer: near(number) });
         lab.signal(number, &manifest, 3, SignalStep::Offer);
     }
-    assert_eq!(lab.dialled().len(), 8);
+    assert_eq!(lab.dialled().len(), 32);
     let said = lab.said_both_ways().0;
-    assert_eq!(signals(&said), vec![(SignalStep::Over, ""); 10]);
+    assert_eq!(signals(&said), vec![(SignalStep::Over, ""); 6]);
+    lab.sent();
+    lab.client.handle_line_opened(line, lab.now);
+    lab.drain();
+    assert_eq!(offers(&lab), 0, "there are forty");
+}
+
+#[test]
+fn little_is_asked_through_the_tracker_of_who_will_have_a_line() {
+    type End = fn(&mut Lab, LineId);
+    let (content, manifest) = large(2_000);
+    let ends: [(bool, End); 3] = [
+        (true, |lab, line| lab.client.handle_line_opened(line, lab.now)),
+        (false, |lab, line| lab.client.handle_line_closed(line, lab.now)),
+        (false, |lab, _| lab.wait(Duration::from_millis(100))),
+    ];
+    for (is_open, end) in ends {
+        let (mut lab, line, mut asked) = Lab::fetching(&content, &manifest);
+        lab.wait(Duration::from_millis(1_900));
+        let mut most = 0;
+        for _ in 0..20 {
+            asked.extend(lab.blocks_asked(&manifest));
+            let block = asked.remove(0);
+            most = most.max(asked.iter().map(|(_, count)| count * 4_096).sum());
+            lab.get(&content, &manifest, &[block]);
+        }
+        assert!((32 << 10..128 << 10).contains(&most), "{most}");
+        lab.sent();
+        end(&mut lab, line);
+        lab.drain();
+        let (by_tracker, by_line) = lab.said_both_ways();
+        let requests = if is_open { by_line } else { by_tracker };
+        let blocks = |said: &PeerMessage| if let PeerMessage::Request { count, .. } = said { *count } else { 0 };
+        let asked: u32 = requests.iter().map(blocks).sum();
+        assert!(asked * 4_096 > 128 << 10, "{asked}");
+    }
 }
 
 #[test]
@@ -480,7 +518,7 @@ fn a_line_by_which_nonsense_comes_is_closed_for_good() {
 
 #[test]
 fn the_line_is_of_the_best_kind_that_both_can_have() {
-    let (content, manifest) = large(100);
+    let (_, manifest) = large(100);
     let (tcp, rtc) = (LineKind::Tcp, LineKind::WebRtc);
     for (ours, theirs, kind) in [
         (vec![tcp, rtc], vec![rtc, tcp], Some(tcp)),
@@ -494,8 +532,6 @@ fn the_line_is_of_the_best_kind_that_both_can_have() {
         let peer = PeerInfo { direct: theirs.iter().copied().collect(), ..near(2) };
         lab.respond(None, &Response::Peers { file: manifest.file(), peers: vec![peer] });
         lab.serve(2, &manifest);
-        let asked = lab.blocks_asked(&manifest);
-        lab.get(&content, &manifest, &asked[..1]);
         let offer = |output: &Output| if let Output::Offer { kind, .. } = output { Some(*kind) } else { None };
         assert_eq!(lab.outputs.iter().find_map(offer), kind, "{ours:?} {theirs:?}");
     }
@@ -504,8 +540,7 @@ fn the_line_is_of_the_best_kind_that_both_can_have() {
 #[test]
 fn what_the_shells_say_of_a_line_goes_through_the_tracker() {
     let (content, manifest) = large(100);
-    let (mut lab, _) = Lab::fetching(&content, &manifest);
-    let line = lab.offered().unwrap();
+    let (mut lab, line, _) = Lab::fetching(&content, &manifest);
     lab.sent();
     lab.client.handle_reachable(line, "here".to_owned(), lab.now);
     lab.client.handle_signal(line, SignalStep::Candidate, "or here".to_owned(), lab.now);
@@ -656,8 +691,7 @@ fn a_word_that_is_refused_ends_only_a_line_that_is_opening() {
     let refused =
         Response::Error { code: ErrorCode::Busy, message: String::new(), to: Some(peer(2)), about: Some(about) };
     for is_open in [false, true] {
-        let (mut lab, _) = Lab::fetching(&content, &manifest);
-        let line = lab.offered().unwrap();
+        let (mut lab, line, _) = Lab::fetching(&content, &manifest);
         lab.client.handle_reachable(line, "here".to_owned(), lab.now);
         if is_open {
             lab.client.handle_line_opened(line, lab.now);

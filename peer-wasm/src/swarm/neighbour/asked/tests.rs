@@ -380,3 +380,20 @@ fn a_request_is_expected_to_wait_as_long_as_the_last_one() {
     assert_eq!(asked.remaining_wait(&request, at(1_900)), Duration::from_millis(400), "as much more as it is late");
     assert_eq!(asked.shortest_wait(), Some(Duration::from_millis(150)));
 }
+
+#[test]
+fn whoever_answered_in_time_is_asked_for_more_as_long_as_its_window_has_room() {
+    let second = Duration::from_secs(1);
+    let mut asked = new();
+    assert!(!asked.answers_within(second), "it answered nothing");
+    deliver(&mut asked, BLOCK, 1_000, at(1_000));
+    assert!(asked.answers_within(second));
+    let window = (FIRST_WINDOW + 2 * BLOCK) / BLOCK;
+    asked.requested(span(0, window as u32 - 1), &geometry(), at(1_000));
+    assert!(asked.answers_within(second));
+    asked.requested(span(500, 1), &geometry(), at(1_000));
+    assert!(!asked.answers_within(second), "its window is full");
+    let mut asked = new();
+    deliver(&mut asked, BLOCK, 1_001, at(1_001));
+    assert!(!asked.answers_within(second));
+}
