@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use std::{
     fmt, io,
     str::FromStr,
-    sync::{Arc, LazyLock},
+    sync::{Arc, OnceLock},
 };
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
@@ -73,9 +73,12 @@ pub(crate) type Identity = (Arc<ServerConfig>, Fingerprint);
 /// # Errors
 /// If the library cannot.
 pub(crate) fn identity() -> anyhow::Result<Identity> {
-    static IDENTITY: LazyLock<Result<Identity, String>> =
-        LazyLock::new(|| new_identity().map_err(|error| error.to_string()));
-    IDENTITY.clone().map_err(anyhow::Error::msg)
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    if let Some(identity) = IDENTITY.get() {
+        return Ok(identity.clone());
+    }
+    let identity = new_identity()?;
+    Ok(IDENTITY.get_or_init(|| identity).clone())
 }
 
 fn new_identity() -> anyhow::Result<Identity> {

@@ -99,6 +99,14 @@ impl Minibit {
         line.context("it ended")
     }
 
+    /// Sends it a signal, which is called so.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().context("it is gone")?;
+        let sent = Command::new("kill").args(["-s", name, &id.to_string()]).status().await?;
+        ensure!(sent.success(), "no {name} for {id}");
+        Ok(())
+    }
+
     /// Waits until it ends, and checks that it tells so.
     pub async fn ends_badly(&mut self) -> anyhow::Result<()> {
         let status = timeout(DEADLINE, self.child.wait()).await.context("it goes on")??;

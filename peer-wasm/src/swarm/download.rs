@@ -279,11 +279,10 @@ impl Swarm {
                 return;
             }
             let Some(mut most) = neighbour.asked.next_request(self.config.max_run, block, now) else { return };
-            if self.saves_relay_for(peer) {
-                return;
-            }
-            if self.in_flight_bytes >= self.line_window() && !neighbour.asked.answers_within(LINE_WINDOW / 2) {
-                // The line is full: one segment of each, so that everybody's pace stays known.
+            let is_full =
+                self.in_flight_bytes >= self.line_window() && !neighbour.asked.answers_within(LINE_WINDOW / 2, now);
+            if is_full || self.saves_relay_for(peer) {
+                // One segment of each, so that everybody's pace stays known, and nobody waits for another one.
                 if !neighbour.asked.in_flight().is_empty() {
                     return;
                 }
@@ -387,9 +386,9 @@ impl Swarm {
     /// Whether enough is asked by the line that all share of those who will soon have lines of their own: what else is asked there
     /// keeps the words waiting by which those are opened.
     fn saves_relay_for(&self, peer: PeerId) -> bool {
-        let opening = self.opening_lines.iter().filter_map(|peer| self.neighbours.get(peer));
-        let in_flight: u64 = opening.map(|neighbour| neighbour.asked.bytes()).sum();
-        self.opening_lines.contains(&peer) && in_flight >= OPENING_WINDOW
+        let opening = || self.opening_lines.iter().filter_map(|peer| self.neighbours.get(peer));
+        let in_flight = || opening().map(|neighbour| neighbour.asked.bytes()).sum::<u64>();
+        self.opening_lines.contains(&peer) && in_flight() >= OPENING_WINDOW
     }
 
     /// How many bytes may be in flight so that more is asked of this neighbour.

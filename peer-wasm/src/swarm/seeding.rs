@@ -17,7 +17,7 @@ use super::{
 use crate::Instant;
 use protocol::{Bitfield, Geometry, PeerId, PeerMessage, Span};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -94,16 +94,20 @@ impl FirstCopies {
     /// Whether a request for this span is to be served: it has a block that nobody was given, or the rest of one that this
     /// peer was given in part, or there is no other such block that the peer lacks. A refusal is remembered.
     pub(super) fn may_give(&mut self, span: Span, to: PeerId, has: &Bitfield) -> bool {
-        let is_first = |index| match self.copies[index as usize] {
-            Copy::None => true,
-            Copy::Given { to: other, left, .. } => other == to && left > 0,
-            Copy::Spread => false,
-        };
-        let may_give = self.geometry.span_blocks(span).any(is_first) || !self.has_other_for(to, has);
+        let may_give = self.is_first(span, to) || !self.has_other_for(to, has);
         if !may_give {
             self.refused.insert(to);
         }
         may_give
+    }
+
+    /// Whether this span has a block that nobody was given, or the rest of one that this peer was given in part.
+    fn is_first(&self, span: Span, to: PeerId) -> bool {
+        self.geometry.span_blocks(span).any(|index| match self.copies[index as usize] {
+            Copy::None => true,
+            Copy::Given { to: other, left, .. } => other == to && left > 0,
+            Copy::Spread => false,
+        })
     }
 
     /// Whether there is a block that nobody was given and that this peer lacks.
@@ -252,21 +256,18 @@ impl Swarm {
             let (Some(copies), Some(neighbour)) = (&mut self.first_copies, self.neighbours.get_mut(&peer)) else {
                 continue;
             };
-            let is_of_it = |span: &Span| {
+            let is_given = |span: &Span| {
                 let asked = geometry.span_blocks(*span);
-                asked.start < blocks.end && blocks.start < asked.end
+                asked.start < blocks.end && blocks.start < asked.end && !copies.is_first(*span, peer)
             };
-            let has = &neighbour.said.has;
             let queue = &mut neighbour.served.queue;
-            let mut refused = Vec::new();
-            queue.retain(|span| {
-                let is_refused = is_of_it(span) && !copies.may_give(*span, peer, has);
-                refused.extend(is_refused.then_some(*span));
-                !is_refused
-            });
-            if !refused.is_empty() {
-                self.note_queue(peer);
+            if !queue.iter().any(is_given) || !copies.has_other_for(peer, &neighbour.said.has) {
+                continue;
             }
+            let (refused, kept) = queue.iter().partition::<VecDeque<Span>, _>(|span| is_given(span));
+            *queue = kept;
+            copies.refused.insert(peer);
+            self.note_queue(peer);
             for span in refused {
                 self.send(peer, PeerMessage::Reject { file, index: span.index(), count: span.count() });
             }

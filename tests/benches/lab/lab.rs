@@ -117,10 +117,12 @@ impl Lab {
         let Trial { terminals, tabs, mbit, cut, .. } = self.trial;
         let fetching = terminals + tabs;
         let fetchers = FIRST..FIRST + fetching;
-        // A page is opened before somebody presses the button.
+        // A page shows the file before somebody presses the button.
         let mut opened = Vec::new();
         for host in fetchers.clone().skip(terminals) {
-            opened.push(self.tab(host).await?);
+            let tab = self.tab(host).await?;
+            tab.shows(&self.sample).await?;
+            opened.push(tab);
         }
         if cut == Some(Cut::Before) {
             self.network.separate(SEED..fetchers.end)?;

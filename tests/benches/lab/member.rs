@@ -99,4 +99,10 @@ impl Tab {
     pub(crate) async fn open(browser: &Arc<Browser>, url: &str) -> Result<Self> {
         Ok(Self(browser.open(url).await?))
     }
+
+    /// Waits until the file can be fetched.
+    pub(crate) async fn shows(&self, sample: &Sample) -> Result<()> {
+        self.0.find_button(&sample.name, "Download").await?;
+        Ok(())
+    }
 }

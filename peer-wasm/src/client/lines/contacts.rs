@@ -1,6 +1,6 @@
 //! To whom this peer could have direct lines, and how those stand that it has.
 
-use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OFFERED, MOST_TRIES, OPENING, TRY_AGAIN};
+use super::{KEEP, MAX_CONTACTS, MOST_LINES, MOST_OFFERED, MOST_OPENING, MOST_TRIES, OPENING, TRY_AGAIN};
 use crate::Instant;
 use protocol::{FileId, LineKind, PeerId, PeerInfo, PeerMessage};
 use serde::{Deserialize, Serialize};
@@ -247,13 +247,18 @@ impl Lines {
 
     /// Whether another line may be offered.
     pub(super) fn may_offer(&self) -> bool {
-        let is_offered = |contact: &&Contact| matches!(contact.state, State::Opening { line, .. } if line.is_own);
-        self.may_dial() && self.contacts.values().filter(is_offered).count() < MOST_OFFERED
+        self.has_room() && self.opening().filter(|line| line.is_own).count() < MOST_OFFERED
     }
 
-    /// Whether a line that is offered may be dialled: each of the others offers only so many.
-    pub(super) fn may_dial(&self) -> bool {
-        self.peers.len() < MOST_LINES
+    /// Whether there may be another line.
+    pub(super) fn has_room(&self) -> bool {
+        self.opening().count() < MOST_OPENING && self.peers.len() < MOST_LINES
+    }
+
+    fn opening(&self) -> impl Iterator<Item = Naming> {
+        let opening =
+            |contact: &Contact| if let State::Opening { line, .. } = contact.state { Some(line) } else { None };
+        self.contacts.values().filter_map(opening)
     }
 
     /// Begins to open a line to a peer; `offered` is its number, if the peer offers it.

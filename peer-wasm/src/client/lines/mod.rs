@@ -20,14 +20,15 @@ use protocol::{FileId, Kind, ParseError, PeerId, PeerMessage, SignalStep, decode
 use std::{collections::VecDeque, time::Duration};
 use tracing::{debug, info};
 
-/// To how many lines may be offered at a time: each costs both sides some handshakes.
+/// How many lines may be offered at a time, and how many may be opening in all: each costs both sides some handshakes.
 const MOST_OFFERED: usize = 8;
+const MOST_OPENING: usize = 2 * MOST_OFFERED;
 /// How many lines there may be, which is more than a swarm serves at a time.
 const MOST_LINES: usize = 40;
 /// How long opening may take.
 const OPENING: Duration = seconds(10);
 /// For how long little is asked through the tracker of a peer to whom a line is being opened.
-const WAIT: Duration = seconds(2);
+const WAIT: Duration = seconds(5);
 /// How long to wait after a line broke, or could not be opened from either side, and how often it is tried from each: what
 /// keeps it from being opened mostly stays.
 const TRY_AGAIN: Duration = seconds(60);
@@ -177,7 +178,7 @@ impl Client {
     /// Looks at what a peer says through the tracker.
     pub(in crate::client) fn heard_through_tracker(&mut self, from: PeerId, kind: Kind, now: Instant) {
         let Some(contact) = self.lines.contacts.get_mut(&from) else { return };
-        if matches!(kind, Kind::Block | Kind::Request) && !contact.has_data {
+        if kind == Kind::Block && !contact.has_data {
             contact.has_data = true;
             self.lines.look_at = Some(now);
         }
@@ -240,11 +241,18 @@ impl Client {
         }
         // The other side may have noticed a little sooner that the last one was over.
         let may_dial = |contact: &Contact| contact.try_at <= now + OPENING && contact.tries < MOST_TRIES;
-        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.may_dial();
+        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.has_room();
         let line = if is_welcome { self.lines.begin(own, from, Some(number), now) } else { None };
         match line {
             Some(line) => self.outputs.push_back(Output::Dial { line, offer }),
-            None => self.signal(from, number, SignalStep::Over, String::new()),
+            None => {
+                self.signal(from, number, SignalStep::Over, String::new());
+                if let Some(contact) = self.lines.contacts.get_mut(&from) {
+                    // It waits for an offer now, and it has shown that it would use the line.
+                    (contact.offers, contact.has_data) = (true, true);
+                    self.lines.look_at = Some(now);
+                }
+            }
         }
     }
 
@@ -297,7 +305,7 @@ impl Client {
         let due = self.lines.contacts.iter().filter(|(_, contact)| is_due(contact));
         for peer in due.map(|(peer, _)| *peer).collect::<Vec<_>>() {
             let Some(contact) = self.lines.contacts.get_mut(&peer) else { continue };
-            if contact.wait == Wait::NotYet {
+            if contact.wait == Wait::NotYet && self.lines.peers.len() < MOST_LINES {
                 contact.wait = Wait::Until(now + WAIT);
                 self.for_common_swarms(peer, now, |swarm| swarm.handle_opening_line(peer));
             } else {
@@ -360,7 +368,7 @@ impl Client {
     fn end_line(&mut self, peer: PeerId, now: Instant) {
         if self.forget_line(peer, now) {
             self.for_common_swarms(peer, now, |swarm| swarm.handle_cut_off(peer, now));
-        } else {
+        } else if self.lines.contacts.get(&peer).is_none_or(|contact| contact.try_at > now) {
             self.end_wait(peer, now);
         }
     }

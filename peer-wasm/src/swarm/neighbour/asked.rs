@@ -418,9 +418,10 @@ impl Asked {
         self.recent_wait.map_or(elapsed, |wait| wait.abs_diff(elapsed))
     }
 
-    /// Whether it answered the last request in this time, and its window has room for more.
-    pub(in crate::swarm) fn answers_within(&self, time: Duration) -> bool {
-        self.bytes < self.window && self.recent_wait.is_some_and(|wait| wait <= time)
+    /// Whether it answered the last request in this time, let none wait for longer, and its window has room for more.
+    pub(in crate::swarm) fn answers_within(&self, time: Duration, now: Instant) -> bool {
+        let waits = self.in_flight.first().map_or(Duration::ZERO, |oldest| now.since(oldest.sent));
+        self.bytes < self.window && self.recent_wait.is_some_and(|wait| wait.max(waits) <= time)
     }
 
     /// How long a request to it takes when no other waits there; `None` until it answered one.

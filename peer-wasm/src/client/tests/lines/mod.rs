@@ -304,51 +304,66 @@ fn of_two_offers_that_cross_that_of_the_smaller_id_counts() {
 }
 
 #[test]
-fn no_more_lines_are_offered_at_a_time_than_eight_and_none_is_dialled_beyond_forty() {
+fn no_more_lines_are_offered_at_a_time_than_eight_and_no_more_are_opening_than_sixteen() {
     let (_, manifest) = large(2_000);
     let mut lab = Lab::with_tcp();
     lab.begin(&manifest);
     let file = manifest.file();
     lab.respond(None, &Response::Peers { file, peers: (2..12).map(near).collect() });
     (2..12).for_each(|number| lab.serve(number, &manifest));
-    let offers = |lab: &Lab| lab.outputs.iter().filter(|output| matches!(output, Output::Offer { .. })).count();
-    assert_eq!(offers(&lab), 8);
-    let line = lab.offered().unwrap();
-    for number in 12..50 {
+    let offered = |lab: &Lab| {
+        let offer = |output: &Output| if let Output::Offer { line, .. } = output { Some(*line) } else { None };
+        lab.outputs.iter().filter_map(offer).collect::<Vec<_>>()
+    };
+    let mut opening = offered(&lab);
+    assert_eq!(opening.len(), 8);
+    for number in 12..60 {
         lab.respond(None, &Response::PeerJoined { file, peer: near(number) });
         lab.signal(number, &manifest, 3, SignalStep::Offer);
     }
-    assert_eq!(lab.dialled().len(), 32);
-    let said = lab.said_both_ways().0;
-    assert_eq!(signals(&said), vec![(SignalStep::Over, ""); 6]);
-    lab.sent();
-    lab.client.handle_line_opened(line, lab.now);
-    lab.drain();
-    assert_eq!(offers(&lab), 0, "there are forty");
+    opening.extend(lab.dialled().iter().map(|(line, _)| *line));
+    assert_eq!(opening.len(), 16);
+    assert_eq!(signals(&lab.said_both_ways().0), vec![(SignalStep::Over, ""); 40]);
+    // Who waits, and who found no room, is offered one in its turn, up to forty in all.
+    let mut opened = 0;
+    while let Some(line) = opening.pop() {
+        opened += 1;
+        lab.client.handle_line_opened(line, lab.now);
+        lab.drain();
+        opening.extend(offered(&lab));
+        lab.sent();
+        assert!(opening.len() <= 16);
+    }
+    assert_eq!(opened, 40);
 }
 
 #[test]
 fn little_is_asked_through_the_tracker_of_who_will_have_a_line() {
-    type End = fn(&mut Lab, LineId);
+    type End = fn(&mut Lab, LineId, &Manifest);
     let (content, manifest) = large(2_000);
     let ends: [(bool, End); 3] = [
-        (true, |lab, line| lab.client.handle_line_opened(line, lab.now)),
-        (false, |lab, line| lab.client.handle_line_closed(line, lab.now)),
-        (false, |lab, _| lab.wait(Duration::from_millis(100))),
+        (true, |lab, line, _| lab.client.handle_line_opened(line, lab.now)),
+        (false, |lab, line, manifest| {
+            lab.client.handle_line_closed(line, lab.now);
+            lab.drain();
+            assert_eq!(lab.blocks_asked(manifest), [], "the other one tries it");
+            lab.signal(2, manifest, 7, SignalStep::Offer);
+            let (line, _) = lab.dialled().remove(0);
+            lab.client.handle_line_closed(line, lab.now);
+        }),
+        (false, |lab, _, _| lab.wait(Duration::from_millis(100))),
     ];
     for (is_open, end) in ends {
         let (mut lab, line, mut asked) = Lab::fetching(&content, &manifest);
-        lab.wait(Duration::from_millis(1_900));
         let mut most = 0;
-        for _ in 0..20 {
-            asked.extend(lab.blocks_asked(&manifest));
-            let block = asked.remove(0);
+        for _ in 0..98 {
+            lab.wait(Duration::from_millis(50));
             most = most.max(asked.iter().map(|(_, count)| count * 4_096).sum());
-            lab.get(&content, &manifest, &[block]);
+            lab.get(&content, &manifest, &asked);
+            asked = lab.blocks_asked(&manifest);
         }
         assert!((32 << 10..128 << 10).contains(&most), "{most}");
-        lab.sent();
-        end(&mut lab, line);
+        end(&mut lab, line, &manifest);
         lab.drain();
         let (by_tracker, by_line) = lab.said_both_ways();
         let requests = if is_open { by_line } else { by_tracker };

@@ -385,15 +385,16 @@ fn a_request_is_expected_to_wait_as_long_as_the_last_one() {
 fn whoever_answered_in_time_is_asked_for_more_as_long_as_its_window_has_room() {
     let second = Duration::from_secs(1);
     let mut asked = new();
-    assert!(!asked.answers_within(second), "it answered nothing");
+    assert!(!asked.answers_within(second, at(0)), "it answered nothing");
     deliver(&mut asked, BLOCK, 1_000, at(1_000));
-    assert!(asked.answers_within(second));
+    assert!(asked.answers_within(second, at(1_000)));
     let window = (FIRST_WINDOW + 2 * BLOCK) / BLOCK;
     asked.requested(span(0, window as u32 - 1), &geometry(), at(1_000));
-    assert!(asked.answers_within(second));
+    assert!(asked.answers_within(second, at(2_000)));
+    assert!(!asked.answers_within(second, at(2_001)), "one waits for longer");
     asked.requested(span(500, 1), &geometry(), at(1_000));
-    assert!(!asked.answers_within(second), "its window is full");
+    assert!(!asked.answers_within(second, at(1_000)), "its window is full");
     let mut asked = new();
     deliver(&mut asked, BLOCK, 1_001, at(1_001));
-    assert!(!asked.answers_within(second));
+    assert!(!asked.answers_within(second, at(1_001)));
 }
