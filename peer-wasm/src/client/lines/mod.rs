@@ -1,7 +1,7 @@
 //! Direct lines to other peers: when one is opened, what goes over it, and what becomes of it.
 //!
-//! Everything begins on the relay. Once data flows between two peers that the tracker calls near, one of them offers a line,
-//! and the other one dials. Where it is open, each side says `moved` through the tracker, and all that it says next goes by
+//! Everything begins on the relay. Once one of two peers that the tracker calls near asks the other for a block, one of them
+//! offers a line, and the other one dials; until then little is asked, so that no words wait behind blocks. Where it is open, each side says `moved` through the tracker, and all that it says next goes by
 //! the line, but for manifests. The other side hears the words of the line only after that `moved`, so that between two peers
 //! nothing is lost, doubled or changes its order; only blocks may come either way at any time.
 //!
