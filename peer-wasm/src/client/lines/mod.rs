@@ -1,9 +1,10 @@
 //! Direct lines to other peers: when one is opened, what goes over it, and what becomes of it.
 //!
 //! Everything begins on the relay. Once one of two peers that the tracker calls near asks the other for a block, one of them
-//! offers a line, and the other one dials; until then little is asked, so that no words wait behind blocks. Where it is open, each side says `moved` through the tracker, and all that it says next goes by
-//! the line, but for manifests. The other side hears the words of the line only after that `moved`, so that between two peers
-//! nothing is lost, doubled or changes its order; only blocks may come either way at any time.
+//! offers a line, and the other one dials; until then little is asked, so that no words wait behind blocks. Where it is open,
+//! each side says `moved` through the tracker, and all that it says next goes by the line, but for manifests. The other side
+//! hears the words of the line only after that `moved`, so that between two peers nothing is lost, doubled or changes its
+//! order; only blocks may come either way at any time.
 //!
 //! When a line breaks, what was said last may be lost: both begin anew on the relay, as after an introduction.
 
@@ -241,14 +242,15 @@ impl Client {
         }
         // The other side may have noticed a little sooner that the last one was over.
         let may_dial = |contact: &Contact| contact.try_at <= now + OPENING && contact.tries < MOST_TRIES;
-        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial) && self.lines.has_room();
-        let line = if is_welcome { self.lines.begin(own, from, Some(number), now) } else { None };
+        let is_welcome = self.lines.contacts.get(&from).is_some_and(may_dial);
+        let has_room = self.lines.has_room();
+        let line = if is_welcome && has_room { self.lines.begin(own, from, Some(number), now) } else { None };
         match line {
             Some(line) => self.outputs.push_back(Output::Dial { line, offer }),
             None => {
                 self.signal(from, number, SignalStep::Over, String::new());
-                if let Some(contact) = self.lines.contacts.get_mut(&from) {
-                    // It waits for an offer now, and it has shown that it would use the line.
+                if let Some(contact) = self.lines.contacts.get_mut(&from).filter(|_| is_welcome) {
+                    // For want of room only. It waits for an offer now, and it has shown that it would use the line.
                     (contact.offers, contact.has_data) = (true, true);
                     self.lines.look_at = Some(now);
                 }
